@@ -1,0 +1,1 @@
+"""The grapevine command and the launcher of local clusters."""

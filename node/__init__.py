@@ -1,0 +1,1 @@
+"""One cache process: the engine, its commands, replication and the cluster glue."""

@@ -1,0 +1,1 @@
+"""One module per command family; `table` says name, arity, flags, key positions, handler."""

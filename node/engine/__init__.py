@@ -1,0 +1,1 @@
+"""The compiled room: spans, codecs, slot tables, sessions and the pump."""

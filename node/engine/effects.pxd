@@ -1,0 +1,25 @@
+# The stream of effects: what replicas (and later the log on disk) are told. A ring of bytes with a
+# 64-bit offset; commands in RESP, exactly as a Redis replica expects them.
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from node.engine.span cimport Span
+
+
+cdef class Effects:
+    cdef readonly bint active  # off: nothing is written (no replica was ever attached)
+    cdef readonly uint64_t offset  # bytes ever written: the master_repl_offset of INFO
+    cdef readonly int database  # of the last SELECT in the stream; -1 when the next effect must select
+    cdef uint8_t *_ring  # owned
+    cdef readonly uint64_t capacity_bytes
+    cdef readonly uint64_t start  # offset of the first byte still in the ring
+
+    # One effect = begin, then exactly argc arguments.
+    cdef int begin(self, int database, int argc) except -1
+    cdef int arg(self, Span value) except -1
+    cdef int arg_int64(self, int64_t value) except -1
+    cdef int arg_word(self, const char *word) except -1  # NUL-terminated ASCII
+    cdef int _raw(self, const uint8_t *data, uint64_t len_bytes) except -1
+    # Copies up to len_bytes from `offset` into `into`; returns bytes copied, -1 if offset is no longer held.
+    cdef Py_ssize_t read_into(self, uint64_t offset, uint8_t *into, Py_ssize_t len_bytes) noexcept
+    # The longest contiguous run at `offset`, borrowed until the next write.
+    cdef Span peek(self, uint64_t offset) noexcept

@@ -1,0 +1,1 @@
+"""Replication: cores that decide, thin trio shells that talk."""

@@ -1,0 +1,1 @@
+"""One stable address: discovery and MOVED answers for a whole cluster."""

@@ -1,0 +1,50 @@
+"""Builds the compiled room. Everything else about the project is in pyproject.toml.
+
+GRAPEVINE_BUILD selects a variant: `release` (default), `debug` (assertions, line tracing) or
+`sanitize` (address and undefined-behaviour sanitizers; run with libasan preloaded).
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOM = Path("node/engine")
+VARIANT = os.environ.get("GRAPEVINE_BUILD", "release")
+FLAGS = {
+    "release": (["-O2", "-fno-strict-aliasing", "-fno-plt"], []),
+    "debug": (["-O0", "-g", "-fno-strict-aliasing"], []),
+    "sanitize": (
+        ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fsanitize=address,undefined"],
+        ["-fsanitize=address,undefined"],
+    ),
+}
+if VARIANT not in FLAGS:
+    raise SystemExit(f"GRAPEVINE_BUILD={VARIANT!r}: choose one of {', '.join(FLAGS)}")
+compile_args, link_args = FLAGS[VARIANT]
+
+extensions = [
+    Extension(
+        f"node.engine.{path.stem}",
+        [str(path)],
+        extra_compile_args=[*compile_args, "-Wno-unused-function", "-Wno-unreachable-code"],
+        extra_link_args=link_args,
+    )
+    for path in sorted(ROOM.glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=os.cpu_count() or 1,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": VARIANT != "release",
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": VARIANT != "release",
+            "embedsignature": False,
+        },
+    )
+)
