@@ -9,17 +9,24 @@ cdef class Effects:
     cdef readonly bint active  # off: nothing is written (no replica was ever attached)
     cdef readonly uint64_t offset  # bytes ever written: the master_repl_offset of INFO
     cdef readonly int database  # of the last SELECT in the stream; -1 when the next effect must select
-    cdef uint8_t *_ring  # owned
+    cdef uint8_t *_ring  # owned; NULL while not active
     cdef readonly uint64_t capacity_bytes
     cdef readonly uint64_t start  # offset of the first byte still in the ring
+    cdef int _owed  # arguments the effect in progress still lacks
 
-    # One effect = begin, then exactly argc arguments.
+    # One effect = begin, then exactly argc arguments. All of it is nothing while not active.
     cdef int begin(self, int database, int argc) except -1
     cdef int arg(self, Span value) except -1
     cdef int arg_int64(self, int64_t value) except -1
     cdef int arg_word(self, const char *word) except -1  # NUL-terminated ASCII
+    # Bytes that are a stream already (a replica passing on its primary's); must be active.
     cdef int _raw(self, const uint8_t *data, uint64_t len_bytes) except -1
+    # 1 when the stream can be continued from `offset`: start <= offset <= self.offset.
+    cdef bint holds(self, uint64_t offset) noexcept nogil
     # Copies up to len_bytes from `offset` into `into`; returns bytes copied, -1 if offset is no longer held.
     cdef Py_ssize_t read_into(self, uint64_t offset, uint8_t *into, Py_ssize_t len_bytes) noexcept
-    # The longest contiguous run at `offset`, borrowed until the next write.
+    # The longest contiguous run at `offset`, borrowed until the next write. Empty at the end of the
+    # stream and where the ring does not reach: ask holds() to tell these apart.
     cdef Span peek(self, uint64_t offset) noexcept
+    cdef int _argument(self, const uint8_t *data, Py_ssize_t len_bytes) except -1
+    cdef int _header(self, uint8_t mark, int64_t count) except -1
