@@ -35,6 +35,7 @@ extensions = [
 ]
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
     ext_modules=cythonize(
         extensions,
         nthreads=os.cpu_count() or 1,
@@ -46,5 +47,5 @@ setup(
             "initializedcheck": VARIANT != "release",
             "embedsignature": False,
         },
-    )
+    ),
 )

@@ -1,0 +1,41 @@
+# Every target prepares .venv first (deploy/prepare.sh: quick when nothing changed).
+# Options for a target's command go into ARGS: make test ARGS="-k router -x"
+.DEFAULT_GOAL := help
+.PHONY: help up test build bench lint clean
+ARGS ?=
+BIN := .venv/bin
+PREPARE := @PYTHON='$(PYTHON)' sh deploy/prepare.sh
+
+help: ## this list
+	@echo "Grapevine: a cache cluster that Redis clients use unmodified."
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'Options for the command go into ARGS: make test ARGS="-k router -x"'
+
+up: ## build, start 3 shards with a replica each and a router here; Ctrl-C stops them
+	$(PREPARE) run
+	@$(BIN)/grapevine up $(ARGS)
+
+test: ## build and run the tests
+	$(PREPARE) test
+	@$(BIN)/python -m pytest $(ARGS)
+
+build: ## build only: .venv, the compiled room, the grapevine command
+	$(PREPARE) run
+	@echo "grapevine: ready: $(BIN)/grapevine --help"
+
+bench: ## compare a stand-alone node with redis-server, side by side
+	$(PREPARE) run
+	@$(BIN)/grapevine bench $(ARGS)
+
+lint: ## ruff (rules and format) and mypy, strict
+	$(PREPARE) lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean: ## remove everything that was built, and .venv; data in .cluster stays
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -f node/engine/*.so node/engine/*.c
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
