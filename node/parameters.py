@@ -1,0 +1,362 @@
+"""The parameters of a node, as a table: name, kind, default, limits, and what each is for.
+
+Names are Redis's where Redis has the parameter, so that `CONFIG GET` and existing files work. Only what
+takes effect is listed, and what clients look up on their own (`appendonly`, `save`): those have one
+legal value and say why.
+
+`config.py` reads files and changes values; this module only says what is legal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Value: TypeAlias = "int | bool | str | OutputLimits"
+
+_UNITS = {
+    "": 1, "b": 1,
+    "k": 1000, "kb": 1 << 10,
+    "m": 1000**2, "mb": 1 << 20,
+    "g": 1000**3, "gb": 1 << 30,
+}  # fmt: skip
+_MEMORY = re.compile(r"([0-9]{1,19})([a-z]*)\Z")
+_INTEGER = re.compile(r"-?[0-9]{1,19}\Z")
+INT64_MAX = (1 << 63) - 1
+INT32_MAX = (1 << 31) - 1
+
+
+class BadValue(ValueError):
+    """A value that a parameter cannot take. The text is Redis's where Redis has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLimit:
+    """When a client whose replies pile up is closed: at once, or after some time above `soft_bytes`."""
+
+    hard_bytes: int
+    soft_bytes: int
+    soft_s: int
+
+
+# normal, replica (its old name is written), pubsub
+OutputLimits: TypeAlias = Mapping[str, OutputLimit]
+_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is read from text and written back. The base class is plain text."""
+
+    def parse(self, text: str, _before: Value, /) -> Value:
+        """Reads a value; `_before` is what the parameter is now (some kinds change only a part).
+
+        Raises:
+            BadValue: the text is not a legal value.
+        """
+        return text
+
+    def show(self, value: Value) -> str:
+        """The value as CONFIG GET answers it."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Integer(Kind):
+    low: int = 0
+    high: int = INT32_MAX
+    clamp_high: int | None = None  # larger values are taken as this one
+
+    def parse(self, text: str, _before: Value, /) -> Value:
+        if not _INTEGER.match(text) or not -INT64_MAX <= int(text) <= INT64_MAX:
+            raise BadValue("argument couldn't be parsed into an integer")
+        return self.check(int(text))
+
+    def check(self, value: int) -> int:
+        if not self.low <= value <= self.high:
+            raise BadValue(f"argument must be between {self.low} and {self.high} inclusive")
+        return value if self.clamp_high is None else min(value, self.clamp_high)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(Integer):
+    high: int = INT64_MAX
+
+    def parse(self, text: str, _before: Value, /) -> Value:
+        return self.check(parse_memory(text))
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo(Kind):
+    def parse(self, text: str, _before: Value, /) -> Value:
+        try:
+            return {"yes": True, "no": False}[text.lower()]
+        except KeyError:
+            raise BadValue("argument must be 'yes' or 'no'") from None
+
+    def show(self, value: Value) -> str:
+        return "yes" if value else "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    words: tuple[str, ...] = ()
+
+    def parse(self, text: str, _before: Value, /) -> Value:
+        if text.lower() not in self.words:
+            raise BadValue(f"argument(s) must be one of the following: {', '.join(self.words)}")
+        return text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Only(Kind):
+    """One legal value; `reason` says why no other."""
+
+    word: str = ""
+    reason: str = ""
+
+    def parse(self, text: str, _before: Value, /) -> Value:
+        if text != self.word:
+            raise BadValue(f"only '{self.word}' is possible: {self.reason}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Limits(Kind):
+    """`class hard soft seconds`, once or several times; classes not named keep what they have."""
+
+    def parse(self, text: str, before: Value, /) -> Value:
+        words = text.split()
+        if not words or len(words) % 4:
+            raise BadValue("Wrong number of arguments in buffer limit configuration.")
+        assert isinstance(before, Mapping)
+        limits = dict(before)
+        for at in range(0, len(words), 4):
+            name = _CLASSES.get(words[at].lower())
+            if name is None:
+                raise BadValue("Invalid client class specified in buffer limit configuration.")
+            try:
+                hard, soft = parse_memory(words[at + 1]), parse_memory(words[at + 2])
+            except BadValue:
+                raise BadValue(_LIMIT_TEXT) from None
+            if not _INTEGER.match(words[at + 3]) or not 0 <= int(words[at + 3]) <= INT32_MAX:
+                raise BadValue(_LIMIT_TEXT)
+            limits[name] = OutputLimit(hard, soft, int(words[at + 3]))
+        return limits
+
+    def show(self, value: Value) -> str:
+        assert isinstance(value, Mapping)
+        return " ".join(
+            f"{name} {limit.hard_bytes} {limit.soft_bytes} {limit.soft_s}" for name, limit in value.items()
+        )
+
+
+_LIMIT_TEXT = "Error in hard, soft or soft_seconds setting in buffer limit configuration."
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`; any case.
+
+    Raises:
+        BadValue: anything else, or more than 63 bits.
+    """
+    found = _MEMORY.match(text.lower())
+    if found is None or found[2] not in _UNITS or int(found[1]) * _UNITS[found[2]] > INT64_MAX:
+        raise BadValue("argument must be a memory value")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One row.
+
+    Attributes:
+        unit: of the number, for people; empty for words.
+        runtime: CONFIG SET may change it; otherwise only the file or the command line, before start.
+        doc: meaning, formula and trade-off.
+        alias: an older name that CONFIG GET and SET know too.
+    """
+
+    name: str
+    kind: Kind
+    default: Value
+    doc: str
+    unit: str = ""
+    runtime: bool = True
+    alias: str = ""
+
+
+_YES_NO = YesNo()
+_TEXT = Kind()
+_PORT = Integer(0, 65535)
+
+PARAMETERS = (
+    # --- where ---------------------------------------------------------------------------------------
+    Parameter(
+        "port", _PORT, 6379, runtime=False,
+        doc="TCP port for clients. 0: whatever is free.",
+    ),
+    Parameter(
+        "bind", _TEXT, "127.0.0.1", runtime=False,
+        doc="Addresses to listen on, separated by blanks. The default is reachable from this machine"
+        " only: a cache without passwords has no business on a network unless told so.",
+    ),
+    Parameter(
+        "dir", _TEXT, ".", runtime=False,
+        doc="Directory of everything the node writes. One node each.",
+    ),
+    Parameter(
+        "zone", _TEXT, "", runtime=False,
+        doc="Failure domain (rack, availability zone) of this node. Voters are spread over zones.",
+    ),
+    # --- clients -------------------------------------------------------------------------------------
+    Parameter(
+        "maxclients", Integer(1, 4294967295), 10000, unit="connections",
+        doc="More are answered with an error and closed. Each costs a descriptor and, idle, a few KB.",
+    ),
+    Parameter(
+        "timeout", Integer(0), 0, unit="s",
+        doc="A client that sends nothing for so long is closed; replicas and subscribers are not. 0: never.",
+    ),
+    Parameter(
+        "tcp-keepalive", Integer(0), 300, unit="s",
+        doc="Idle time before the kernel probes whether a peer still exists. Short finds dead peers soon"
+        " and costs packets. 0: off. Applies to connections accepted afterwards.",
+    ),
+    Parameter(
+        "tcp-backlog", Integer(0), 511, unit="connections", runtime=False,
+        doc="Connections the kernel may hold that we have not accepted yet; capped by net.core.somaxconn.",
+    ),
+    Parameter(
+        "proto-max-bulk-len", Memory(1 << 20), 512 << 20, unit="bytes",
+        doc="The longest single argument. Nothing is allocated before the bytes arrive.",
+    ),
+    Parameter(
+        "client-query-buffer-limit", Memory(1 << 20), 1 << 30, unit="bytes",
+        doc="Unexecuted input a client may have with us; above it the client is closed.",
+    ),
+    Parameter(
+        "client-output-buffer-limit", Limits(),
+        {
+            "normal": OutputLimit(0, 0, 0),
+            "slave": OutputLimit(256 << 20, 64 << 20, 60),
+            "pubsub": OutputLimit(32 << 20, 8 << 20, 60),
+        },
+        doc="Replies a client may leave unread, by class: hard bytes, soft bytes, seconds above soft."
+        " 0 means no limit.",
+    ),
+    # --- data ----------------------------------------------------------------------------------------
+    Parameter(
+        "databases", Integer(1, 16384), 16, runtime=False,
+        doc="Number of databases for SELECT. In cluster mode there is one.",
+    ),
+    Parameter(
+        "maxmemory", Memory(0), 0, unit="bytes",
+        doc="Bytes that keys and values may take; commands that could need more are refused above it."
+        " 0: no limit.",
+    ),
+    Parameter(
+        "maxmemory-policy", Only(word="noeviction", reason="this version evicts nothing"), "noeviction",
+        doc="What to do at maxmemory. noeviction: refuse writes that could need memory.",
+    ),
+    Parameter(
+        "hz", Integer(1, INT32_MAX, clamp_high=500), 10, unit="1/s",
+        doc="Rounds of background work (active expiry, idle clients) a second. More makes expired keys"
+        " leave memory sooner and costs CPU when idle.",
+    ),
+    Parameter(
+        "appendonly", Only(word="no", reason="this version keeps its data in memory only"), "no",
+        doc="Present because clients look it up.",
+    ),
+    Parameter(
+        "save", Only(word="", reason="this version keeps its data in memory only"), "",
+        doc="Present because clients look it up.",
+    ),
+    Parameter(
+        "enable-debug-command", Choice(("no", "local", "yes")), "no", runtime=False,
+        doc="Who may use DEBUG: nobody, connections from this machine, everybody.",
+    ),
+    # --- replication ---------------------------------------------------------------------------------
+    Parameter(
+        "repl-backlog-size", Memory(1), 1 << 20, unit="bytes",
+        doc="Stream kept for replicas that were away for a moment. Take write rate in bytes a second x"
+        " the longest break that should not cost a full sync. Values under 16 KB count as 16 KB.",
+    ),
+    Parameter(
+        "repl-timeout", Integer(1), 60, unit="s",
+        doc="Silence after which a replication link counts as broken. Keep it well above"
+        " repl-ping-replica-period.",
+    ),
+    Parameter(
+        "repl-ping-replica-period", Integer(1), 10, unit="s", alias="repl-ping-slave-period",
+        doc="How often a primary pings its replicas in the stream.",
+    ),
+    Parameter(
+        "min-replicas-to-write", Integer(0), 0, unit="replicas", alias="min-slaves-to-write",
+        doc="Writes are refused while fewer replicas than this keep up. 0: never.",
+    ),
+    Parameter(
+        "min-replicas-max-lag", Integer(0), 10, unit="s", alias="min-slaves-max-lag",
+        doc="A replica keeps up if it acknowledged within this time. 0 turns min-replicas-to-write off.",
+    ),
+    Parameter(
+        "write-durability", Only(word="async", reason="this version acknowledges on execution"), "async",
+        doc="When a write is acknowledged. async: as soon as the primary has executed it; a failover may"
+        " lose the last moments.",
+    ),
+    # --- cluster -------------------------------------------------------------------------------------
+    Parameter(
+        "cluster-enabled", _YES_NO, False, runtime=False,
+        doc="Whether the node is a member of a cluster: slots, gossip, failover, one database.",
+    ),
+    Parameter(
+        "cluster-require-full-coverage", _YES_NO, True,
+        doc="Refuse all keyed commands while some slot has no owner; otherwise only those of that slot.",
+    ),
+    Parameter(
+        "cluster-allow-reads-when-down", _YES_NO, False,
+        doc="Answer reads of our own slots even when the cluster is down. They may be stale.",
+    ),
+    Parameter(
+        "cluster-announce-ip", _TEXT, "", runtime=False,
+        doc="Address told to clients and members, where it differs from the one we listen on (NAT,"
+        " containers). Empty: the first of `bind`.",
+    ),
+    Parameter(
+        "cluster-announce-port", _PORT, 0, runtime=False,
+        doc="Port told to clients. 0: `port`.",
+    ),
+    Parameter(
+        "cluster-announce-bus-port", _PORT, 0, runtime=False,
+        doc="Gossip port told to members. 0: the one we listen on.",
+    ),
+    Parameter(
+        "cluster-port", _PORT, 0, runtime=False,
+        doc="Gossip port, UDP and TCP. 0: `port` + 10000.",
+    ),
+    Parameter(
+        "probe-interval-ms", Integer(10, 60000), 200, unit="ms", runtime=False,
+        doc="Time between two probes of a random member. Failures are found in about interval + timeout +"
+        " suspicion; load is one small packet an interval whatever the size of the cluster.",
+    ),
+    Parameter(
+        "probe-timeout-ms", Integer(5, 60000), 100, unit="ms", runtime=False,
+        doc="Time to wait for an answer before others are asked to probe. Take the 99th percentile of"
+        " round trips x 3; must be shorter than probe-interval-ms.",
+    ),
+    Parameter(
+        "lease-ms", Integer(100, 600000), 1000, unit="ms", runtime=False,
+        doc="A primary that has not heard from a majority of the voters for so long stops serving."
+        " A frozen or cut-off primary is replaced only after it: short means quick failover, long means"
+        " patience with bad networks. At least 3 x probe-interval-ms.",
+    ),
+)  # fmt: skip
+
+BY_NAME: Mapping[str, Parameter] = {
+    name: parameter
+    for parameter in PARAMETERS
+    for name in (parameter.name, parameter.alias)
+    if name
+}  # fmt: skip
