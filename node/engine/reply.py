@@ -15,6 +15,7 @@ The session turns a reply into bytes; handlers never see the protocol version. T
 | `Verbatim(b"txt", b"...")` | `=len` `txt:...`   | bulk string without the format |
 | `list`, `tuple`            | `*n`               | `*n`                           |
 | `set`, `frozenset`         | `~n`               | `*n`                           |
+| `SetReply([...])`          | `~n`               | `*n`                           |
 | `dict`                     | `%n`               | `*2n`, keys and values in turn |
 | `Push((...))`              | `>n`               | `*n`                           |
 | `NO_REPLY`                 | nothing            | nothing                        |
@@ -100,6 +101,27 @@ class Verbatim:
         return f"Verbatim({self.format!r}, {self.data!r})"
 
 
+class SetReply:
+    """A set whose items keep an order of ours, or cannot be hashed. The caller sees to uniqueness.
+
+    A Python set of byte strings has another order in every process; answers that people read or tests
+    compare are better off with this.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Sequence[Reply]) -> None:
+        self.items = items
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SetReply) and list(self.items) == list(other.items)
+
+    __hash__ = None  # type: ignore[assignment]  # items may hold lists
+
+    def __repr__(self) -> str:
+        return f"SetReply({self.items!r})"
+
+
 class Push:
     """A message the client did not ask for (invalidation, pub/sub). Not the reply to a command."""
 
@@ -142,6 +164,7 @@ Reply: TypeAlias = (
     | Status
     | Failure
     | Verbatim
+    | SetReply
     | Push
     | Literal[Special.NULL_ARRAY, Special.NO_REPLY, Special.BLOCKED]
     | Sequence["Reply"]

@@ -9,6 +9,7 @@ from node.engine.reply import (
     CommandError,
     Failure,
     Push,
+    SetReply,
     Status,
     Verbatim,
 )
@@ -27,6 +28,8 @@ def test_equal_by_content_and_kind() -> None:
     assert Verbatim(b"txt", b"a") == Verbatim(b"txt", b"a")
     assert Verbatim(b"txt", b"a") != Verbatim(b"mkd", b"a")
     assert Push([b"x", [1]]) == Push((b"x", [1]))
+    assert SetReply([b"x", [1]]) == SetReply((b"x", [1]))
+    assert SetReply([b"x"]) != Push([b"x"])
 
 
 def test_verbatim_format_has_three_bytes() -> None:
