@@ -1,0 +1,6 @@
+def unpack(packed: bytes, plain_bytes: int) -> bytes:
+    """Undoes LZF. The caller says how long the result is.
+
+    Raises:
+        ValueError: `packed` is not the LZF form of `plain_bytes` bytes.
+    """
