@@ -1,0 +1,156 @@
+"""`grapevine chaos SCENARIO`: break a running cluster on purpose and report what clients felt.
+
+Exit status:
+    0  every planned round was made and every acknowledged write is there
+    1  acknowledged writes are missing, or refused ones are there
+    2  the scenario was refused or could not begin; nothing was done to the cluster
+    3  it ended early, or the last check could not be made (what was measured is reported all the same)
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+from rich.console import Console
+
+from chaos.client import ConnectionLost, NotConnected
+from chaos.faults.processes import Refused, is_loopback
+from chaos.peers import PeerMissing, PeerOptions, redis_cluster
+from chaos.report import as_json, print_table
+from chaos.scenarios import kill_primary
+from chaos.scenarios.watch import NotWhole, Patience
+from chaos.topology import Address, BadView
+from chaos.workloads.writers import Load
+
+EXPECTED = (NotConnected, ConnectionLost, BadView, Refused, kill_primary.CannotBegin, PeerMissing, NotWhole)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="grapevine chaos", description=__doc__.splitlines()[0])
+    scenarios = parser.add_subparsers(dest="scenario", required=True, metavar="SCENARIO")
+    kill = scenarios.add_parser(
+        "kill-primary",
+        help="SIGKILL one primary a round while every shard is written to",
+        description="Kills one primary a round with SIGKILL while every shard is written to. Reports the "
+        "longest gap without an acknowledged write, in the victim's slots and elsewhere, and the "
+        "acknowledged writes that are missing afterwards. Only nodes on this machine's loopback addresses "
+        "are touched.",
+    )
+    where = kill.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port", type=int, help="client port of any node of the cluster")
+    where.add_argument(
+        "--peer",
+        choices=["redis"],
+        help="measure a throw-away cluster of redis-server processes (3 shards, 1 replica each) instead",
+    )
+    kill.add_argument(
+        "--host", default="127.0.0.1", help="its address; must be a loopback address (%(default)s)"
+    )
+    kill.add_argument(
+        "--rounds", type=int, default=5, help="primaries to kill, one after another (%(default)s)"
+    )
+    kill.add_argument("--seed", type=int, help="chooses the victims; printed first, random when not given")
+    kill.add_argument("--rate", type=float, default=300.0, help="writes a second and shard (%(default)s)")
+    kill.add_argument("--writers", type=int, default=4, help="writers a shard (%(default)s)")
+    kill.add_argument("--value-bytes", type=int, default=64, help="size of a value (%(default)s)")
+    kill.add_argument(
+        "--op-timeout-ms", type=float, default=250.0, help="a silent write is unknown after (%(default)s)"
+    )
+    kill.add_argument(
+        "--whole-limit-s", type=float, default=60.0, help="wait for the cluster to be whole (%(default)s)"
+    )
+    kill.add_argument(
+        "--restart-limit-s",
+        type=float,
+        default=20.0,
+        help="wait for somebody to restart the victim (%(default)s)",
+    )
+    kill.add_argument(
+        "--peer-node-timeout-ms", type=int, default=15_000, help="with --peer: cluster-node-timeout"
+    )
+    kill.add_argument(
+        "--json", action="store_true", help="print the result as JSON; progress goes to standard error"
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `grapevine chaos` with the words after `chaos`; returns the exit status."""
+    options = build_parser().parse_args(argv)
+    progress = Console(stderr=options.json, highlight=False)
+    if options.port is not None and not 0 < options.port < 65_536:
+        return _refuse(f"--port {options.port}: between 1 and 65535")
+    if not is_loopback(options.host):
+        return _refuse(
+            f"--host {options.host}: faults are injected only into nodes on this machine's loopback addresses"
+        )
+    seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
+    progress.print(f"seed {seed} (repeat this run with --seed {seed})")
+    try:
+        plan = kill_primary.Plan(
+            entry=Address(options.host, options.port or 0),
+            rounds=options.rounds,
+            seed=seed,
+            load=Load(rate=options.rate, writers=options.writers, value_bytes=options.value_bytes),
+            patience=Patience(
+                whole_ms=options.whole_limit_s * 1000, restart_ms=options.restart_limit_s * 1000
+            ),
+            op_timeout_ms=options.op_timeout_ms,
+        )
+        peer = None
+        if options.peer:
+            timeout_ms = options.peer_node_timeout_ms
+            # late enough for the failover to be over (see chaos/peers.py), and then time to come back
+            peer = PeerOptions(node_timeout_ms=timeout_ms, restart_after_ms=timeout_ms * 2.0 + 2_000)
+            restart_ms = timeout_ms * 2.0 + 22_000
+            plan = replace(
+                plan, patience=Patience(max(plan.patience.whole_ms, restart_ms + 30_000), restart_ms)
+            )
+    except ValueError as error:
+        return _refuse(str(error))
+    refused: list[str] = []
+    result = None
+    try:
+        result = trio.run(_run, plan, peer, progress)
+    except* EXPECTED as group:
+        refused = [str(error) for error in _leaves(group)]
+    except* KeyboardInterrupt:
+        refused = ["interrupted"]
+    if result is None:
+        return _refuse("; ".join(refused))
+    if options.json:
+        sys.stdout.write(json.dumps(as_json(result), indent=2) + "\n")
+    else:
+        print_table(result, progress)
+    if result.losses or result.false_refusals:
+        return 1
+    return 3 if result.ended_early or result.unread else 0
+
+
+async def _run(plan: kill_primary.Plan, peer: PeerOptions | None, console: Console) -> kill_primary.Result:
+    async with AsyncExitStack() as stack:
+        if peer is not None:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="grapevine-peer-"))
+            console.print("starting a cluster of redis-server processes")
+            addresses = await stack.enter_async_context(redis_cluster(Path(directory), peer))
+            plan = replace(plan, entry=addresses[0])
+        return await kill_primary.run(plan, lambda text: console.print(text, markup=False, soft_wrap=True))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _refuse(text: str) -> int:
+    sys.stderr.write(f"grapevine chaos: {text}\n")
+    return 2

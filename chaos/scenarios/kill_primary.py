@@ -1,0 +1,293 @@
+"""Kill one primary a round while every shard is written to; measure the outage, then count what is missing.
+
+A round:
+
+    warm up      writers run against the whole cluster for a moment
+    choose       a primary with a replica, by the seed; prove which process it is
+    kill         SIGKILL
+    heal         wait until the cluster is whole again: promoted, restarted, in sync
+    settle       a moment more, so that an outage at the very end of the healing is seen whole
+    check        read back every write that was acknowledged this round
+
+Victims are chosen among primaries in slot order, so the same seed picks the same shards in every run.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from chaos.checkers.gaps import Gap, longest_gap, tally
+from chaos.checkers.losses import Loss, ghosts, missing_writes
+from chaos.client import ClusterClient, Outcome
+from chaos.faults.processes import Refused, Target, kill, prove
+from chaos.health import View, look
+from chaos.scenarios.watch import NotWhole, Patience, members, wait_whole
+from chaos.topology import Address, NodeLine
+from chaos.workloads.history import History, Write
+from chaos.workloads.writers import Load, SlotGroup, write_steadily
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run of the scenario. Times in milliseconds.
+
+    entry: any member of the cluster.
+    op_timeout_ms: a write without an answer for so long is unknown; a bound on how finely outages of silent
+        (not refusing) nodes are seen.
+    warm_up_ms, settle_ms: see the round above; settle_ms is watched for gaps too.
+    """
+
+    entry: Address
+    rounds: int = 5
+    seed: int = 0
+    load: Load = field(default_factory=Load)
+    patience: Patience = field(default_factory=Patience)
+    op_timeout_ms: float = 250.0
+    warm_up_ms: float = 1_000.0
+    settle_ms: float = 500.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rounds <= 1_000:
+            raise ValueError(f"rounds={self.rounds}: between 1 and 1000")
+        if not 10 <= self.op_timeout_ms <= 60_000:
+            raise ValueError(f"op_timeout_ms={self.op_timeout_ms}: between 10 and 60000")
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What one round showed."""
+
+    number: int
+    victim: Address
+    pid: int
+    slot_count: int
+    replica_lag_bytes: int  # of its best replica just before the kill
+    promoted: (
+        Address | None
+    )  # who served the victim's slots at the end; the victim itself: nobody was promoted
+    healed_ms: float | None  # from the kill until the cluster was whole; None: it did not get there
+    victim_gap: Gap  # longest stretch without an acknowledged write in the victim's slots
+    other_gap: Gap  # the same for the worst of the other shards
+    killed_ms: float
+    counts: dict[Outcome, int]
+    losses: tuple[Loss, ...]
+    false_refusals: tuple[Write, ...]
+    unread: str  # why the check could not be made; '' when it was
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the run showed. `ended_early` says why fewer rounds were made than planned."""
+
+    plan: Plan
+    rounds: tuple[RoundResult, ...]
+    losses: tuple[Loss, ...]  # found by any check, the one over all rounds at the end included
+    false_refusals: tuple[Write, ...]
+    unread: str
+    acknowledged: int
+    ended_early: str = ""
+
+
+class CannotBegin(Exception):
+    """The cluster is not in a state in which this scenario means anything; nothing was done to it."""
+
+
+def slot_groups(view: View) -> list[SlotGroup]:
+    """The slots of each primary, in slot order."""
+    owners = next(iter(view.facts.values())).owners
+    slots: dict[Address, set[int]] = {}
+    for first, last, address in owners:
+        slots.setdefault(address, set()).update(range(first, last + 1))
+    return [
+        SlotGroup(index, address, frozenset(held))
+        for index, (address, held) in enumerate(sorted(slots.items(), key=lambda item: min(item[1])))
+    ]
+
+
+def choose_victim(view: View, rng: random.Random) -> NodeLine:
+    """A primary that has a replica with its link up.
+
+    Raises:
+        CannotBegin: there is none; killing a primary without a replica measures only the restart.
+    """
+    candidates = [line for line in view.primaries() if lag_bytes(view, line) is not None]
+    if not candidates:
+        raise CannotBegin(
+            "no primary has a replica in sync, so nobody could take over. "
+            "Add replicas (`grapevine up --replicas 1`)."
+        )
+    return candidates[rng.randrange(len(candidates))]
+
+
+def lag_bytes(view: View, primary: NodeLine) -> int | None:
+    """How far its best replica with a link is behind `primary`; None when it has no such replica."""
+    facts = view.facts.get(primary.address)
+    lags = [
+        max(0, facts.offset - replica.offset)
+        for line in view.replicas_of(primary.id)
+        if facts and (replica := view.facts.get(line.address)) and replica.link_up and not replica.loading
+    ]
+    return min(lags, default=None)
+
+
+def owner_of(view: View, slot: int) -> Address | None:
+    """Who serves `slot`, as the first who answered knows it."""
+    for facts in view.facts.values():
+        return next((address for first, last, address in facts.owners if first <= slot <= last), None)
+    return None
+
+
+async def run(plan: Plan, say: Callable[[str], None]) -> Result:
+    """The whole scenario against a running cluster. `say` is told one line at each step.
+
+    Raises:
+        CannotBegin: not whole at the start, or no primary with a replica.
+        Refused: the first victim is not provably a process of this machine.
+        NotConnected, ConnectionLost, BadView: plan.entry is not a member of a cluster.
+    """
+    addresses = await members(plan.entry, timeout_ms=1_000)
+    if not addresses:
+        raise CannotBegin(f"the cluster at {plan.entry} serves no slots yet; create it first")
+    try:
+        view = await wait_whole(addresses, plan.patience, say=say)
+    except NotWhole as error:
+        raise CannotBegin(str(error)) from None
+    groups = slot_groups(view)
+    choose_victim(view, random.Random(plan.seed))  # refuse before the first write
+    began = trio.current_time()
+
+    def clock_ms() -> float:
+        return (trio.current_time() - began) * 1000
+
+    rng = random.Random(plan.seed)
+    history = History()
+    rounds: list[RoundResult] = []
+    ended_early = ""
+    async with trio.open_nursery() as nursery:
+
+        async def writers(task_status: trio.TaskStatus[None]) -> None:
+            await write_steadily(
+                groups,
+                addresses,
+                plan.load,
+                history,
+                run=f"{random.Random(plan.seed).getrandbits(32):08x}",
+                rng=random.Random(plan.seed + 1),
+                op_timeout_ms=plan.op_timeout_ms,
+                clock_ms=clock_ms,
+                task_status=task_status,
+            )
+
+        with trio.move_on_after(plan.patience.whole_ms / 1000) as first_writes:
+            await nursery.start(writers)
+        if first_writes.cancelled_caught:
+            raise CannotBegin("some shard acknowledges no write at all")
+        for number in range(1, plan.rounds + 1):
+            result, ended_early = await _round(number, plan, addresses, groups, rng, history, clock_ms, say)
+            if result is not None:
+                rounds.append(result)
+            if ended_early:
+                say(f"ends after round {number} of {plan.rounds}: {ended_early}")
+                break
+        nursery.cancel_scope.cancel()
+    say("reading every acknowledged write back")
+    losses, refusals, unread = await _check(plan, addresses, list(history.since(0)))
+    known = {loss.write.key: loss for each in rounds for loss in each.losses} | {
+        loss.write.key: loss for loss in losses
+    }
+    return Result(
+        plan=plan,
+        rounds=tuple(rounds),
+        losses=tuple(known.values()),
+        false_refusals=refusals,
+        unread=unread,
+        acknowledged=tally(history.since(0))[Outcome.ACKNOWLEDGED],
+        ended_early=ended_early,
+    )
+
+
+async def _round(
+    number: int,
+    plan: Plan,
+    addresses: Sequence[Address],
+    groups: Sequence[SlotGroup],
+    rng: random.Random,
+    history: History,
+    clock_ms: Callable[[], float],
+    say: Callable[[str], None],
+) -> tuple[RoundResult | None, str]:
+    """One round; the text says why there can be no further one, '' when there can."""
+    first_index, from_ms = len(history), clock_ms()
+    await trio.sleep(plan.warm_up_ms / 1000)
+    view = await look(addresses)
+    try:
+        victim = choose_victim(view, rng)
+        target = prove(victim.address, view.facts[victim.address].pid)
+    except (CannotBegin, Refused) as error:
+        if number == 1:
+            raise
+        return None, str(error)
+    lag = lag_bytes(view, victim)
+    group = next(each for each in groups if victim.first_slot in each.slots)
+    say(
+        f"round {number} of {plan.rounds}: kill {victim.address} "
+        f"(process {target.pid}, {victim.slot_count} slots)"
+    )
+    killed_ms = await _kill(target, clock_ms)
+    healed_ms, ended_early = None, ""
+    try:
+        view = await wait_whole(addresses, plan.patience, killed=victim.address, say=say)
+        healed_ms = clock_ms() - killed_ms
+    except NotWhole as error:
+        ended_early = str(error)
+        view = await look(addresses)
+    await trio.sleep(plan.settle_ms / 1000)
+    to_ms = clock_ms()
+    writes = list(history.since(first_index))
+    victim_gap = longest_gap(writes, group.index, from_ms, to_ms)
+    others = [longest_gap(writes, each.index, from_ms, to_ms) for each in groups if each.index != group.index]
+    losses, refusals, unread = await _check(plan, addresses, writes)
+    say(
+        f"round {number} of {plan.rounds}: {victim_gap.length_ms:.0f} ms without an acknowledged write, "
+        + ("not checked" if unread else f"{len(losses)} acknowledged writes missing")
+    )
+    result = RoundResult(
+        number=number,
+        victim=victim.address,
+        pid=target.pid,
+        slot_count=victim.slot_count,
+        replica_lag_bytes=lag or 0,
+        promoted=owner_of(view, victim.first_slot),
+        healed_ms=healed_ms,
+        victim_gap=victim_gap,
+        other_gap=max(others, key=lambda gap: gap.length_ms, default=Gap(from_ms, from_ms)),
+        killed_ms=killed_ms,
+        counts=tally(writes),
+        losses=tuple(losses),
+        false_refusals=refusals,
+        unread=unread,
+    )
+    return result, ended_early
+
+
+async def _kill(target: Target, clock_ms: Callable[[], float]) -> float:
+    """Kills at a checkpoint, so that the moment we note is the moment it happened. Returns it."""
+    await trio.lowlevel.checkpoint()
+    killed_ms = clock_ms()
+    kill(target)
+    return killed_ms
+
+
+async def _check(
+    plan: Plan, addresses: Sequence[Address], writes: Sequence[Write]
+) -> tuple[list[Loss], tuple[Write, ...], str]:
+    """Reads back what was acknowledged or refused. The text says why it could not be done, '' when it was."""
+    keys = [each.key for each in writes if each.outcome is not Outcome.UNKNOWN]
+    async with ClusterClient(addresses, op_timeout_ms=max(plan.op_timeout_ms, 1_000)) as client:
+        try:
+            found = await client.read_all(keys, limit_ms=plan.patience.restart_ms)
+        except TimeoutError as error:
+            return [], (), str(error)
+    return missing_writes(writes, found), tuple(ghosts(writes, found)), ""

@@ -1,0 +1,105 @@
+"""Waiting for a cluster to be whole, with a bound and with reasons.
+
+Shared by the scenarios: each of them begins from a whole cluster, breaks something, and may only go on when
+everything is healed, or the second fault would be blamed for what the first one left behind.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from chaos.client import Connection
+from chaos.health import View, look, troubles
+from chaos.topology import Address, parse_nodes
+
+LOOK_INTERVAL_S: Final = 0.2
+
+
+class NotWhole(Exception):
+    """The cluster did not become whole in time. `reasons` says what was still wrong at the last look."""
+
+    def __init__(self, message: str, reasons: Sequence[str]) -> None:
+        super().__init__(message + (": " + "; ".join(reasons[:6]) if reasons else ""))
+        self.reasons = tuple(reasons)
+
+
+class NobodyRestarted(NotWhole):
+    """A killed process was not started again by anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in milliseconds.
+
+    whole_ms: for the cluster to be whole. Default: a full copy of a few GB, and a slow supervisor.
+    restart_ms: for a killed process to answer again before we conclude that nobody restarts it. Less than
+        whole_ms; supervisors back off for some seconds.
+    """
+
+    whole_ms: float = 60_000.0
+    restart_ms: float = 20_000.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.restart_ms <= self.whole_ms:
+            raise ValueError(
+                f"restart_ms={self.restart_ms}: more than 0 and at most whole_ms={self.whole_ms}"
+            )
+
+
+async def members(entry: Address, timeout_ms: float) -> list[Address]:
+    """The addresses of all nodes that serve slots or replicate one that does, as `entry` knows them.
+
+    Routers and empty nodes are members too, but hold nothing that could be lost or missed.
+
+    Raises:
+        NotConnected, ConnectionLost, BadView: `entry` is no member of a cluster that can be asked.
+    """
+    connection = await Connection.open(entry, timeout_ms)
+    try:
+        lines = parse_nodes(await connection.request("CLUSTER", "NODES", timeout_ms=timeout_ms), entry)
+    finally:
+        connection.abandon()
+    owners = {line.id for line in lines if line.slot_count}
+    return sorted(line.address for line in lines if line.id in owners or line.primary_id in owners)
+
+
+async def wait_whole(
+    addresses: Sequence[Address],
+    patience: Patience,
+    *,
+    killed: Address | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> View:
+    """Looks until the cluster is whole; returns the view that showed it.
+
+    Args:
+        killed: a node whose process was killed; if it never answers within patience.restart_ms, we give up.
+        say: told about what is still wrong, whenever that changes.
+    Raises:
+        NobodyRestarted, NotWhole: with the last reasons.
+    """
+    began = trio.current_time()
+    offsets: dict[Address, int] = {}
+    returned = killed is None
+    told = ""
+    while True:
+        view = await look(addresses)
+        reasons = troubles(view, offsets)
+        if not reasons:
+            return view
+        offsets = {address: facts.offset for address, facts in view.facts.items()}
+        returned = returned or killed in view.facts
+        waited_ms = (trio.current_time() - began) * 1000
+        if not returned and waited_ms >= patience.restart_ms:
+            raise NobodyRestarted(
+                f"nobody restarted the killed node {killed} within {patience.restart_ms / 1000:.0f} s",
+                reasons,
+            )
+        if waited_ms >= patience.whole_ms:
+            raise NotWhole(f"the cluster is not whole after {patience.whole_ms / 1000:.0f} s", reasons)
+        if reasons[0] != told and waited_ms > 1_000:
+            told = reasons[0]
+            say(f"waiting: {told}")
+        await trio.sleep(LOOK_INTERVAL_S)
