@@ -1,0 +1,70 @@
+"""What command handlers need of the node they run in.
+
+Handlers are plain functions of a session and its arguments. Those that need more ask `node_of(session)`;
+the composition root has bound the node to the engine. A protocol rather than the class itself, so that
+handlers do not depend on the root that depends on them, and tests can compose a smaller node of real
+parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+
+from node.config import Config
+
+if TYPE_CHECKING:
+    from node.commands.table import CommandTable
+    from node.engine.engine import Engine
+    from node.engine.pump import Pump
+    from node.engine.session import Session
+
+# Fields of one section of INFO, in order. Values are shown with str(); bools as 1 and 0.
+InfoSection: TypeAlias = Callable[[], Iterable[tuple[str, object]]]
+
+
+class NodeContext(Protocol):
+    """One running node."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def pump(self) -> Pump: ...
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def table(self) -> CommandTable: ...
+
+    @property
+    def run_id(self) -> str:
+        """40 hexadecimal characters, new at each start."""
+        ...
+
+    @property
+    def started_ms(self) -> int:
+        """When the process started, on the engine's monotonic clock."""
+        ...
+
+    @property
+    def is_replica(self) -> bool: ...
+
+    @property
+    def info_sections(self) -> Mapping[str, InfoSection]:
+        """Sections of INFO that others than `node.info` know: `replication`, `cluster`."""
+        ...
+
+    def clock_us(self) -> int:
+        """Unix time in microseconds."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Begins an ordered stop of the process; returns at once."""
+        ...
+
+
+def node_of(session: Session) -> NodeContext:
+    """The node a session belongs to."""
+    return cast(NodeContext, session.engine.context)
