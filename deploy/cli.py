@@ -1,0 +1,175 @@
+"""The `grapevine` command.
+
+`grapevine node` is a process of the cluster and starts hundreds of times in a large one, so nothing but
+argparse is imported before it is clear which command was meant: a node must not carry the launcher's
+libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from deploy.screen import Screen
+
+DIRECTORY: Final = Path(".cluster")
+
+# Commands that belong to another room: it parses their options and prints their --help.
+OTHER_ROOMS: Final = {
+    "node": "run one cache process",
+    "router": "run a router: one stable address for the whole cluster",
+    "chaos": "hurt a running cluster and check that it keeps its promises",
+    "bench": "compare a stand-alone node with redis-server, side by side",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is a --help away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="grapevine",
+        description="A distributed, self-healing in-memory cache cluster that Redis clients use unmodified.",
+        epilog="grapevine COMMAND --help tells about one command.",
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and end")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    up = commands.add_parser(
+        "up",
+        help="start a cluster on this machine and look after it",
+        description="Starts a cluster on this machine, each node a process of its own. Shows it as a table "
+        "when every slot is served and every replica is in sync, starts processes again that die, and stops "
+        "everything in order on Ctrl-C. Started again on the same --dir, the cluster comes back as it was.",
+    )
+    up.add_argument("--shards", type=int, metavar="N", help="number of shards (default: 3)")
+    up.add_argument("--replicas", type=int, metavar="N", help="replicas of each shard (default: 1)")
+    up.add_argument(
+        "--port", type=int, metavar="P", help="port of the first node; the others follow (default: 7000)"
+    )
+    up.add_argument(
+        "--dir", type=Path, default=DIRECTORY, metavar="DIR", dest="directory",
+        help="where the cluster keeps state and logs (default: %(default)s)",
+    )  # fmt: skip
+    router = up.add_mutually_exclusive_group()
+    router.add_argument(
+        "--router-port",
+        type=_router_port,
+        metavar="P",
+        help="port of the router (default: 6379 or the next free one)",
+    )
+    router.add_argument("--no-router", action="store_const", const=0, dest="router_port", help="no router")
+    up.add_argument(
+        "--detach", action="store_true", help="go to the background and return when the cluster is ready"
+    )
+    up.add_argument("--no-restart", action="store_true", help="leave a process dead that dies")
+
+    down = commands.add_parser("down", help="stop the cluster of a directory, in order; its data stays")
+    down.add_argument(
+        "--dir", type=Path, default=DIRECTORY, metavar="DIR", dest="directory",
+        help="the cluster's directory (default: %(default)s)",
+    )  # fmt: skip
+
+    status = commands.add_parser("status", help="show the members of a running cluster")
+    status.add_argument(
+        "--host", default="127.0.0.1", metavar="H", help="address of any member (default: %(default)s)"
+    )
+    status.add_argument(
+        "--port", type=int, default=7000, metavar="P", help="port of any member (default: %(default)s)"
+    )
+    status.add_argument("--json", action="store_true", help="for programs")
+
+    for name, text in OTHER_ROOMS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def _router_port(text: str) -> int:
+    """A port for the router. 0 means none inside the launcher, so nobody may say it here by accident."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in OTHER_ROOMS:
+        return _other_room(words[0], words[1:])
+    parser = build_parser()
+    options = parser.parse_args(words)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"grapevine {version('grapevine')}")
+        return 0
+    if options.command is None:
+        parser.print_help()
+        return 2
+    return _command(options)
+
+
+def _other_room(name: str, words: list[str]) -> int:
+    if name == "node":
+        from node.server import main as node_main
+
+        return node_main(words)
+    if name == "router":
+        from router.server import main as router_main
+
+        return router_main(words)
+    if name == "chaos":
+        from chaos.cli import main as chaos_main
+
+        return chaos_main(words)
+    from bench.compare import main as bench_main
+
+    return bench_main(words)
+
+
+def _command(options: argparse.Namespace) -> int:
+    from deploy.screen import Screen
+
+    if options.command == "up":
+        from deploy.up import Wish, up
+
+        directory: Path = options.directory.absolute()
+        farewell = (
+            f"stop it  grapevine down --dir {options.directory}" if options.detach else "stop it  Ctrl-C"
+        )
+        wish = Wish(
+            directory, options.shards, options.replicas, options.port, options.router_port,
+            restart=not options.no_restart,
+        )  # fmt: skip
+        return _closing(Screen(farewell), lambda screen: up(wish, screen, detach=options.detach))
+    if options.command == "down":
+        from deploy.down import down
+
+        return _closing(Screen(), lambda screen: down(options.directory.absolute(), screen))
+    from chaos.topology import Address
+    from deploy.status import status
+
+    address = Address(options.host, options.port)
+    return _closing(Screen(), lambda screen: status(address, screen, as_json=options.json))
+
+
+def _closing(screen: Screen, work: Callable[[Screen], int]) -> int:
+    """Runs `work`, and leaves no progress line behind however it ends."""
+    try:
+        return work(screen)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        screen.quiet()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Are the ports free that a cluster needs? Asked before anything starts, so that the answer is one line."""
+
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+from chaos.topology import Address
+from deploy.observe import NodeView, observe_all
+from deploy.plan import BUS_OFFSET, LOCAL_HOST, PORT_MAX, ClusterPlan
+
+ROUTER_PORT: Final = 6379
+ROUTER_PORTS_TRIED: Final = 100
+ASK_MS: Final = 1_000
+
+
+class PortTaken(Exception):
+    """A port that the cluster needs is in use; the text says which, by whom, and what to do."""
+
+
+def is_free(port: int) -> bool:
+    """Whether a member could bind this port for clients (TCP) and its bus port (TCP and UDP)."""
+    wanted = (
+        (port, socket.SOCK_STREAM),
+        (port + BUS_OFFSET, socket.SOCK_STREAM),
+        (port + BUS_OFFSET, socket.SOCK_DGRAM),
+    )
+    return all(_can_bind(number, kind) for number, kind in wanted)
+
+
+def _can_bind(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind is socket.SOCK_STREAM:  # as servers do: connections that linger after an end do not count
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOCAL_HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_router_port(avoid: range) -> int:
+    """6379 or the next port that is free and not a node's.
+
+    Raises:
+        PortTaken: none of the next hundred is.
+    """
+    for port in _candidates(avoid):
+        if is_free(port):
+            return port
+    raise PortTaken(
+        f"no free port for the router from {ROUTER_PORT} to {ROUTER_PORT + ROUTER_PORTS_TRIED - 1}: "
+        "choose one with --router-port, or use --no-router"
+    )
+
+
+def _candidates(avoid: range) -> Iterator[int]:
+    for port in range(ROUTER_PORT, min(ROUTER_PORT + ROUTER_PORTS_TRIED, PORT_MAX - BUS_OFFSET)):
+        if port not in avoid:
+            yield port
+
+
+async def check_ports(plan: ClusterPlan) -> None:
+    """Raises PortTaken unless every port of the plan is free."""
+    taken = [each for each in plan.processes() if not is_free(each.port)]
+    if not taken:
+        return
+    first = taken[0]
+    address = Address(LOCAL_HOST, first.port)
+    option = "--router-port" if first.kind == "router" else "--port"
+    view = (await observe_all([address], ASK_MS))[address]
+    if isinstance(view, NodeView) and view.cluster:
+        name = "Grapevine" if view.version else "Redis"
+        raise PortTaken(
+            f"a {name} cluster is already running on port {first.port} (process {view.pid}): "
+            f"use it, stop it (grapevine down --dir its-directory), or choose another {option}"
+        )
+    if isinstance(view, NodeView):
+        who = f"a {'Grapevine node' if view.version else 'Redis server'} (process {view.pid})"
+    elif _can_bind(first.port, socket.SOCK_STREAM):
+        who = f"another program on its bus port {first.port + BUS_OFFSET}"
+    else:
+        who = "another program"
+    raise PortTaken(f"port {first.port} is taken by {who}: stop it or choose another {option}")
