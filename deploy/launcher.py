@@ -138,6 +138,7 @@ class Launcher:
         self._changed = trio.Event()  # the record is newer than the file
         self._stop = trio.Event()
         self._stopping = False
+        self._stopping_since = 0.0
         self._forming = trio.CancelScope()
         self._failure: str | None = None
 
@@ -165,6 +166,9 @@ class Launcher:
             nursery.cancel_scope.cancel("everything has ended")
         self.record = replace(self.record, launcher=None, started=())
         write_record(self.plan.directory, self.record)
+        if formed:
+            seconds = trio.current_time() - self._stopping_since
+            self.reporter.note(f"stopped in {seconds:.1f} s; the data stays in {self.plan.directory}")
         if self._failure is not None:
             raise StartFailed(self._failure)
 
@@ -359,6 +363,7 @@ class Launcher:
         somebody to send its last writes to until then.
         """
         self._stopping = True
+        self._stopping_since = trio.current_time()
         primaries = set(range(self.plan.port, self.plan.port + self.plan.shards))
         if formed:
             with trio.move_on_after(ROLES_MS / 1000):

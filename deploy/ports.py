@@ -2,11 +2,13 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from chaos.topology import Address
 from deploy.observe import NodeView, observe_all
 from deploy.plan import BUS_OFFSET, LOCAL_HOST, PORT_MAX, ClusterPlan
+from deploy.processes import command_line
 
 ROUTER_PORT: Final = 6379
 ROUTER_PORTS_TRIED: Final = 100
@@ -70,9 +72,11 @@ async def check_ports(plan: ClusterPlan) -> None:
     view = (await observe_all([address], ASK_MS))[address]
     if isinstance(view, NodeView) and view.cluster:
         name = "Grapevine" if view.version else "Redis"
+        directory = _cluster_directory(view.pid)
+        stop = f"stop it with grapevine down --dir {directory}" if directory else "stop it"
         raise PortTaken(
             f"a {name} cluster is already running on port {first.port} (process {view.pid}): "
-            f"use it, stop it (grapevine down --dir its-directory), or choose another {option}"
+            f"use it, {stop}, or choose another {option}"
         )
     if isinstance(view, NodeView):
         who = f"a {'Grapevine node' if view.version else 'Redis server'} (process {view.pid})"
@@ -81,3 +85,12 @@ async def check_ports(plan: ClusterPlan) -> None:
     else:
         who = "another program"
     raise PortTaken(f"port {first.port} is taken by {who}: stop it or choose another {option}")
+
+
+def _cluster_directory(pid: int) -> str:
+    """The directory of the cluster that a launcher started this process for, '' if it was no launcher of ours."""
+    words = command_line(pid)
+    if "--dir" not in words[:-1]:
+        return ""
+    directory = Path(words[words.index("--dir") + 1]).parent
+    return str(directory) if (directory / "cluster.json").exists() else ""

@@ -74,3 +74,12 @@ def send_signal(key: ProcessKey, number: signal.Signals) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def command_line(pid: int) -> list[str]:
+    """The words a process was started with; empty when it has gone, is not ours to look at, or has none."""
+    try:
+        data = (PROC / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+    return data.decode("utf-8", "replace").split("\0")[:-1]

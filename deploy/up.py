@@ -127,7 +127,7 @@ def _already_running(directory: Path) -> str:
             f"a cluster is already being started or stopped {where}: wait, or choose another --dir and --port"
         )
     return (
-        f"a cluster is already running {where} on ports {record.port}-{record.plan(directory).node_ports[-1]} "
+        f"a cluster is already running {where} on port {record.port} and up "
         f"(launcher: process {record.launcher.pid}): see it with grapevine status --port {record.port}, "
         f"stop it with grapevine down --dir {directory}"
     )
@@ -160,19 +160,29 @@ def _router_port(wish: Wish, record: Record | None, reporter: Reporter) -> int:
 
 
 def _detached(wish: Wish, screen: Screen) -> int:
-    """Runs the launcher in a process of its own session; returns when that one is ready or has failed.
+    """Runs the launcher in a session of its own with output to launcher.log; returns when that one is ready or has failed.
 
     A fork, not a second command line: there is nothing to pass on that could be understood differently. In
     the forked process this function returns too, when the cluster has been stopped.
     """
+    try:
+        wish.directory.mkdir(parents=True, exist_ok=True)
+        log = os.open(wish.directory / "launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        screen.failed(str(cannot_write(wish.directory, error)))
+        return 1
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        return _launch_in_background(wish, PipeReporter(writing))
+        os.setsid()
+        for descriptor, stream in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, stream)
+        return _launch(wish, PipeReporter(writing))
     os.close(writing)
+    os.close(log)
     try:
         ready = relay(reading, screen)
     except KeyboardInterrupt:
@@ -187,18 +197,3 @@ def _detached(wish: Wish, screen: Screen) -> int:
         os.waitpid(pid, 0)
         return 1
     return 0
-
-
-def _launch_in_background(wish: Wish, reporter: PipeReporter) -> int:
-    """Leaves the terminal: a session of its own, output to launcher.log, no input."""
-    os.setsid()
-    try:
-        wish.directory.mkdir(parents=True, exist_ok=True)
-        log = os.open(wish.directory / "launcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        reporter.failed(str(cannot_write(wish.directory, error)))
-        return 1
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for descriptor, stream in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(descriptor, stream)
-    return _launch(wish, reporter)
