@@ -1,0 +1,52 @@
+# Memory for entries and buckets. Small blocks come out of arenas and carry no header of their own; the
+# caller always says how large the block is that it gives back.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    ARENA_BYTES = 65536
+    ARENA_HEADER_BYTES = 64
+    SMALL_BYTES_MAX = 1152  # a 1 KB value with a 32-byte key and an expiry still fits
+    CLASS_COUNT = 145  # SMALL_BYTES_MAX / 8 + 1; class 0 and 1 (8 bytes) are not used
+    CHUNK_ARENAS = 64
+    DIRTY_ARENAS_MAX = 16
+
+cdef struct Chunk:
+    uint8_t *base  # 64 arenas, aligned to ARENA_BYTES; mapped by this chunk, unmapped with it
+    uint64_t free_mask  # bit i: arena i is not in use
+    uint64_t dirty_mask  # bit i: arena i is free but its pages are still ours
+    Chunk *next  # in Heap.roomy while free_mask is not 0
+    Chunk *previous
+
+cdef struct Arena:
+    Arena *next  # in Heap.partial[class] while it has room
+    Arena *previous
+    Chunk *chunk
+    uint32_t block_bytes
+    uint32_t used_count
+    uint32_t free_offset  # of the first block that was given back; 0: none
+    uint32_t fresh_offset  # blocks from here on were never handed out
+    uint32_t index  # within its chunk
+    uint32_t listed  # 1 while it is in Heap.partial
+
+cdef struct Heap:
+    uint64_t used_bytes  # in blocks handed out, rounding and malloc's headers included
+    uint64_t held_bytes  # what that costs the process: whole arenas plus large blocks
+    uint64_t arena_count  # in use
+    uint64_t dirty_count  # free, pages not returned yet
+    Chunk *roomy
+    Arena *partial[CLASS_COUNT]
+
+cdef Heap *heap_new() except NULL
+cdef void heap_delete(Heap *heap) noexcept  # every block must have been given back
+# NULL when there is no memory. Blocks are aligned to 8; those of whole 64-byte lines (heap_take_lines) to 64.
+cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil
+cdef void *heap_take_lines(Heap *heap, size_t line_count) noexcept nogil
+cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil
+# As realloc: keeps the first min(old, new) bytes, NULL (and the old block intact) when there is no memory.
+# `spare_bytes` more may be taken when the block is a large one.
+cdef void *heap_resize(Heap *heap, void *block, size_t old_bytes, size_t new_bytes, size_t spare_bytes) noexcept nogil
+# What a block of len_bytes really takes, and how many bytes of it may be used.
+cdef size_t heap_block_bytes(const void *block, size_t len_bytes) noexcept nogil
+cdef size_t heap_block_room(const void *block, size_t len_bytes) noexcept nogil
+# Returns the pages of free arenas to the system now.
+cdef void heap_trim(Heap *heap) noexcept nogil
