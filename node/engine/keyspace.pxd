@@ -1,9 +1,11 @@
-# The keyspace: databases of slot tables of entries. (Contract; layout details live in entry.pxd and table.pxd.)
+# The keyspace: databases of slot tables of entries. (The layout is in entry.pyx and table.pyx.)
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.effects cimport Effects
 from node.engine.entry cimport Entry
+from node.engine.hashing cimport SLOT_COUNT
 from node.engine.span cimport Span
+from node.engine.table cimport Store, Table
 
 # A key as commands pass it around: hashed once, routed once.
 cdef struct Key:
@@ -17,13 +19,60 @@ cdef enum:
     EXPIRY_NONE = -1  # the entry gets no expiry
     EXPIRY_KEEP = -2  # the entry keeps what it has
 
+cdef enum:
+    GROUP_SLOTS = 64
+    GROUP_COUNT = 256
+    GATHER_MAX = 256  # entries of one home bucket; the mean is 6, and 40 would be a wonder
+
+# One numbered database. 512 KiB of address space, of which only touched pages cost memory.
+cdef struct Database:
+    Table table[SLOT_COUNT]
+    uint32_t group_count[GROUP_COUNT]  # entries in 64 neighbouring slots
+    int64_t group_expiry_ms[GROUP_COUNT]  # no entry in them expires before; 0: none has an expiry
+    int64_t count
+    int64_t expiry_count  # entries that have an expiry
+    int number  # -1 once cleared
+    int pins  # snapshots that still read it
+    # Once cleared: the next cleared one, and how far freeing has come.
+    Database *next_cleared
+    uint32_t free_slot
+    uint32_t free_position
+
+
+# Who must see an entry before it changes (a snapshot). Shown only entries with an older epoch.
+cdef class Observer:
+    cdef uint8_t epoch
+    # Never raises for its own trouble: a failed snapshot must not fail a client's write.
+    cdef int entry_changes(self, Database *database, uint32_t slot, Entry *entry) except -1
+
 
 cdef class Keyspace:
     cdef readonly int64_t now_ms  # wall clock, given by set_clock_ms
     cdef readonly int database_count
     cdef readonly bint cluster  # slots by CRC16; otherwise by hash
     cdef public bint follower  # expired entries are hidden but never deleted: the primary's DEL will come
-    cdef Effects effects  # where deletions of expired entries are announced
+    cdef public bint applying  # the primary's stream is being applied: what it touches has not expired
+    cdef Effects effects  # where deletions of expired entries are announced; None: nowhere
+    cdef readonly int64_t hits
+    cdef readonly int64_t misses
+    cdef readonly int64_t expired  # entries deleted because their time had come
+    cdef readonly uint64_t changes  # bumped by every change to any entry; tells whether something happened
+
+    # Of this room only.
+    cdef Store store  # owns the heap
+    cdef Database **databases  # owned; NULL until first used
+    cdef Database *cleared  # swapped out, being freed
+    cdef uint8_t epoch  # stamped on every entry that is written
+    cdef uint8_t sweep_from  # 1 while old epochs are being reset to 0
+    cdef int sweep_database
+    cdef uint32_t sweep_slot, sweep_position
+    cdef list observers
+    cdef uint32_t recency_now
+    cdef int expire_database
+    cdef uint32_t expire_group
+    cdef uint64_t random_state
+
+    cpdef int set_clock_ms(self, int64_t now_ms) except -1
 
     # --- finding ---------------------------------------------------------------------------------
     cdef Key locate(self, Span name) noexcept
@@ -31,20 +80,60 @@ cdef class Keyspace:
     cdef Entry *find(self, int database, Key *key) except? NULL
     # As find, for reading: counts a hit or a miss and refreshes recency.
     cdef Entry *read(self, int database, Key *key) except? NULL
-    # Brings the lines of the key's table and entry closer; never faults, returns nothing.
+    # Brings the lines of the key's table and entry closer; never faults, returns nothing. For a batch:
+    # prefetch(step 0) all keys, then 1, then 2, then execute. Each step needs the lines of the one before.
     cdef void prefetch(self, int database, Key *key) noexcept
+    cdef void prefetch_step(self, int database, Key *key, int step) noexcept
 
     # --- changing. Each call may move entries: pointers from before it are dead. --------------------
+    # value must not lie in the entry it replaces. A value in canonical decimal is stored as an integer.
     cdef Entry *put_string(self, int database, Key *key, Span value, int64_t expire_ms) except NULL
     cdef Entry *put_int64(self, int database, Key *key, int64_t value, int64_t expire_ms) except NULL
     # A raw string of new_len_bytes (>= old length: the tail is zeroed; shorter: cut); `entry` may be NULL
-    # (a missing key). Returns the entry, with at least that room; write through entry_mutable_bytes.
+    # (a missing key). Returns the entry, with at least that room; write through entry_mutable_bytes. Also
+    # the way to change bytes in place: call it with the present length.
     cdef Entry *resize_string(self, int database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL
     # when_ms EXPIRY_NONE removes the expiry. Returns the entry, which may have moved.
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL
     cdef bint remove(self, int database, Key *key) except -1  # 1 when it was there (and not expired)
-    cdef int clear(self, int database) except -1  # -1: every database
+    # The value and expiry of `entry` (of any database) under another name; what was there is replaced.
+    cdef Entry *put_copy(self, int database, Key *key, Entry *entry) except NULL
+    cpdef int clear(self, int database) except -1  # -1: every database
+    cpdef int swap(self, int left, int right) except -1
+
+    # --- walking -------------------------------------------------------------------------------------
+    # The entries (expired ones too) of the next home bucket in the order of (slot, hash); 0 starts and
+    # ends. `into` has room for GATHER_MAX. Whatever is there from start to end of a walk is seen at least
+    # once, however tables grow and shrink; it is seen twice only when its table shrank in between.
+    cdef uint32_t walk(self, int database, uint64_t *cursor, Entry **into) except? 0xFFFFFFFF
+    cdef Entry *random_entry(self, int database) except? NULL  # a live one; NULL when there is none
+    cdef bint is_expired(self, Entry *entry) noexcept
+
+    # --- background work, in bounded steps; True: call again -------------------------------------------
+    cpdef bint expire_some(self, int64_t budget_entries) except -1
+    cpdef bint free_some(self, int64_t budget_entries) except -1
+    cpdef bint sweep_some(self, int64_t budget_entries) except -1
 
     # --- counting ------------------------------------------------------------------------------------
     cdef int64_t count(self, int database) noexcept
     cdef int64_t count_in_slot(self, int database, uint32_t slot) noexcept
+    cdef int64_t bytes_in_slot(self, int database, uint32_t slot) noexcept
+    cdef uint64_t used_bytes(self) noexcept
+    cdef uint64_t held_bytes(self) noexcept
+
+    # --- of this room only -----------------------------------------------------------------------------
+    cdef Database *open_database(self, int number) except NULL
+    cdef int before_change(self, Database *database, uint32_t slot, Entry *entry) except -1
+    cdef int show_observers(self, Database *database, uint32_t slot, Entry *entry) except -1
+    cdef void account_expiry(self, Database *database, Key *key, int64_t when_ms) noexcept
+    cdef int drop(self, Database *database, Key *key, uint64_t *word) except -1
+    cdef int announce_expired(self, Database *database, Entry *entry) except -1
+    cdef Entry *put_new(self, Database *database, Key *key, Entry *fresh, uint64_t *word) except NULL
+    cdef Entry *put_value(self, int database, Key *key, int encoding, Span value, int64_t number, int64_t expire_ms) except NULL
+    cdef int64_t expire_segment(self, Database *database, uint32_t slot, uint32_t position) except -1
+    cdef int64_t expire_slot(self, Database *database, uint32_t slot) except -1
+    cdef uint64_t random(self) noexcept
+    cdef int _retire(self, int number) noexcept
+    cdef bint _free_cleared(self, int64_t budget_entries) noexcept
+    cdef Key _key(self, bytes name)
+    cdef int check_database(self, int number) except -1
