@@ -1,4 +1,4 @@
-"""The promise as a user would check it: 100,000 keys, each primary killed once in turn, every key still there."""
+"""The promise as a user would check it: 100,000 keys, each primary killed once, every key still there."""
 
 import random
 
@@ -7,7 +7,7 @@ from redis.cluster import RedisCluster
 
 from chaos.faults.processes import kill, prove
 from chaos.topology import Address
-from tests.cluster.conftest import LocalCluster
+from tests.cluster.local import LocalCluster
 
 pytestmark = pytest.mark.slow
 

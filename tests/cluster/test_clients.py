@@ -7,7 +7,7 @@ import pytest
 
 from chaos.topology import Address, parse_slots
 from gossip.slots import slot_of
-from tests.cluster.conftest import LocalCluster
+from tests.cluster.local import LocalCluster
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import trio
 from chaos.client import Outcome
 from chaos.scenarios.kill_primary import Plan, Result, run
 from chaos.topology import Address
-from tests.cluster.conftest import LocalCluster
+from tests.cluster.local import LocalCluster
 
 pytestmark = pytest.mark.slow
 

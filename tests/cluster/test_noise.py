@@ -5,21 +5,21 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgpack
 import pytest
 import redis
 
-from tests.cluster.conftest import BUS_OFFSET, LocalCluster, running_cluster
+from tests.cluster.local import BUS_OFFSET, LocalCluster, running_cluster
 
 pytestmark = pytest.mark.slow
 
 
 @contextmanager
 def undisturbed(cluster: LocalCluster) -> Iterator[None]:
-    """Inside the block all processes must stay the same, all clients served, and the cluster whole after it."""
+    """Whatever happens inside the block: the same processes, clients served, the cluster whole after it."""
     before = {port: cluster.pid(port) for port in [*cluster.ports, cluster.router_port]}
     primaries = cluster.primaries()
     with cluster.client() as client:
@@ -36,8 +36,9 @@ def noise(seed: int) -> Iterator[bytes]:
     for size in (0, 1, 2, 3, 7, 16, 64, 500, 1_400, 1_500, 9_000, 60_000):
         yield rng.randbytes(size)
     for value in (
-        None, [], {}, 1, "x", b"\x00" * 40, [1] * 500, {"a": {"b": [None] * 50}}, [[[[[[[[[[]]]]]]]]]], -(2**63), 2**64 - 1,
-        [0, "cluster", "sender", 1], [1, "0" * 40, "f" * 40, 2**63, []], {"v": 1, "c": "0" * 40, "s": "f" * 40},
+        None, [], {}, 1, "x", b"\x00" * 40, [1] * 500, {"a": {"b": [None] * 50}}, [[[[[[[[[[]]]]]]]]]],
+        -(2**63), 2**64 - 1, [0, "cluster", "sender", 1], [1, "0" * 40, "f" * 40, 2**63, []],
+        {"v": 1, "c": "0" * 40, "s": "f" * 40},
     ):  # fmt: skip
         yield msgpack.packb(value)
     yield b"\xdd\xff\xff\xff\xff"  # an array that announces 4 billion items
@@ -82,7 +83,7 @@ def test_malformed_commands_get_an_error_or_a_close(cluster: LocalCluster) -> No
         b"*1\r\n$abc\r\n",
         b"*1\r\nPING\r\n",
         b"\x00" * 100 + b"\r\n",
-        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3\r\nabcdef\r\n",
+        b"*2\r\n$3\r\nGET\r\n:1\r\n",
         b"x" * 70_000,
         b'SET k "unbalanced\r\n',
         b"\xff\xfe\r\n",
@@ -127,14 +128,11 @@ def test_many_silent_connections_do_not_keep_others_out(cluster: LocalCluster) -
 
 
 def test_messages_of_another_cluster_are_dropped(cluster: LocalCluster, tmp_path: Path) -> None:
-    """Two clusters on one machine; the second is told about the first's addresses and must not merge with it."""
+    """Two clusters on one machine: one is told about the other and must not merge with it."""
     with running_cluster(tmp_path, shards=1, replicas=0) as other:
         with undisturbed(cluster):
-            stranger = other.node(other.port)
-            try:
-                stranger.execute_command("CLUSTER", "MEET", "127.0.0.1", cluster.port)
-            except redis.ResponseError as error:
-                assert "cluster" in str(error).lower()
+            with suppress(redis.ResponseError):  # a refusal may come at once or not at all
+                other.node(other.port).execute_command("CLUSTER", "MEET", "127.0.0.1", cluster.port)
             relay(cluster.port + BUS_OFFSET, other.port + BUS_OFFSET)
         assert {line.address.port for line in cluster.whole().lines()} <= {
             *cluster.ports,

@@ -1,33 +1,20 @@
 """What a node says about keys that are not its own."""
 
+import socket
+import time
 from pathlib import Path
 
 import pytest
 import redis
 
 from gossip.slots import slot_of
-from tests.cluster.conftest import LocalCluster, free_block, process
+from tests.cluster.local import LocalCluster, free_block, process
 
 pytestmark = pytest.mark.slow
 
 
-def refusal(client: redis.Redis, *words: object) -> str:
-    """The error that a command must answer with, as the server words it."""
-    connection = client.connection_pool.get_connection()
-    try:
-        connection.send_command(*words)
-        with pytest.raises(redis.ResponseError) as raised:
-            connection.read_response()
-    finally:
-        client.connection_pool.release(connection)
-    error = raised.value
-    return str(error) if not hasattr(error, "message") else str(error.message)
-
-
 def raw(port: int, *lines: str) -> list[str]:
     """Replies to inline commands, one line each, exactly as they come."""
-    import socket
-
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         file = client.makefile("rwb")
         replies = []
@@ -118,7 +105,10 @@ def test_a_new_node_serves_nothing_until_slots_are_assigned(tmp_path: Path) -> N
     log = tmp_path / "node.log"
     with process("node", "--port", str(port), "--dir", str(tmp_path / "d"), "--cluster", log=log):
         client = redis.Redis(
-            port=port, socket_timeout=5, retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 200)
+            "127.0.0.1",
+            port,
+            socket_timeout=5,
+            retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 200),
         )
         assert client.ping()
         client.close()
@@ -129,7 +119,5 @@ def test_a_new_node_serves_nothing_until_slots_are_assigned(tmp_path: Path) -> N
             assert reply.startswith("-CLUSTERDOWN"), log.read_text()
             deadline -= 1
             assert deadline, reply
-            import time
-
             time.sleep(0.05)
         assert raw(port, "SET k v", "GET k") == ["+OK", "v"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster.conftest import LocalCluster, grapevine, up
+from tests.cluster.local import LocalCluster, grapevine, up
 
 pytestmark = pytest.mark.slow
 
@@ -11,9 +11,12 @@ def portrait(cluster: LocalCluster) -> tuple[object, ...]:
     """Who is who: ids, addresses, slots and who follows whom."""
     view = cluster.whole()
     return tuple(
-        sorted((line.id, line.address, line.primary_id, line.first_slot, line.slot_count) for line in view.lines()
-               if line.address.port in cluster.ports)
-    )  # fmt: skip
+        sorted(
+            (line.id, line.address, line.primary_id, line.first_slot, line.slot_count)
+            for line in view.lines()
+            if line.address.port in cluster.ports
+        )
+    )
 
 
 def test_an_ordered_restart_keeps_the_topology(own_cluster: LocalCluster) -> None:
