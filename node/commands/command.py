@@ -105,10 +105,18 @@ def document(spec: CommandSpec) -> dict[bytes, Reply]:
         out[b"deprecated_since"] = spec.deprecated_since.encode()
         out[b"replaced_by"] = spec.replaced_by.encode()
     if spec.arguments:
-        out[b"arguments"] = syntax.describe(syntax.parse(spec.arguments))
+        out[b"arguments"] = syntax.describe(syntax.parse(spec.arguments), _key_runs(spec))
     if spec.subcommands:
         out[b"subcommands"] = {sub.name.encode(): document(sub) for sub in spec.subcommands}
     return out
+
+
+def _key_runs(spec: CommandSpec) -> list[int]:
+    """For each key in the syntax, its key spec: one for an open run, as many as there are for a closed one."""
+    runs: list[int] = []
+    for number, keys in enumerate(spec.key_specs):
+        runs += [number] * (1 if keys.last < 0 else keys.last // keys.step + 1)
+    return runs
 
 
 def _rows(session: Session) -> Sequence[CommandSpec]:
