@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from deploy.spawn import child_environment, describe_exit, grapevine_argv, last_line
+from node.version import GRAPEVINE_VERSION
 
 READY_S: Final = 10.0
 END_S: Final = 10.0
@@ -42,7 +42,7 @@ def grapevine_kind() -> Kind:
     """A stand-alone node, started as `grapevine node` starts it."""
     return Kind(
         "grapevine",
-        version("grapevine"),
+        GRAPEVINE_VERSION,
         lambda port, directory: grapevine_argv(["node", "--port", str(port), "--dir", str(directory)]),
     )
 

@@ -8,33 +8,7 @@ very engine and pump of a node. It owns no slot, so the engine redirects each ke
 of owners that `_follow_topology` keeps true.
 """
 
-import argparse
 import logging
-import random
-import secrets
-import sys
-import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-import trio
-
-from gossip.config import GossipConfig
-from gossip.service import SelfMeta, Service
-from gossip.slots import SLOT_COUNT
-from gossip.state import StateError
-from node.commands import all_commands
-from node.commands.table import CommandTable
-from node.config import Config, ConfigError
-from node.context import InfoSection
-from node.engine.engine import Engine
-from node.engine.pump import Pump, boottime_ms
-from node.engine.room import install_compiled
-from node.info import Meter
-from node.server import StartError, drive_pump, follow_config, listening, log_broken_command, stop_on_signals
-from node.version import GRAPEVINE_VERSION
-from router.commands import router_commands
-from router.routes import routes_of
 
 log = logging.getLogger("grapevine.router")
 

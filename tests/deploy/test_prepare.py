@@ -1,7 +1,4 @@
-"""deploy/prepare.sh:.
-
-What is missing on a machine is said in one line, before anything is downloaded or built.
-"""
+"""deploy/prepare.sh: what a machine lacks is said in one line, before anything is downloaded or built."""
 
 import os
 import shutil
