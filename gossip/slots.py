@@ -1,8 +1,8 @@
 """From a key to its slot: CRC16 (XMODEM) modulo 16,384, with hash tags.
 
-The function is an interface, not a choice: every cluster client computes it too, and a client and a node that
-disagree about one key send each other in circles. XMODEM means polynomial 0x1021, initial value 0, no reflection
-and no final xor; its check value for b"123456789" is 0x31C3.
+The function is an interface, not a choice: every cluster client computes it too, and a client and a node
+that disagree about one key send each other in circles. XMODEM means polynomial 0x1021, initial value 0, no
+reflection and no final xor; its check value for b"123456789" is 0x31C3.
 
 A hash tag lets a client place several keys into one slot. When a key holds a `{` and the first `}` after it
 encloses at least one byte, only those bytes are hashed:
