@@ -21,7 +21,6 @@ Types: string integer double key pattern unix-time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -60,13 +59,10 @@ def parse(notation: str) -> tuple[Argument, ...]:
     return found
 
 
-def describe(arguments: tuple[Argument, ...], key_runs: Sequence[int] = ()) -> list[Reply]:
-    """The trees as COMMAND DOCS sends them.
-
-    Args:
-        key_runs: for each key among the arguments, in order, which of the command's key specs it is of.
-    """
-    return _describe(arguments, iter(key_runs))
+def describe(arguments: tuple[Argument, ...], first_key: int = 0) -> list[Reply]:
+    """The trees as COMMAND DOCS sends them. Keys are numbered in order of appearance."""
+    out, _ = _describe(arguments, first_key)
+    return out
 
 
 def _sequence(words: list[str], at: int, whole: str) -> tuple[tuple[Argument, ...], int]:
@@ -124,19 +120,18 @@ def _has_type(word: str) -> bool:
 
 def _typed(word: str) -> Argument:
     name, _, kind = word.rpartition(":")
-    if "=" in name:
-        raise NotationError(f"{word!r}: a group is written name=(...)")
     if kind not in ("string", "integer", "double", "key", "pattern", "unix-time"):
         raise NotationError(f"{word!r}: unknown type {kind!r}")
     return Argument(name, kind)
 
 
-def _describe(arguments: tuple[Argument, ...], key_runs: Iterator[int]) -> list[Reply]:
+def _describe(arguments: tuple[Argument, ...], keys: int) -> tuple[list[Reply], int]:
     out: list[Reply] = []
     for argument in arguments:
         node: dict[bytes, Reply] = {b"name": argument.name.encode(), b"type": argument.kind.encode()}
         if argument.kind == "key":
-            node[b"key_spec_index"] = next(key_runs)
+            node[b"key_spec_index"] = keys
+            keys += 1
         if argument.token:
             node[b"token"] = argument.token.encode()
         if argument.optional or argument.multiple:
@@ -147,6 +142,6 @@ def _describe(arguments: tuple[Argument, ...], key_runs: Iterator[int]) -> list[
                 flags.append(Status(b"multiple"))
             node[b"flags"] = flags
         if argument.children:
-            node[b"arguments"] = _describe(argument.children, key_runs)
+            node[b"arguments"], keys = _describe(argument.children, keys)
         out.append(node)
-    return out
+    return out, keys

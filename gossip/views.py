@@ -1,0 +1,112 @@
+"""From the cores' tables to the immutable picture that the rest of the program reads."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gossip.detector import Detector, Presence
+from gossip.members import Status
+from gossip.messages import Meta
+from gossip.topology import (
+    SHARD_PREFIX,
+    SLOTS_REGISTER,
+    Kind,
+    MemberView,
+    ShardView,
+    Topology,
+    ranges_from_data,
+)
+from gossip.topology import Status as ViewStatus
+from gossip.votes import MessageError, Value, VoterSet
+
+
+def build_topology(
+    detector: Detector,
+    decided: Mapping[str, Value],
+    voter_set: VoterSet,
+    cluster_id: str,
+    predecessor: Topology | None,
+    version: int,
+) -> Topology:
+    """The picture now. Cost: one pass over members and shards; the slot table is shared while ranges stay
+    the same.
+    """
+    status: ViewStatus = "left" if detector.presence is Presence.LEAVING else "alive"
+    mine = _view(
+        detector.me, detector.meta, status, detector.incarnation, detector.offset, detector.epoch_seen
+    )
+    members = {mine.id: mine}
+    for member in detector.members:
+        members[member.id] = _view(
+            member.id,
+            member.meta,
+            _STATUSES[member.status],
+            member.incarnation,
+            member.offset,
+            member.epoch_seen,
+        )
+    slots = decided.get(SLOTS_REGISTER)
+    return Topology.build(
+        version=version,
+        cluster_id=cluster_id,
+        members=members,
+        shards=shards(decided),
+        ranges=ranges_from_data(None if slots is None else slots.data),
+        voter_set=voter_set,
+        slots_version=0 if slots is None else slots.version,
+        predecessor=predecessor,
+    )
+
+
+def shards(decided: Mapping[str, Value]) -> dict[str, ShardView]:
+    """Every shard that has a register, by id, sorted."""
+    found: dict[str, ShardView] = {}
+    for name in sorted(decided):
+        if name.startswith(SHARD_PREFIX):
+            shard_id = name.removeprefix(SHARD_PREFIX)
+            found[shard_id] = ShardView.from_data(shard_id, decided[name].data)
+    return found
+
+
+def check_content(name: str, value: Value) -> None:
+    """Refuse a decided value that no picture could be built from.
+
+    Raises:
+        MessageError: its content is not what a register of that name holds.
+    """
+    if name == SLOTS_REGISTER:
+        ranges_from_data(value.data)
+    elif name.startswith(SHARD_PREFIX):
+        ShardView.from_data(name.removeprefix(SHARD_PREFIX), value.data)
+    elif name == "voters":
+        VoterSet.from_value(value)
+    else:
+        raise MessageError(f"register {name[:64]!r} is not known here")
+
+
+_STATUSES: Final[Mapping[Status, ViewStatus]] = {
+    Status.ALIVE: "alive",
+    Status.SUSPECT: "suspect",
+    Status.DEAD: "dead",
+    Status.LEFT: "left",
+}
+
+
+def _view(
+    member_id: str, meta: Meta, status: ViewStatus, incarnation: int, offset: int, epoch_seen: int
+) -> MemberView:
+    kind: Kind = "router" if meta.kind == "router" else "node"
+    return MemberView(
+        id=member_id,
+        host=meta.host,
+        port=meta.port,
+        bus_port=meta.bus_port,
+        kind=kind,
+        status=status,
+        incarnation=incarnation,
+        shard_id=meta.shard_id,
+        zone=meta.zone,
+        offset=offset,
+        epoch_seen=epoch_seen,
+        started_ms=meta.started_ms,
+        version=meta.software,
+    )

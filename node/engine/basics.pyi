@@ -1,3 +1,0 @@
-from node.engine.registry import Registry
-
-def install(registry: Registry) -> None: ...
