@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -67,11 +68,12 @@ def _round_json(each: RoundResult) -> dict[str, Any]:
 
 def print_table(result: Result, console: Console) -> None:
     """The table of rounds, then what was lost and what could not be checked."""
-    table = Table(title=f"kill-primary, seed {result.plan.seed}", title_justify="left")
+    title = f"kill-primary, seed {result.plan.seed}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # fits 80 columns
     table.add_column("round", justify="right", no_wrap=True)
-    table.add_column("victim")
-    table.add_column("took over")
-    for name in ("gap ms", "elsewhere ms", "whole s", "acknowledged", "refused", "unknown", "missing"):
+    table.add_column("victim", no_wrap=True)
+    table.add_column("took\nover", no_wrap=True)
+    for name in ("gap\nms", "others\nms", "whole\ns", "acked", "refused", "unknown", "missing"):
         table.add_column(name, justify="right", no_wrap=True)
     hosts = {each.victim.host for each in result.rounds}
 

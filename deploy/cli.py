@@ -107,9 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(words)
     if options.version:
-        from importlib.metadata import version
+        from node.version import GRAPEVINE_VERSION
 
-        print(f"grapevine {version('grapevine')}")
+        print(f"grapevine {GRAPEVINE_VERSION}")
         return 0
     if options.command is None:
         parser.print_help()

@@ -15,10 +15,8 @@ of an end is the launcher's to keep (router, replicas, primaries), and the termi
 """
 
 import math
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +34,7 @@ from deploy.processes import identify
 from deploy.record import Record, Started, write_record
 from deploy.report import Reporter
 from deploy.rows import build_rows
+from deploy.spawn import child_environment, describe_exit, grapevine_argv, last_line
 from deploy.supervision import Action, Event, Order, State, Supervision
 
 LOOK_MS: Final = 40  # between two looks at all processes while forming
@@ -55,45 +54,13 @@ class StartFailed(Exception):
     """The cluster did not get ready; the text says why and where to look."""
 
 
-def grapevine_argv(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
-    """The command line of a process: this very Python, and our packages wherever the caller stands.
-
-    -P keeps the current directory out of the module path: somebody's own `node` or `deploy` folder must not
-    become part of a cache node.
-    """
-    return [sys.executable, "-P", "-m", "deploy.cli", *node_arguments(plan, process)]
-
-
-def child_environment() -> dict[str, str]:
-    """Our environment, with the directory of our packages first on the module path."""
-    here = str(Path(__file__).resolve().parent.parent)
-    others = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{others}" if others else here}
+def process_argv(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
+    """The command line of a process of the cluster."""
+    return grapevine_argv(node_arguments(plan, process))
 
 
 def log_path(plan: ClusterPlan, process: ProcessPlan) -> Path:
     return plan.process_directory(process) / "node.log"
-
-
-def last_line(path: Path) -> str:
-    """The last thing a log says, for an error message; '' when it says nothing."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError as error:
-        return f"(the log cannot be read: {error.strerror})"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def describe_exit(status: int) -> str:
-    """How a process ended, from its return code as subprocess gives it."""
-    if status >= 0:
-        return f"ended with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
 
 
 class Child:
@@ -127,7 +94,7 @@ class Launcher:
         reporter: Reporter,
         *,
         restart: bool,
-        argv: Argv = grapevine_argv,
+        argv: Argv = process_argv,
     ) -> None:
         self.plan = plan
         self.record = record

@@ -88,7 +88,7 @@ async def check_ports(plan: ClusterPlan) -> None:
 
 
 def _cluster_directory(pid: int) -> str:
-    """The directory of the cluster that a launcher started this process for, '' if it was no launcher of ours."""
+    """The directory of the cluster that a launcher started this process for; '' when none did."""
     words = command_line(pid)
     if "--dir" not in words[:-1]:
         return ""

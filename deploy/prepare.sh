@@ -49,9 +49,11 @@ pip_install() {
     fail "could not install Python packages: ${reason:-pip failed} (details: .venv/prepare.log)"
 }
 
+# Args: the Python whose headers count.
 check_compiler() {
+    [ -z "${compiler_checked:-}" ] || return 0
     # The compiler Python itself was built with may not be the one that is installed here.
-    wanted=${CC:-$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}
+    wanted=${CC:-$("$1" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}
     if ! command -v "${wanted%% *}" >/dev/null 2>&1; then
         [ -z "${CC:-}" ] || fail "CC=$CC: there is no such compiler"
         for candidate in cc gcc clang; do
@@ -63,9 +65,10 @@ check_compiler() {
     # shellcheck disable=SC2086  # CC may carry options
     printf '#include <stdio.h>\nint main(void) { return 0; }\n' | $wanted -x c -o /dev/null - >>"$log" 2>&1 ||
         fail "the C compiler '$wanted' cannot build a program: are the C library's headers installed? (Debian, Ubuntu: apt-get install libc6-dev; details: .venv/prepare.log)"
-    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    headers=$("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')
     [ -e "$headers/Python.h" ] ||
         fail "Python's C headers are missing ($headers/Python.h): install them (Debian, Ubuntu: apt-get install python3-dev)"
+    compiler_checked=yes
 }
 
 explain_build() {
@@ -118,8 +121,9 @@ identity="$root ${GRAPEVINE_BUILD:-release}"
 
 if ! "$python" -m pip --version >/dev/null 2>&1 || ! grep -qs "^command = .* $root/.venv\$" .venv/pyvenv.cfg; then
     system_python=$(find_python) || explain_python
-    say "creating .venv with Python $("$system_python" -c 'import platform; print(platform.python_version())')"
     : >"$log"
+    check_compiler "$system_python" # a missing compiler is worth knowing before anything is downloaded
+    say "creating .venv with Python $("$system_python" -c 'import platform; print(platform.python_version())')"
     rm -f .venv/.installed-* .venv/.built
     "$system_python" -m venv "$root/.venv" >>"$log" 2>&1 || {
         if grep -q 'No space left on device' "$log"; then fail "cannot create .venv: no space left on the disk"; fi
@@ -133,8 +137,6 @@ for part in run $extras; do
     [ "$part" = run ] && wanted= || wanted=$part
     # shellcheck disable=SC2086  # no extra means no argument
     requirements $wanted >.venv/requirements.txt || fail "cannot read pyproject.toml"
-    # A missing compiler is worth knowing before a download.
-    [ "$part" = run ] && check_compiler
     if [ "$part" = run ]; then say "installing what Grapevine needs"; else say "installing what 'make $part' needs"; fi
     pip_install --quiet -r .venv/requirements.txt
     printf '%s\n' "$identity" >".venv/.installed-$part"
@@ -142,7 +144,7 @@ done
 
 if ! fresh .venv/.built pyproject.toml setup.py node/engine/*.p[yx][xd] node/engine/*.h; then
     : >"$log"
-    check_compiler
+    check_compiler "$python"
     printf '%s\n' "$identity" >.venv/.building # its time is the build's beginning: what changes meanwhile is built next time
     say "compiling node/engine (a minute or two the first time)"
     if [ -e .venv/.built ] && [ ! pyproject.toml -nt .venv/.built ] && [ "$(cat .venv/.built)" = "$identity" ]; then

@@ -160,7 +160,7 @@ def _router_port(wish: Wish, record: Record | None, reporter: Reporter) -> int:
 
 
 def _detached(wish: Wish, screen: Screen) -> int:
-    """Runs the launcher in a session of its own with output to launcher.log; returns when that one is ready or has failed.
+    """Runs the launcher in a session of its own, and returns when that one is ready or has failed.
 
     A fork, not a second command line: there is nothing to pass on that could be understood differently. In
     the forked process this function returns too, when the cluster has been stopped.

@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 from node.config import Config
 
 if TYPE_CHECKING:
-    from node.commands.table import CommandTable
     from node.engine.engine import Engine
     from node.engine.pump import Pump
     from node.engine.session import Session
+    from node.info import Meter
 
 # Fields of one section of INFO, in order. Values are shown with str(); bools as 1 and 0.
 InfoSection: TypeAlias = Callable[[], Iterable[tuple[str, object]]]
 
 
 class NodeContext(Protocol):
-    """One running node."""
+    """One running node.
+
+    Attributes:
+        active_expiry: whether expired keys are looked for in the background; DEBUG can turn it off.
+    """
+
+    active_expiry: bool
 
     @property
     def engine(self) -> Engine: ...
@@ -34,9 +40,6 @@ class NodeContext(Protocol):
 
     @property
     def config(self) -> Config: ...
-
-    @property
-    def table(self) -> CommandTable: ...
 
     @property
     def run_id(self) -> str:
@@ -52,6 +55,11 @@ class NodeContext(Protocol):
     def is_replica(self) -> bool: ...
 
     @property
+    def meter(self) -> Meter:
+        """Sampled about ten times a second by whoever runs the node."""
+        ...
+
+    @property
     def info_sections(self) -> Mapping[str, InfoSection]:
         """Sections of INFO that others than `node.info` know: `replication`, `cluster`."""
         ...
@@ -60,8 +68,8 @@ class NodeContext(Protocol):
         """Unix time in microseconds."""
         ...
 
-    def stop(self, reason: str) -> None:
-        """Begins an ordered stop of the process; returns at once."""
+    def stop(self, *, now: bool = False) -> None:
+        """Begins the ordered end of the process and returns at once; `now`: does not wait for replicas."""
         ...
 
 

@@ -1,1 +1,28 @@
-"""One module per command family; `table` says name, arity, flags, key positions, handler."""
+"""One module per command family; `table` says what a row is, `all_commands` collects the rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.commands import client, command, configuration, connection, keys, server, strings, transactions
+
+if TYPE_CHECKING:
+    from node.commands.table import CommandSpec
+    from node.context import NodeContext
+
+_FAMILIES = (
+    strings.COMMANDS,
+    keys.COMMANDS,
+    transactions.COMMANDS,
+    connection.COMMANDS,
+    client.COMMANDS,
+    configuration.COMMANDS,
+    command.COMMANDS,
+    server.COMMANDS,
+)
+
+
+def all_commands(node: NodeContext) -> tuple[CommandSpec, ...]:
+    """Every row of the command table of this node."""
+    del node  # no family depends on it so far; those of replication and cluster will
+    return tuple(spec for family in _FAMILIES for spec in family)

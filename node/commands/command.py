@@ -8,38 +8,37 @@ from typing import TYPE_CHECKING
 from node.commands import syntax
 from node.commands.help import answer_help
 from node.commands.table import CommandSpec, KeySpec, command
-from node.context import node_of
 from node.engine.reply import CommandError, Reply, SetReply, Status
 from node.glob import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from node.engine.session import Session
 
 
 def everything(session: Session, _args: list[bytes]) -> Reply:
     """COMMAND: every row."""
-    return [describe(spec) for spec in node_of(session).table]
+    return [describe(spec) for spec in _rows(session)]
 
 
 def count(session: Session, _args: list[bytes]) -> Reply:
-    return len(node_of(session).table)
+    return len(session.engine.registry)
 
 
 def info(session: Session, args: list[bytes]) -> Reply:
     """COMMAND INFO: the named rows, null for a name we do not know; without names every row."""
-    table = node_of(session).table
-    if len(args) == 2:
-        return [describe(spec) for spec in table]
-    found = [table.get(name) for name in args[2:]]
+    found: Sequence[CommandSpec | None] = (
+        _rows(session) if len(args) == 2 else [_row(session, name) for name in args[2:]]
+    )
     return [None if spec is None else describe(spec) for spec in found]
 
 
 def docs(session: Session, args: list[bytes]) -> Reply:
     """COMMAND DOCS: as a map by name; names we do not know are left out."""
-    table = node_of(session).table
-    found: Iterable[CommandSpec | None] = table if len(args) == 2 else [table.get(name) for name in args[2:]]
+    found: Sequence[CommandSpec | None] = (
+        _rows(session) if len(args) == 2 else [_row(session, name) for name in args[2:]]
+    )
     return {spec.name.encode(): document(spec) for spec in found if spec is not None}
 
 
@@ -48,7 +47,7 @@ def listing(session: Session, args: list[bytes]) -> Reply:
     keep: Callable[[CommandSpec], bool]
     match [word.lower() for word in args[2:4]], args[4:]:
         case [], []:
-            return [spec.name.encode() for spec in node_of(session).table]
+            return [spec.name.encode() for spec in _rows(session)]
         case [b"filterby", b"module"], [_]:
             return []  # we have no modules
         case [b"filterby", b"aclcat"], [category]:
@@ -58,10 +57,7 @@ def listing(session: Session, args: list[bytes]) -> Reply:
             keep = lambda spec: matches(pattern, spec.name.encode(), ignore_case=True)  # noqa: E731
         case _:
             raise CommandError("ERR syntax error")
-    rows = node_of(session).table
-    return [
-        spec.name.encode() for row in rows for spec in (row, *row.subcommands) if keep(spec)
-    ]  # fmt: skip
+    return [spec.name.encode() for row in _rows(session) for spec in (row, *row.subcommands) if keep(spec)]
 
 
 def getkeys(session: Session, args: list[bytes]) -> Reply:
@@ -109,10 +105,27 @@ def document(spec: CommandSpec) -> dict[bytes, Reply]:
         out[b"deprecated_since"] = spec.deprecated_since.encode()
         out[b"replaced_by"] = spec.replaced_by.encode()
     if spec.arguments:
-        out[b"arguments"] = syntax.describe(syntax.parse(spec.arguments))
+        out[b"arguments"] = syntax.describe(syntax.parse(spec.arguments), _key_runs(spec))
     if spec.subcommands:
         out[b"subcommands"] = {sub.name.encode(): document(sub) for sub in spec.subcommands}
     return out
+
+
+def _key_runs(spec: CommandSpec) -> list[int]:
+    """For each key in the syntax, its key spec: one for an open run, as many as there are for a closed one."""
+    runs: list[int] = []
+    for number, keys in enumerate(spec.key_specs):
+        runs += [number] * (1 if keys.last < 0 else keys.last // keys.step + 1)
+    return runs
+
+
+def _rows(session: Session) -> Sequence[CommandSpec]:
+    return [found.spec for found in session.engine.registry.commands()]
+
+
+def _row(session: Session, name: bytes) -> CommandSpec | None:
+    found = session.engine.registry.get(name.decode("latin-1"))
+    return None if found is None else found.spec
 
 
 def _describe_keys(keys: KeySpec) -> dict[bytes, Reply]:
@@ -129,7 +142,9 @@ def _describe_keys(keys: KeySpec) -> dict[bytes, Reply]:
 
 
 def _keys_of(session: Session, words: list[bytes]) -> list[tuple[int, str]]:
-    spec = node_of(session).table.resolve(words)
+    spec = _row(session, words[0])
+    if spec is not None and spec.subcommands and len(words) > 1:
+        spec = spec.subcommand(words[1])
     if spec is None:
         raise CommandError("ERR Invalid command specified")
     if not spec.key_specs and spec.get_keys is None and spec.first_key == 0:

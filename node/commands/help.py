@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from node.commands.syntax import Argument, parse
 from node.commands.table import CommandSpec
-from node.context import node_of
 from node.engine.reply import Reply, Status
 
 if TYPE_CHECKING:
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
 
 def answer_help(session: Session, args: list[bytes]) -> Reply:
     """Handler of `X HELP` for every container X."""
-    spec = node_of(session).table.get(args[0])
-    assert spec is not None  # it is running
-    return [Status(line.encode()) for line in help_lines(spec)]
+    container = session.engine.registry.get(args[0].decode("ascii"))
+    assert container is not None  # it is running
+    return [Status(line.encode()) for line in help_lines(container.spec)]
 
 
 def help_lines(spec: CommandSpec) -> list[str]:
@@ -43,5 +42,5 @@ def written(argument: Argument) -> str:
     if argument.token and argument.kind != "pure-token":
         text = f"{argument.token} {text}"
     if argument.multiple:
-        text = f"{text} [{text} ...]"
+        text = f"{text} ..." if argument.children else f"{text} [{text} ...]"
     return f"[{text}]" if argument.optional else text

@@ -21,6 +21,7 @@ Types: string integer double key pattern unix-time.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -59,10 +60,13 @@ def parse(notation: str) -> tuple[Argument, ...]:
     return found
 
 
-def describe(arguments: tuple[Argument, ...], first_key: int = 0) -> list[Reply]:
-    """The trees as COMMAND DOCS sends them. Keys are numbered in order of appearance."""
-    out, _ = _describe(arguments, first_key)
-    return out
+def describe(arguments: tuple[Argument, ...], key_runs: Sequence[int] = ()) -> list[Reply]:
+    """The trees as COMMAND DOCS sends them.
+
+    Args:
+        key_runs: for each key among the arguments, in order, which of the command's key specs it is of.
+    """
+    return _describe(arguments, iter(key_runs))
 
 
 def _sequence(words: list[str], at: int, whole: str) -> tuple[tuple[Argument, ...], int]:
@@ -120,18 +124,19 @@ def _has_type(word: str) -> bool:
 
 def _typed(word: str) -> Argument:
     name, _, kind = word.rpartition(":")
+    if "=" in name:
+        raise NotationError(f"{word!r}: a group is written name=(...)")
     if kind not in ("string", "integer", "double", "key", "pattern", "unix-time"):
         raise NotationError(f"{word!r}: unknown type {kind!r}")
     return Argument(name, kind)
 
 
-def _describe(arguments: tuple[Argument, ...], keys: int) -> tuple[list[Reply], int]:
+def _describe(arguments: tuple[Argument, ...], key_runs: Iterator[int]) -> list[Reply]:
     out: list[Reply] = []
     for argument in arguments:
         node: dict[bytes, Reply] = {b"name": argument.name.encode(), b"type": argument.kind.encode()}
         if argument.kind == "key":
-            node[b"key_spec_index"] = keys
-            keys += 1
+            node[b"key_spec_index"] = next(key_runs)
         if argument.token:
             node[b"token"] = argument.token.encode()
         if argument.optional or argument.multiple:
@@ -142,6 +147,6 @@ def _describe(arguments: tuple[Argument, ...], keys: int) -> tuple[list[Reply], 
                 flags.append(Status(b"multiple"))
             node[b"flags"] = flags
         if argument.children:
-            node[b"arguments"], keys = _describe(argument.children, keys)
+            node[b"arguments"] = _describe(argument.children, key_runs)
         out.append(node)
-    return out, keys
+    return out

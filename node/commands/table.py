@@ -10,7 +10,7 @@ compares every row with a real server. The sentences are our own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -190,34 +190,3 @@ def _legacy_range(name: str, specs: tuple[KeySpec, ...]) -> tuple[int, int, int]
             raise ValueError(f"{name}: key runs must touch; give it get_keys instead")
         last = spec.last if spec.last < 0 else spec.begin + spec.last
     return first.begin, last, first.step
-
-
-class CommandTable:
-    """All commands of a node, by name."""
-
-    def __init__(self, specs: Iterable[CommandSpec]) -> None:
-        """Raises ValueError when two rows have one name."""
-        self._by_name: dict[str, CommandSpec] = {}
-        for spec in specs:
-            if spec.name in self._by_name:
-                raise ValueError(f"two rows for {spec.name}")
-            self._by_name[spec.name] = spec
-
-    def __iter__(self) -> Iterator[CommandSpec]:
-        return iter(self._by_name.values())
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def get(self, name: bytes) -> CommandSpec | None:
-        """The row of `get`, `CONFIG` or `config|get`, in any case."""
-        parent, bar, word = name.lower().partition(b"|")
-        found = self._by_name.get(parent.decode("latin-1"))
-        return found.subcommand(word) if found is not None and bar else found
-
-    def resolve(self, words: Sequence[bytes]) -> CommandSpec | None:
-        """The row that answers a command: the subcommand's where there is one."""
-        found = self._by_name.get(words[0].lower().decode("latin-1"))
-        if found is None or not found.subcommands or len(words) < 2:
-            return found
-        return found.subcommand(words[1])

@@ -63,10 +63,10 @@ cdef class Keyspace:
     cdef Database **databases  # owned; NULL until first used
     cdef Database *cleared  # swapped out, being freed
     cdef uint8_t epoch  # stamped on every entry that is written
-    cdef uint8_t sweep_from  # 1 while old epochs are being reset to 0
+    cdef readonly bint sweeping  # old epochs are being reset to 0
     cdef int sweep_database
-    cdef uint32_t sweep_slot, sweep_position
-    cdef list observers
+    cdef uint64_t sweep_cursor
+    cdef list observers  # replaced, never changed, so that it may be gone through while one leaves
     cdef uint32_t recency_now
     cdef int expire_database
     cdef uint32_t expire_group
@@ -113,6 +113,7 @@ cdef class Keyspace:
     cpdef bint expire_some(self, int64_t budget_entries) except -1
     cpdef bint free_some(self, int64_t budget_entries) except -1
     cpdef bint sweep_some(self, int64_t budget_entries) except -1
+    cpdef bint snapshot_ready(self) except -1
 
     # --- counting ------------------------------------------------------------------------------------
     cdef int64_t count(self, int database) noexcept
@@ -122,6 +123,8 @@ cdef class Keyspace:
     cdef uint64_t held_bytes(self) noexcept
 
     # --- of this room only -----------------------------------------------------------------------------
+    cdef int snapshot_ended(self) except -1
+    cdef int begin_sweep(self) noexcept
     cdef Database *open_database(self, int number) except NULL
     cdef int before_change(self, Database *database, uint32_t slot, Entry *entry) except -1
     cdef int show_observers(self, Database *database, uint32_t slot, Entry *entry) except -1

@@ -84,6 +84,8 @@ from node.engine.table cimport (
 
 cdef enum:
     APPEND_SPARE_BYTES_MAX = 1048576
+    EPOCH_MAX = 255  # of snapshots; one byte of an entry
+    EPOCH_SWEEP = 192  # from here on, the first quiet moment is used to reset them
 
 TYPE_NAMES = {0: b"string", 1: b"list", 2: b"set", 3: b"zset", 4: b"hash", 6: b"stream"}
 
@@ -496,6 +498,8 @@ cdef class Keyspace:
             self.databases[left].number = left
         if self.databases[right] != NULL:
             self.databases[right].number = right
+        if self.sweeping:
+            self.begin_sweep()  # what it has not reached may now lie behind it
         self.changes += 1
         return 0
 
@@ -690,26 +694,40 @@ cdef class Keyspace:
             self.expire_database = (self.expire_database + 1) % self.database_count
         return False
 
+    cpdef bint snapshot_ready(self) except -1:
+        """Whether a snapshot can begin now. When not, sweep_some brings the moment closer."""
+        if self.epoch == EPOCH_MAX and len(self.observers) == 0:
+            self.begin_sweep()
+        return self.epoch < EPOCH_MAX and self.sweeping == 0
+
+    cdef int snapshot_ended(self) except -1:
+        # Early, so that the next one hardly ever has to wait.
+        if len(self.observers) == 0 and self.epoch >= EPOCH_SWEEP:
+            self.begin_sweep()
+        return 0
+
+    cdef int begin_sweep(self) noexcept:
+        # Nobody compares epochs now: new entries may already carry 0.
+        self.epoch = 0
+        self.sweeping = True
+        self.sweep_database = 0
+        self.sweep_cursor = 0
+        return 0
+
     cpdef bint sweep_some(self, int64_t budget_entries) except -1:
         """Resets snapshot epochs once they run out; True while there is more to do."""
         cdef Entry *found[GATHER_MAX]
-        cdef uint64_t cursor
         cdef uint32_t count, index
-        if self.sweep_from == 0:
-            return False
-        while self.sweep_database < self.database_count:
-            cursor = <uint64_t> self.sweep_slot << 32 | self.sweep_position
+        while self.sweeping:
             if budget_entries <= 0:
                 return True
-            count = self.walk(self.sweep_database, &cursor, found)
+            count = self.walk(self.sweep_database, &self.sweep_cursor, found)
             for index in range(count):
                 found[index].epoch = 0
             budget_entries -= count + 1
-            self.sweep_slot = <uint32_t> (cursor >> 32)
-            self.sweep_position = <uint32_t> cursor
-            if cursor == 0:
+            if self.sweep_cursor == 0:
                 self.sweep_database += 1
-        self.sweep_from = 0
+                self.sweeping = self.sweep_database < self.database_count
         return False
 
     # --- counting ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Registers under schedules that lose, duplicate, reorder and crash: one value per version, none forgotten."""
+"""Registers under schedules that lose, duplicate, reorder and crash: one value a version, none forgotten."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ class World:
 
 
 def rough_weather(world: World, rounds: int, *, voter_changes: bool = False) -> None:
-    """Proposals from everywhere while messages vanish and members crash; then calm and a demand for progress."""
+    """Proposals from everywhere while messages vanish and members crash; then calm, and progress."""
     rng = world.random
     world.loss, world.duplication = rng.choice([0.0, 0.1, 0.3]), rng.choice([0.0, 0.2])
     world.crash = rng.choice([0.0, 0.002, 0.02])

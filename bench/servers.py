@@ -1,0 +1,114 @@
+"""The servers a benchmark compares: each in its own process, a fresh directory, a free port."""
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.spawn import child_environment, describe_exit, grapevine_argv, last_line
+from node.version import GRAPEVINE_VERSION
+
+READY_S: Final = 10.0
+END_S: Final = 10.0
+
+
+class ServerFailed(Exception):
+    """A server did not come up; the text names its log's last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A server that can be started. `argv` gets a port and a directory."""
+
+    name: str
+    version: str
+    argv: Callable[[int, Path], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    port: int
+    pid: int
+
+
+def grapevine_kind() -> Kind:
+    """A stand-alone node, started as `grapevine node` starts it."""
+    return Kind(
+        "grapevine",
+        GRAPEVINE_VERSION,
+        lambda port, directory: grapevine_argv(["node", "--port", str(port), "--dir", str(directory)]),
+    )
+
+
+def redis_kind() -> Kind | None:
+    """redis-server as it is installed, without persistence; None when it is not."""
+    program = shutil.which("redis-server")
+    if program is None:
+        return None
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v=(\S+)", told)
+    return Kind(
+        "redis",
+        found[1] if found else told.strip(),
+        lambda port, directory: [
+            program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory),
+            "--save", "", "--appendonly", "no",
+        ],
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(kind: Kind, directory: Path) -> Iterator[Server]:
+    """A server of this kind while the block runs.
+
+    Raises:
+        ServerFailed: it ended early, or does not answer in time.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    log_file = directory / "server.log"
+    port = free_port()
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            kind.argv(port, directory), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env=child_environment(),
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + READY_S
+        while not _answers(port):
+            if process.poll() is not None:
+                how = describe_exit(process.returncode)
+                raise ServerFailed(f"{kind.name} {how}: {last_line(log_file)}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{kind.name} does not answer for {READY_S:.0f} s: {last_line(log_file)}")
+            time.sleep(0.02)
+        yield Server(kind.name, port, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as link:
+            link.sendall(b"PING\r\n")
+            return link.recv(7) == b"+PONG\r\n"
+    except OSError:
+        return False

@@ -1,0 +1,614 @@
+"""Who leads our shard: when a replica stands for promotion, when a primary steps down, and why not.
+
+The decision itself is the register's (`shard/<id>`, a majority of the voters). This core decides when to ask
+and what to do with the answer. It knows one member and one shard: its own. Events and `now` go in, actions
+come out.
+
+A replica stands when its primary is dead by gossip, or refuses connections (the voters then look for
+themselves before they agree). The best candidate goes first: data of the present epoch, in the in-sync set,
+highest offset, lowest id; the k-th waits k turns, so that normally nobody competes. Before it asks it stops
+taking the old primary's stream: whatever was acknowledged must be in the data it stands with.
+
+It never stands with data that is not of the decided epoch: an empty replica, one in the middle of a full
+sync, or one that missed a whole reign could only win by forgetting what others acknowledged. If no other
+replica is left, the shard waits for its primary, or for a person (CLUSTER FAILOVER FORCE).
+
+A primary that comes back *empty*, restarted so quickly that nobody noticed, still holds office by the
+register. It must not serve emptiness, nor let its replicas copy it. It is `returning`: it cedes to an in-sync
+replica that has data, and only if there is none after a while does it lead, with a new epoch.
+
+Rejected: letting every replica ask at once and the voters choose. The voters would need the offsets, which
+change all the time, in what they persist.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from gossip.register import Refused
+from gossip.topology import MemberView, ShardView, Topology
+from gossip.votes import Plain
+
+# What happens in which state on which event; the product is complete and tested as such.
+#
+#   alone      we belong to no shard
+#   following  a replica with its primary, or waiting for one
+#   waiting    a candidate whose turn has not come
+#   standing   our proposal is with the voters
+#   leading    the primary, by decision
+#   returning  primary by decision, but this process began without data
+#   ceding     giving that office away (or taking it anew): the proposal is with the voters
+#
+#   primary_up / primary_down: somebody else is the decided primary and is usable / is not (or there is none)
+TABLE: Final[Mapping[tuple[str, str], str]] = {
+    ("alone", "no_shard"): "ignore",
+    ("alone", "chosen"): "take_office",
+    ("alone", "primary_up"): "follow",
+    ("alone", "primary_down"): "follow",
+    ("alone", "refused"): "ignore",
+    ("alone", "timer"): "ignore",
+    ("alone", "won"): "ignore",  # of a shard we left meanwhile
+    ("alone", "failed"): "ignore",
+    ("following", "no_shard"): "detach",
+    ("following", "chosen"): "take_office",
+    ("following", "primary_up"): "follow",
+    ("following", "primary_down"): "follow",  # whoever it is now; then see whether to stand
+    ("following", "refused"): "consider",
+    ("following", "timer"): "ignore",
+    ("following", "won"): "win",  # a proposal we had given up on
+    ("following", "failed"): "ignore",
+    ("waiting", "no_shard"): "detach",
+    ("waiting", "chosen"): "take_office",
+    ("waiting", "primary_up"): "reconsider",
+    ("waiting", "primary_down"): "rank_again",
+    ("waiting", "refused"): "ignore",
+    ("waiting", "timer"): "stand",
+    ("waiting", "won"): "win",
+    ("waiting", "failed"): "ignore",
+    ("standing", "no_shard"): "detach",
+    ("standing", "chosen"): "take_office",
+    ("standing", "primary_up"): "yield_to_successor",
+    ("standing", "primary_down"): "yield_to_successor",
+    ("standing", "refused"): "ignore",
+    ("standing", "timer"): "ignore",
+    ("standing", "won"): "win",
+    ("standing", "failed"): "retry",
+    ("leading", "no_shard"): "detach",
+    ("leading", "chosen"): "note_epoch",
+    ("leading", "primary_up"): "step_down",
+    ("leading", "primary_down"): "step_down",
+    ("leading", "refused"): "ignore",
+    ("leading", "timer"): "ignore",
+    ("leading", "won"): "note_epoch",
+    ("leading", "failed"): "ignore",
+    ("returning", "no_shard"): "detach",
+    ("returning", "chosen"): "seek_heir",
+    ("returning", "primary_up"): "step_down",
+    ("returning", "primary_down"): "step_down",
+    ("returning", "refused"): "ignore",
+    ("returning", "timer"): "seek_heir",
+    ("returning", "won"): "win",
+    ("returning", "failed"): "ignore",
+    ("ceding", "no_shard"): "detach",
+    ("ceding", "chosen"): "ignore",
+    ("ceding", "primary_up"): "step_down",
+    ("ceding", "primary_down"): "step_down",
+    ("ceding", "refused"): "ignore",
+    ("ceding", "timer"): "ignore",
+    ("ceding", "won"): "win",
+    ("ceding", "failed"): "return_again",
+}
+
+ACCOUNTS_MAX: Final = 32
+NO_SHARD: Final = ShardView("")
+
+Change: TypeAlias = Callable[[Plain], Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionPolicy:
+    """`turn_ms`: how long the next candidate waits for the one before it; a decision takes a few round trips
+    and disk writes. `retry_*`: random part of a doubled floor, at most the cap, between attempts of one
+    candidate. `return_wait_ms`: how long an empty primary looks for a replica with data; longer than such a
+    replica needs to be heard of after a restart of everything. `only_in_sync`: with acknowledgements by
+    quorum, nobody outside the decided in-sync set may stand; without, anybody with data of the present
+    epoch."""
+
+    turn_ms: int = 200
+    retry_floor_ms: int = 100
+    retry_cap_ms: int = 5000
+    return_wait_ms: int = 2000
+    only_in_sync: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.retry_floor_ms <= self.retry_cap_ms:
+            raise ValueError("retry_floor_ms must be positive and at most retry_cap_ms")
+        if self.turn_ms < 0 or self.return_wait_ms < 0:
+            raise ValueError("turn_ms and return_wait_ms must not be negative")
+
+
+# -- actions -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Replicate from this member (perhaps again).
+
+    An empty `primary` means: from nobody, but stay a replica.
+    """
+
+    shard_id: str
+    primary: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopStream:
+    """Take nothing more from the old primary; comes before the proposal that is to replace it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Ask the voters; answer with `won(shard)` or `failed(why)`."""
+
+    shard_id: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Serve the shard's slots as primary of this epoch."""
+
+    shard_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Primary by decision, yet serve nothing and feed no replica for now."""
+
+    shard_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """We belong to no shard any more."""
+
+
+Action: TypeAlias = Follow | StopStream | Propose | Lead | Hold | Detach
+
+
+@dataclass(slots=True)
+class Account:
+    """One election as this member lived it; for people, `grapevine status` and the tests."""
+
+    shard_id: str
+    epoch: int  # of the configuration that was to be replaced
+    old_primary: str
+    reason: str
+    noticed_ms: int
+    rank: int
+    offset: int
+    rivals: tuple[tuple[str, int, bool], ...]  # (member id, announced offset, in the in-sync set)
+    stood_ms: int = -1
+    attempts: int = 0
+    ended_ms: int = -1
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event with what belongs to it."""
+
+    kind: str
+    now_ms: int
+    shard: ShardView = NO_SHARD
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Election:
+    """One member's part in who leads its shard.
+
+    `offset` and `data_epoch` describe our data and are kept current by the shell: `data_epoch` is the epoch
+    of the configuration whose primary we hold a complete copy of (or which we led), 0 while there is none.
+    """
+
+    member_id: str
+    random: random_module.Random
+    policy: ElectionPolicy = ElectionPolicy()
+    state: str = "alone"
+    shard: ShardView = NO_SHARD
+    offset: int = 0
+    data_epoch: int = 0
+    wake_ms: int | None = None
+    why_not: str = ""
+    accounts: deque[Account] = field(default_factory=lambda: deque(maxlen=ACCOUNTS_MAX))
+    _topology: Topology | None = None
+    _followed: tuple[str, str, int] | None = None
+    _founded: str = ""
+    _refused: bool = False
+    _attempts: int = 0
+    _return_deadline_ms: int = 0
+    _account: Account | None = None
+    _actions: list[Action] = field(default_factory=list)
+
+    # -- events
+
+    def observe(self, topology: Topology, now_ms: int) -> list[Action]:
+        """The cluster as seen now: settles most questions."""
+        self._topology = topology
+        shard = topology.shard_led_by(self.member_id)
+        if shard is None:
+            me = topology.members.get(self.member_id)
+            shard = topology.shards.get(me.shard_id) if me is not None and me.shard_id else None
+        if shard is None:
+            return self._happens(Event("no_shard", now_ms))
+        if shard.id == self.shard.id and shard.epoch < self.shard.epoch:
+            return []  # gossip lags behind what we had decided ourselves
+        if shard.primary == self.member_id:
+            return self._happens(Event("chosen", now_ms, shard))
+        primary = topology.members.get(shard.primary)
+        up = primary is not None and primary.usable
+        return self._happens(Event("primary_up" if up else "primary_down", now_ms, shard))
+
+    def found(self, shard_id: str) -> None:
+        """We are about to create this shard with ourselves as its primary:.
+
+        Nothing to be afraid of in being empty.
+        """
+        self._founded = shard_id
+
+    def link_refused(self, now_ms: int) -> list[Action]:
+        """Connecting to our primary was refused or reset: its process is gone, or its machine says so."""
+        return self._happens(Event("refused", now_ms, self.shard))
+
+    def sync_started(self) -> None:
+        """A full copy begins to replace our data: until it is complete we hold nothing."""
+        self.data_epoch = 0
+
+    def synced(self, epoch: int) -> None:
+        """We hold a complete copy of the primary of that epoch and follow its stream."""
+        self.data_epoch = epoch
+        self._refused = False
+
+    def won(self, shard: ShardView, now_ms: int) -> list[Action]:
+        """Our proposal was decided; `shard` is the decided configuration."""
+        return self._happens(Event("won", now_ms, shard))
+
+    def failed(self, why: str, now_ms: int) -> list[Action]:
+        """Our proposal was refused or found no majority."""
+        return self._happens(Event("failed", now_ms, self.shard, why))
+
+    def tick(self, now_ms: int) -> list[Action]:
+        if self.wake_ms is None or now_ms < self.wake_ms:
+            return []
+        self.wake_ms = None
+        return self._happens(Event("timer", now_ms, self.shard))
+
+    @property
+    def leads(self) -> bool:
+        return self.state == "leading"
+
+    def _happens(self, event: Event) -> list[Action]:
+        handler: Callable[[Event], None] = getattr(self, f"_{TABLE[self.state, event.kind]}")
+        handler(event)
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- what happens
+
+    def _ignore(self, event: Event) -> None:
+        pass
+
+    def _detach(self, event: Event) -> None:
+        self._close_account("left the shard", event.now_ms)
+        self.state, self.shard, self.wake_ms = "alone", NO_SHARD, None
+        self._followed = None
+        self._refused = False
+        self._actions.append(Detach())
+
+    def _follow(self, event: Event) -> None:
+        """Replica of whoever is decided; asks for the stream only when something about it is new."""
+        shard = event.shard
+        if shard.epoch != self.shard.epoch or shard.id != self.shard.id:
+            self._refused = False
+            self._attempts = 0
+        self.state, self.shard, self.wake_ms = "following", shard, None
+        wanted = (shard.id, shard.primary, shard.epoch)
+        if wanted != self._followed:
+            self._followed = wanted
+            self._actions.append(Follow(*wanted))
+        if event.kind == "primary_down":
+            self._consider(event)
+
+    def _consider(self, event: Event) -> None:
+        """Our primary is gone, as far as we know: do we stand, and when is our turn?"""
+        self.shard = event.shard
+        if event.kind == "refused":
+            self._refused = True
+        self.why_not = self._reason_not_to_stand()
+        if self.why_not:
+            return
+        rank, rivals = self._rank()
+        self.state = "waiting"
+        self.wake_ms = event.now_ms + rank * self.policy.turn_ms + self._backoff_ms()
+        if self._account is None:
+            self._account = Account(
+                shard_id=self.shard.id,
+                epoch=self.shard.epoch,
+                old_primary=self.shard.primary,
+                reason="its connections were refused" if event.kind == "refused" else "dead by gossip",
+                noticed_ms=event.now_ms,
+                rank=rank,
+                offset=self.offset,
+                rivals=rivals,
+            )
+            self.accounts.append(self._account)
+
+    def _reason_not_to_stand(self) -> str:
+        shard = self.shard
+        if self.data_epoch == 0:
+            return "this replica holds no complete copy"
+        if self.data_epoch != shard.epoch:
+            return f"this replica's data is of epoch {self.data_epoch}, the shard is at {shard.epoch}"
+        if self.policy.only_in_sync and self.member_id not in shard.in_sync:
+            return "this replica is not in the in-sync set"
+        return ""
+
+    def _rank(self) -> tuple[int, tuple[tuple[str, int, bool], ...]]:
+        """How many usable siblings go before us, and what was known of all of them."""
+        assert self._topology is not None
+        in_sync = self.shard.in_sync
+        mine = (self.member_id not in in_sync, -self.offset, self.member_id)
+        rank = 0
+        rivals: list[tuple[str, int, bool]] = []
+        for sibling in self._topology.replicas_of(self.shard.id):
+            if sibling.id == self.member_id or not sibling.usable:
+                continue
+            rivals.append((sibling.id, sibling.offset, sibling.id in in_sync))
+            current = sibling.epoch_seen >= self.shard.epoch
+            if current and (sibling.id not in in_sync, -sibling.offset, sibling.id) < mine:
+                rank += 1
+        return rank, tuple(rivals)
+
+    def _rank_again(self, event: Event) -> None:
+        """News while we wait. A better candidate may have gone; a new epoch starts everything anew."""
+        if event.shard.epoch != self.shard.epoch or event.shard.primary != self.shard.primary:
+            self._close_account("somebody else was decided", event.now_ms)
+            self._follow(event)
+            return
+        self.shard = event.shard
+        rank, _ = self._rank()
+        if self._account is not None and rank < self._account.rank and self._attempts == 0:
+            self._account.rank = rank
+            self.wake_ms = min(self.wake_ms or event.now_ms, event.now_ms + rank * self.policy.turn_ms)
+
+    def _reconsider(self, event: Event) -> None:
+        """The primary seems up.
+
+        If its death was hearsay, it is called off; refused connections still count once.
+        """
+        same = event.shard.epoch == self.shard.epoch and event.shard.primary == self.shard.primary
+        if same and self._refused:
+            self.shard = event.shard
+            return
+        outcome = "called off: the primary is there" if same else "somebody else was decided"
+        self._close_account(outcome, event.now_ms)
+        self._follow(event)
+
+    def _stand(self, event: Event) -> None:
+        self.why_not = self._reason_not_to_stand()
+        if self.why_not:
+            self._close_account(self.why_not, event.now_ms)
+            self.state = "following"
+            return
+        self.state = "standing"
+        self._followed = None  # whoever is followed next is asked anew
+        self._attempts += 1
+        if self._account is not None:
+            self._account.stood_ms = event.now_ms if self._account.stood_ms < 0 else self._account.stood_ms
+            self._account.attempts = self._attempts
+            self._account.offset = self.offset
+        self._actions.append(StopStream())
+        change = promotion(self.member_id, self.shard, only_in_sync=self.policy.only_in_sync)
+        self._actions.append(Propose(self.shard.id, change))
+
+    def _retry(self, event: Event) -> None:
+        """Nothing decided that we know of.
+
+        Wait a little longer each time; for a primary that shows up, go back.
+        """
+        self.state = "waiting"
+        self.wake_ms = event.now_ms + self._backoff_ms()
+        self._refused = False  # spent: the voters did not find it so
+        if self._account is not None:
+            self._account.outcome = event.why
+        if self._topology is not None:
+            self._actions = self._look_again(event.now_ms)
+
+    def _backoff_ms(self) -> int:
+        """Before the next attempt; nothing before the first."""
+        if self._attempts == 0:
+            return 0
+        span_ms = min(self.policy.retry_cap_ms, self.policy.retry_floor_ms << min(self._attempts - 1, 16))
+        return 1 + round(span_ms * (0.5 + self.random.random() / 2))
+
+    def _look_again(self, now_ms: int) -> list[Action]:
+        """What was to be done already, then what the present view of the cluster asks for."""
+        assert self._topology is not None
+        kept, self._actions = self._actions, []
+        return kept + self.observe(self._topology, now_ms)
+
+    def _yield_to_successor(self, event: Event) -> None:
+        """While our proposal is out only another decision matters; the old primary's state does not."""
+        if event.shard.epoch != self.shard.epoch or event.shard.primary != self.shard.primary:
+            self._close_account("somebody else was decided", event.now_ms)
+            self._follow(event)
+
+    def _win(self, event: Event) -> None:
+        if event.shard.id != self.shard.id or event.shard.epoch < self.shard.epoch:
+            return  # decided long ago, and history went on
+        if event.shard.primary != self.member_id:
+            self._step_down(event)
+            return
+        self._close_account("won", event.now_ms)
+        self._lead(event.shard)
+
+    def _take_office(self, event: Event) -> None:
+        """The register names us. With data (or founding the shard) we lead; otherwise we came back empty."""
+        founded = self._founded == event.shard.id
+        if founded or self.data_epoch > 0:
+            self._close_account("won", event.now_ms)
+            self._lead(event.shard)
+            return
+        self.state, self.shard = "returning", event.shard
+        self._return_deadline_ms = event.now_ms + self.policy.return_wait_ms
+        self._attempts = 0
+        self._account = Account(
+            shard_id=event.shard.id,
+            epoch=event.shard.epoch,
+            old_primary=self.member_id,
+            reason="this primary came back without data",
+            noticed_ms=event.now_ms,
+            rank=0,
+            offset=0,
+            rivals=self._heirs_known(),
+        )
+        self.accounts.append(self._account)
+        self._actions.append(Hold(event.shard.id))
+        self._seek_heir(event)
+
+    def _lead(self, shard: ShardView) -> None:
+        self.state, self.shard, self.wake_ms = "leading", shard, None
+        self.data_epoch = shard.epoch
+        self.why_not = ""
+        self._founded, self._followed = "", None
+        self._refused, self._attempts = False, 0
+        self._actions.append(Lead(shard.id, shard.epoch))
+
+    def _note_epoch(self, event: Event) -> None:
+        if event.shard.id == self.shard.id and event.shard.epoch < self.shard.epoch:
+            return
+        moved = (event.shard.id, event.shard.epoch) != (self.shard.id, self.shard.epoch)
+        self.shard = event.shard
+        if moved:
+            self.data_epoch = event.shard.epoch
+            self._actions.append(Lead(event.shard.id, event.shard.epoch))
+
+    def _step_down(self, event: Event) -> None:
+        """Somebody else was decided: our reign is over, our tail that nobody has is void."""
+        self._close_account("another member is the decided primary", event.now_ms)
+        self._founded = ""
+        self.data_epoch = 0  # ours is another history until the new primary says otherwise (`synced`)
+        self._follow(event)
+
+    # -- the empty primary
+
+    def _heirs_known(self) -> tuple[tuple[str, int, bool], ...]:
+        assert self._topology is not None
+        members = self._topology.members
+        return tuple(
+            (member_id, members[member_id].offset, True)
+            for member_id in self.shard.in_sync
+            if member_id != self.member_id and member_id in members
+        )
+
+    def _seek_heir(self, event: Event) -> None:
+        assert self._topology is not None
+        self.shard = event.shard
+        unheard = False
+        heirs: list[MemberView] = []
+        for member_id in self.shard.in_sync:
+            member = self._topology.members.get(member_id)
+            if member_id == self.member_id:
+                continue
+            if member is None or not member.usable:
+                unheard = True
+            elif member.shard_id == self.shard.id and member.epoch_seen >= self.shard.epoch:
+                heirs.append(member)
+        if heirs:
+            heir = min(heirs, key=lambda member: (-member.offset, member.id))
+            self._office_proposal(cession(self.member_id, heir.id, self.shard))
+        elif not unheard or event.now_ms >= self._return_deadline_ms:
+            # Nobody has anything: a new epoch, so that no copy of the old one can ever be elected.
+            self._office_proposal(renewal(self.member_id, self.shard))
+        else:
+            self.wake_ms = self._return_deadline_ms
+
+    def _office_proposal(self, change: Change) -> None:
+        self.state, self.wake_ms = "ceding", None
+        self._attempts += 1
+        if self._account is not None:
+            self._account.attempts = self._attempts
+        self._actions.append(Propose(self.shard.id, change))
+
+    def _return_again(self, event: Event) -> None:
+        self.state = "returning"
+        self.wake_ms = event.now_ms + self._backoff_ms()
+        if self._account is not None:
+            self._account.outcome = event.why
+
+    def _close_account(self, outcome: str, now_ms: int) -> None:
+        if self._account is not None:
+            self._account.outcome, self._account.ended_ms = outcome, now_ms
+            self._account = None
+
+
+# -- the changes that are proposed; each recognises its own effect
+# --------------------------------------------
+
+
+def promotion(member_id: str, seen: ShardView, *, only_in_sync: bool = False, force: bool = False) -> Change:
+    """`member_id` becomes primary in place of the one in `seen`, with the next epoch.
+
+    Args:
+        seen: the configuration the wish was derived from; any other decided meanwhile refuses it.
+        only_in_sync: refuse members outside the decided in-sync set.
+        force: a person takes the risk: whoever leads now, and whatever is in sync.
+    """
+
+    def change(data: Plain) -> Plain:
+        shard = ShardView.from_data(seen.id, data)
+        if shard.primary == member_id:
+            return data
+        if not force and (shard.epoch != seen.epoch or shard.primary != seen.primary):
+            raise Refused(
+                f"shard {seen.id} is at epoch {shard.epoch} with primary {shard.primary[:8] or 'none'}, "
+                f"no longer at {seen.epoch} with {seen.primary[:8] or 'none'}"
+            )
+        if only_in_sync and not force and member_id not in shard.in_sync:
+            raise Refused(f"member {member_id[:8]} is not in the in-sync set of shard {seen.id}")
+        return ShardView(seen.id, member_id, (member_id,), shard.epoch + 1).to_data()
+
+    return change
+
+
+def cession(member_id: str, heir: str, seen: ShardView) -> Change:
+    """The empty primary `member_id` gives its office to `heir`, who must still be in sync."""
+
+    def change(data: Plain) -> Plain:
+        shard = ShardView.from_data(seen.id, data)
+        if shard.primary != member_id:
+            return data  # whoever it is, it is not an empty one
+        if heir not in shard.in_sync:
+            raise Refused(f"member {heir[:8]} left the in-sync set of shard {seen.id}")
+        return ShardView(seen.id, heir, (heir,), shard.epoch + 1).to_data()
+
+    return change
+
+
+def renewal(member_id: str, seen: ShardView) -> Change:
+    """The empty primary leads after all, in a new epoch that voids every older copy."""
+
+    def change(data: Plain) -> Plain:
+        shard = ShardView.from_data(seen.id, data)
+        if shard.primary != member_id or shard.epoch > seen.epoch:
+            return data
+        return ShardView(seen.id, member_id, (member_id,), shard.epoch + 1).to_data()
+
+    return change

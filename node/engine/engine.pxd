@@ -1,0 +1,70 @@
+# What all sessions of one process share: data, commands, the effects stream, routing and counters.
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from node.engine.effects cimport Effects
+from node.engine.keyspace cimport Keyspace
+from node.engine.registry cimport Registry
+from node.engine.resp cimport ParserLimits
+
+cdef enum:
+    SLOT_COUNT = 16384
+
+cdef enum:
+    PAUSE_NONE = 0
+    PAUSE_WRITE = 1
+    PAUSE_ALL = 2
+
+
+cdef struct Counters:
+    int64_t commands
+    int64_t connections
+    int64_t rejected_connections
+    int64_t net_input_bytes
+    int64_t net_output_bytes
+    int64_t net_repl_output_bytes
+    int64_t errors
+    int64_t unexpected_errors
+    int64_t reads
+    int64_t writes
+    int64_t query_limit_disconnections
+    int64_t output_limit_disconnections
+
+
+cdef class Engine:
+    cdef readonly Keyspace keyspace
+    cdef readonly Registry registry
+    cdef readonly Effects effects
+    cdef readonly bint cluster
+    cdef Counters counters
+    cdef ParserLimits limits
+
+    # Routing, consulted before each keyed command in cluster mode.
+    cdef int16_t slot_owner[SLOT_COUNT]  # index into owners; -1: nobody's
+    cdef int16_t migrating_to[SLOT_COUNT]  # index into owners; -1: not migrating
+    cdef uint8_t importing[SLOT_COUNT]
+    cdef list owners  # bytes "host:port" by owner index
+    cdef int self_owner
+    cdef bint is_primary
+    cdef bint serving
+    cdef bytes not_serving_reason
+    cdef public bint reads_when_down  # cluster-allow-reads-when-down
+    cdef public int64_t lease_until_ms  # on the pump's monotonic clock; 0: no lease needed
+    cdef int64_t monotonic_ms  # given together with the wall clock
+
+    cdef public int64_t max_memory_bytes  # maxmemory; 0: no limit
+    cdef public bint read_only  # a stand-alone replica: writes get READONLY
+    cdef public bint loading
+    cdef public bint stale  # a replica without a link whose replica-serve-stale-data is no
+    cdef public object write_refusal  # bytes: writes are refused with this text (NOREPLICAS, MISCONF), or None
+    cdef int pause_mode
+    cdef int64_t pause_until_ms  # on the monotonic clock
+    cdef public object on_python_error  # callable(exception) for a handler that broke
+    cdef readonly object context  # the running node, for Python handlers
+    cdef readonly dict watched  # (database, key) -> list of sessions
+
+    cdef public int64_t next_session_id
+    cdef readonly dict errors_by_code
+
+    cdef int count_error(self, bytes code) except -1
+    cdef int touch_watched(self, int database, bytes key) except -1
+    cdef int touch_all_watched(self, int database) except -1

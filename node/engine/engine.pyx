@@ -1,0 +1,189 @@
+"""What all sessions of one process share.
+
+The engine reads no clock: whoever drives it (the pump, a test, the simulator) says what time it is.
+"""
+
+from libc.stdint cimport int16_t, int64_t, uint8_t
+
+from node.engine.effects cimport Effects
+from node.engine.keyspace cimport Keyspace
+from node.engine.registry cimport Registry
+
+
+cdef class Engine:
+    def __cinit__(self, *, bint cluster=False, int databases=16, bytes hash_key, int64_t clock_ms):
+        cdef int slot
+        if len(hash_key) != 16:
+            raise ValueError("hash_key must be 16 bytes")
+        if not 1 <= databases <= 16384:
+            raise ValueError("databases must be 1..16384")
+        self.cluster = cluster
+        self.registry = Registry()
+        self.effects = Effects()
+        self.keyspace = Keyspace(
+            cluster=cluster, databases=1 if cluster else databases, hash_key=hash_key, clock_ms=clock_ms,
+            effects=self.effects,
+        )
+        for slot in range(SLOT_COUNT):
+            self.slot_owner[slot] = -1
+            self.migrating_to[slot] = -1
+            self.importing[slot] = 0
+        self.owners = []
+        self.self_owner = -1
+        self.is_primary = True
+        self.serving = True
+        self.not_serving_reason = b"The cluster is down"
+        self.lease_until_ms = 0
+        self.write_refusal = None
+        self.errors_by_code = {}
+        self.watched = {}
+        self.next_session_id = 1
+        self.limits.bulk_len_max = 512 * 1024 * 1024
+        self.limits.argc_max = 1024 * 1024
+        self.limits.inline_max_bytes = 64 * 1024
+
+    def bind_context(self, context):
+        """Names the running node that Python handlers find at session.engine.context."""
+        self.context = context
+
+    def add_command(self, spec):
+        self.registry.add(spec)
+
+    def set_clock_ms(self, int64_t now_ms, int64_t monotonic_ms=0):
+        """Says what time it is.
+
+        Args:
+            now_ms: wall clock, Unix time in ms: expiry is told by it.
+            monotonic_ms: a clock that never steps (CLOCK_BOOTTIME): leases and pauses are told by it.
+        """
+        self.keyspace.set_clock_ms(now_ms)
+        self.monotonic_ms = monotonic_ms
+
+    @property
+    def now_ms(self):
+        return self.keyspace.now_ms
+
+    # ------------------------------------------------------------------------------------------- routing
+
+    def set_owners(self, list endpoints):
+        """Replaces the addresses that MOVED and ASK name, by owner index. At most 32,767."""
+        if len(endpoints) > 32767:
+            raise ValueError("too many owners")
+        self.owners = [bytes(endpoint) for endpoint in endpoints]
+
+    def set_slot_range(self, int first, int last, int owner):
+        """Gives slots first..last to an owner index; -1 leaves them unassigned."""
+        cdef int slot
+        if not 0 <= first <= last < SLOT_COUNT:
+            raise ValueError(f"slot range {first}-{last} is outside 0-{SLOT_COUNT - 1}")
+        if not -1 <= owner < len(self.owners):
+            raise ValueError(f"owner {owner} has no endpoint")
+        for slot in range(first, last + 1):
+            self.slot_owner[slot] = <int16_t> owner
+
+    def set_self_owner(self, int owner, bint primary):
+        """Says which owner index is this process's shard (-1: none), and whether we are its primary."""
+        self.self_owner = owner
+        self.is_primary = primary
+
+    def set_serving(self, bint serving, bytes reason=b"The cluster is down"):
+        self.serving = serving
+        self.not_serving_reason = reason
+
+    def set_migrating(self, int slot, int owner):
+        """Marks a slot as on its way to an owner index (CLUSTER SETSLOT MIGRATING); -1 ends it."""
+        if not 0 <= slot < SLOT_COUNT or not -1 <= owner < len(self.owners):
+            raise ValueError(f"slot {slot} or owner {owner} is out of range")
+        self.migrating_to[slot] = <int16_t> owner
+
+    def set_importing(self, int slot, bint importing):
+        if not 0 <= slot < SLOT_COUNT:
+            raise ValueError(f"slot {slot} is out of range")
+        self.importing[slot] = importing
+
+    def slot_state(self, int slot):
+        """(owner index, migrating-to index, importing) of a slot."""
+        if not 0 <= slot < SLOT_COUNT:
+            raise ValueError(f"slot {slot} is out of range")
+        return self.slot_owner[slot], self.migrating_to[slot], bool(self.importing[slot])
+
+    # -------------------------------------------------------------------------------------------- pausing
+
+    def pause(self, int64_t until_ms, bint all_commands):
+        """CLIENT PAUSE: holds clients back until until_ms on the monotonic clock. The later end wins."""
+        self.pause_mode = max(self.pause_mode, PAUSE_ALL if all_commands else PAUSE_WRITE)
+        self.pause_until_ms = max(self.pause_until_ms, until_ms)
+
+    def unpause(self):
+        self.pause_mode = PAUSE_NONE
+        self.pause_until_ms = 0
+
+    @property
+    def paused(self):
+        return self.pause_mode != PAUSE_NONE and self.monotonic_ms < self.pause_until_ms
+
+    @property
+    def monotonic_now_ms(self):
+        return self.monotonic_ms
+
+    # ------------------------------------------------------------------------------------------- watching
+
+    cdef int touch_watched(self, int database, bytes key) except -1:
+        sessions = self.watched.get((database, key))
+        if sessions is not None:
+            for session in sessions:
+                session.watch_broken = True
+        return 0
+
+    cdef int touch_all_watched(self, int database) except -1:
+        for (watched_database, _key), sessions in self.watched.items():
+            if database < 0 or watched_database == database:
+                for session in sessions:
+                    session.watch_broken = True
+        return 0
+
+    def touch_key(self, int database, bytes key):
+        """A key changed by other means than a command with that key among its arguments."""
+        if self.watched:
+            self.touch_watched(database, key)
+
+    def touch_database(self, int database):
+        """Every key of a database (-1: of all) may have changed: FLUSHDB, SWAPDB, a full sync."""
+        if self.watched:
+            self.touch_all_watched(database)
+
+    # ------------------------------------------------------------------------------------------- counting
+
+    cdef int count_error(self, bytes code) except -1:
+        self.counters.errors += 1
+        if code in self.errors_by_code:
+            self.errors_by_code[code] += 1
+        elif len(self.errors_by_code) < 128:  # codes can come from Python handlers' texts: bounded
+            self.errors_by_code[code] = 1
+        return 0
+
+    def set_limits(self, *, int64_t bulk_len_max=512 * 1024 * 1024, int64_t argc_max=1024 * 1024):
+        """proto-max-bulk-len, and the largest announced number of arguments."""
+        self.limits.bulk_len_max = <Py_ssize_t> bulk_len_max
+        self.limits.argc_max = <Py_ssize_t> argc_max
+
+    def statistics(self):
+        """The counters since start or the last reset, as a dict of ints."""
+        return self.counters
+
+    def reset_statistics(self):
+        self.counters.commands = 0
+        self.counters.connections = 0
+        self.counters.rejected_connections = 0
+        self.counters.net_input_bytes = 0
+        self.counters.net_output_bytes = 0
+        self.counters.net_repl_output_bytes = 0
+        self.counters.errors = 0
+        self.counters.unexpected_errors = 0
+        self.counters.reads = 0
+        self.counters.writes = 0
+        self.counters.query_limit_disconnections = 0
+        self.counters.output_limit_disconnections = 0
+        self.errors_by_code.clear()
+        for command in self.registry.commands():
+            command.reset_statistics()

@@ -1,0 +1,48 @@
+# The pump: owns client sockets under an epoll descriptor of its own.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from node.engine.buf cimport Buf
+from node.engine.engine cimport Engine
+from node.engine.session cimport Session
+
+
+cdef enum:
+    SPARE_BUFFERS = 64
+
+
+cdef class Pump:
+    cdef readonly Engine engine
+    cdef readonly dict sessions  # id -> Session
+    cdef public object on_close  # callable(session)
+    cdef public int max_clients
+    cdef public double idle_timeout_s  # 0: never
+    cdef public int64_t query_buffer_limit_bytes
+    cdef public int64_t output_hard_limit_bytes  # 0: none
+    cdef public int64_t output_soft_limit_bytes
+    cdef public double output_soft_limit_s
+    cdef public int keepalive_s  # 0: leave the kernel's default off
+    cdef public int commands_per_turn
+
+    cdef int _epoll_fd
+    cdef int _event_fd
+    cdef dict _listeners  # fd -> True; the caller keeps the sockets open
+    cdef bint _accepting
+    cdef bint _running
+    cdef bint _closed
+    cdef uint8_t *_readbuf  # owned
+    cdef Buf _spare[SPARE_BUFFERS]  # emptied output buffers, handed to the next session that answers
+    cdef int _spare_count
+    cdef list _ready  # sessions with something to execute
+    cdef list _unsent  # sessions with replies of this turn
+    cdef list _feeds
+    cdef list _graveyard  # closed in this turn: epoll may still name them
+
+    cdef int _turn(self, int timeout_ms) except -1
+    cdef int _event(self, Session session, uint32_t events) except -1
+    cdef int _readable(self, Session session) except -1
+    cdef int _after(self, Session session) except -1
+    cdef int _send(self, Session session) except -1
+    cdef int _send_feed(self, Session session) except -1
+    cdef int _want(self, Session session, uint32_t events) except -1
+    cdef int _lend(self, Session session) noexcept
+    cdef int _take_back(self, Session session) noexcept

@@ -1,0 +1,684 @@
+"""The pump: client sockets under an epoll descriptor of its own, inside a trio process.
+
+An epoll descriptor can be polled like any file: trio waits until the pump's becomes readable, then
+calls `run`, which works until the sockets are dry or its budget is spent. One turn is
+
+    epoll_wait -> recv and execute, socket by socket -> feed the replicas -> send the replies
+
+Replicas are fed before replies leave. An acknowledged write is thus in the kernel's hands, on its way
+to every replica whose link has room, before its client can know of it: a process that is killed at any
+point loses nothing that it acknowledged to such a link.
+
+A session borrows an output buffer while it has something to say and an input buffer while it holds half
+a command, so ten thousand idle connections cost their Session objects and nothing more.
+
+The rejected alternative to level-triggered epoll, edge-triggered, wants a second recv that says EAGAIN
+after each read: one more system call for each request of a client that waits for its answer.
+"""
+
+import os
+import socket
+
+from cpython.object cimport PyObject
+from libc.errno cimport EAGAIN, EINTR, EMFILE, ENFILE, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+
+from node.engine.buf cimport Buf, buf_append, buf_free, buf_reserve
+from node.engine.engine cimport Engine
+from node.engine.resp cimport parser_wanted_bytes
+from node.engine.session cimport Session
+from node.engine.span cimport Span
+
+
+cdef extern from "sys/epoll.h" nogil:
+    ctypedef union epoll_data_t:
+        void *ptr
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll_fd, int operation, int fd, epoll_event *event)
+    int epoll_wait(int epoll_fd, epoll_event *events, int max_events, int timeout_ms)
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+        EPOLL_CTL_ADD
+        EPOLL_CTL_MOD
+        EPOLL_CTL_DEL
+        EPOLL_CLOEXEC
+
+cdef extern from "sys/eventfd.h" nogil:
+    int eventfd(unsigned int initial, int flags)
+    enum:
+        EFD_NONBLOCK
+        EFD_CLOEXEC
+
+cdef extern from "sys/socket.h" nogil:
+    ssize_t recv(int fd, void *into, size_t len_bytes, int flags)
+    ssize_t send(int fd, const void *data, size_t len_bytes, int flags)
+    int accept4(int fd, void *address, void *address_len, int flags)
+    int setsockopt(int fd, int level, int option, const void *value, unsigned int value_len)
+    enum:
+        SOCK_NONBLOCK
+        SOCK_CLOEXEC
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+        SOL_SOCKET
+        SO_KEEPALIVE
+
+cdef extern from "netinet/in.h" nogil:
+    enum:
+        IPPROTO_TCP
+
+cdef extern from "netinet/tcp.h" nogil:
+    enum:
+        TCP_NODELAY
+        TCP_KEEPIDLE
+        TCP_KEEPINTVL
+        TCP_KEEPCNT
+
+cdef extern from "unistd.h" nogil:
+    int close(int fd)
+    ssize_t read(int fd, void *into, size_t len_bytes)
+    ssize_t write(int fd, const void *data, size_t len_bytes)
+
+cdef extern from "time.h" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *into)
+    enum:
+        CLOCK_REALTIME
+        CLOCK_BOOTTIME
+
+cdef enum:
+    EVENTS_PER_TURN = 128
+    READ_BYTES = 64 * 1024
+    ACCEPTS_PER_TURN = 64
+    SPARE_BYTES_MAX = 64 * 1024
+    SEND_BYTES_MAX = 1024 * 1024  # by one session in one turn
+
+
+cdef inline int64_t _clock_us(int clock) noexcept nogil:
+    cdef timespec now
+    clock_gettime(clock, &now)
+    return <int64_t> now.tv_sec * 1000000 + now.tv_nsec // 1000
+
+
+def boottime_ms():
+    """CLOCK_BOOTTIME in ms: the monotonic clock of the pump, which counts suspend. Leases use it."""
+    return _clock_us(CLOCK_BOOTTIME) // 1000
+
+
+cdef class Pump:
+    def __cinit__(self, Engine engine not None, *, int max_clients=10000):
+        cdef epoll_event event
+        self._epoll_fd = -1
+        self._event_fd = -1
+        self.engine = engine
+        self.sessions = {}
+        self.max_clients = max_clients
+        self.query_buffer_limit_bytes = 1 << 30
+        self.commands_per_turn = 1000
+        self.keepalive_s = 300
+        self._listeners = {}
+        self._accepting = True
+        self._ready = []
+        self._unsent = []
+        self._feeds = []
+        self._graveyard = []
+        self._readbuf = <uint8_t *> malloc(READ_BYTES)
+        if self._readbuf == NULL:
+            raise MemoryError("no memory for the read buffer")
+        self._epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll_fd < 0:
+            raise OSError(errno, "epoll_create1: " + os.strerror(errno))
+        self._event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self._event_fd < 0:
+            raise OSError(errno, "eventfd: " + os.strerror(errno))
+        event.events = EPOLLIN
+        event.data.u64 = 1  # odd: no session; the eventfd
+        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, self._event_fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+        self._tell_time()
+
+    def __dealloc__(self):
+        cdef int index
+        free(self._readbuf)
+        for index in range(self._spare_count):
+            buf_free(&self._spare[index])
+        if self._event_fd >= 0:
+            close(self._event_fd)
+        if self._epoll_fd >= 0:
+            close(self._epoll_fd)
+
+    def fileno(self):
+        """The epoll descriptor: readable when there is work."""
+        return self._epoll_fd
+
+    # ------------------------------------------------------------------------------------------ sockets
+
+    def listen(self, int fd):
+        """Accepts clients from a listening, non-blocking socket. The caller keeps it open until `unlisten`."""
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.u64 = (<uint64_t> fd << 2) | 3
+        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+        self._listeners[fd] = True
+
+    def unlisten(self, int fd):
+        """Accepts nobody from there any more."""
+        cdef epoll_event event
+        if self._listeners.pop(fd, None) is not None:
+            epoll_ctl(self._epoll_fd, EPOLL_CTL_DEL, fd, &event)
+
+    def adopt(self, int fd, Session session not None, bytes received=b""):
+        """Takes over a connected, non-blocking socket and closes it in the end.
+
+        Args:
+            fd: owned by the pump from here on, whatever happens.
+            session: the conversation to have over it.
+            received: bytes that were read from the socket already and belong to the session.
+        """
+        cdef epoll_event event
+        cdef bytes data = received
+        if session.fd >= 0:
+            close(fd)
+            raise ValueError("the session has a socket already")
+        event.events = EPOLLIN
+        event.data.ptr = <void *> <PyObject *> session
+        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0:
+            number = errno
+            close(fd)
+            raise OSError(number, "epoll_ctl: " + os.strerror(number))
+        session.fd = fd
+        session.interest = EPOLLIN
+        session.waker = self._wake
+        self.sessions[session.id] = session
+        if data:
+            buf_append(&session.inbuf, <const char *> data, len(data))
+        if data or session.out.used_bytes > session.out_sent or session.is_feed:
+            self._wake(session)
+
+    def close(self, Session session not None, str reason=""):
+        """Ends a connection now; what was not sent is lost. Harmless when it ended before."""
+        if session.fd < 0 or self.sessions.get(session.id) is not session:
+            return
+        if reason and not session.close_reason:
+            session.close_reason = reason
+        del self.sessions[session.id]
+        close(session.fd)  # epoll forgets it
+        session.fd = -1
+        session.closing = True
+        session.waker = None
+        session.unwatch()
+        if session.is_feed and session in self._feeds:
+            self._feeds.remove(session)
+        self._graveyard.append(session)
+        buf_free(&session.inbuf)
+        session.in_at = 0
+        buf_free(&session.out)
+        session.out_sent = 0
+        resume = session.on_resume
+        session.on_resume = None
+        session.on_drained = None
+        if resume is not None:
+            resume(session)
+        if self.on_close is not None:
+            self.on_close(session)
+
+    def close_all(self, str reason="the server is stopping"):
+        for session in list(self.sessions.values()):
+            self.close(session, reason)
+        self._graveyard.clear()
+
+    @property
+    def feeds(self):
+        """The sessions of replicas that follow the effects stream."""
+        return list(self._feeds)
+
+    def _wake(self, Session session):
+        """A session has something to execute or send that no socket event announces."""
+        cdef uint64_t one = 1
+        if session.fd < 0:
+            return
+        if session.is_feed and session not in self._feeds:
+            self._feeds.append(session)
+        if not session.in_ready:
+            session.in_ready = True
+            self._ready.append(session)
+        if not self._running:
+            write(self._event_fd, &one, 8)
+
+    def interrupt(self):
+        """Makes the descriptor readable, so that the next `run` happens soon."""
+        cdef uint64_t one = 1
+        write(self._event_fd, &one, 8)
+
+    # ------------------------------------------------------------------------------------------- running
+
+    def _tell_time(self):
+        self.engine.set_clock_ms(_clock_us(CLOCK_REALTIME) // 1000, _clock_us(CLOCK_BOOTTIME) // 1000)
+
+    def run(self, int64_t budget_us, int64_t linger_us):
+        """Works until nothing is left to do or the budget is spent.
+
+        Args:
+            budget_us: after so long the caller gets its turn, whatever waits.
+            linger_us: how long to wait (without burning CPU) for the next request before giving up;
+                a client that waits for each answer is then served without a round through trio.
+                Rounded up to whole ms; never beyond the budget.
+
+        Returns:
+            True when there is more to do at once.
+        """
+        cdef int64_t begun_us = _clock_us(CLOCK_BOOTTIME)
+        cdef int64_t now_us = begun_us
+        cdef int64_t wait_us
+        cdef int handled
+        cdef int timeout_ms
+        self._running = True
+        try:
+            while True:
+                timeout_ms = 0
+                if not self._ready and linger_us > 0:
+                    wait_us = begun_us + budget_us - now_us
+                    if wait_us > linger_us:
+                        wait_us = linger_us
+                    timeout_ms = <int> ((wait_us + 999) // 1000) if wait_us > 0 else 0
+                handled = self._turn(timeout_ms)
+                if handled == 0 and not self._ready:
+                    return False
+                now_us = _clock_us(CLOCK_BOOTTIME)
+                if now_us - begun_us >= budget_us:
+                    return True
+        finally:
+            self._running = False
+
+    cdef int _turn(self, int timeout_ms) except -1:
+        cdef epoll_event events[EVENTS_PER_TURN]
+        cdef int count
+        cdef int index
+        cdef int handled
+        cdef uint64_t tag
+        cdef uint64_t drained
+        cdef bint lease_ran
+        cdef Engine engine = self.engine
+        cdef Session session
+        if timeout_ms > 0:
+            with nogil:
+                count = epoll_wait(self._epoll_fd, events, EVENTS_PER_TURN, timeout_ms)
+        else:
+            count = epoll_wait(self._epoll_fd, events, EVENTS_PER_TURN, 0)
+        if count < 0:
+            if errno == EINTR:
+                return 0
+            raise OSError(errno, "epoll_wait: " + os.strerror(errno))
+        if count == 0 and not self._ready:
+            return 0
+        engine.keyspace.set_clock_ms(_clock_us(CLOCK_REALTIME) // 1000)
+        engine.monotonic_ms = _clock_us(CLOCK_BOOTTIME) // 1000
+        lease_ran = engine.lease_until_ms != 0 and engine.monotonic_ms < engine.lease_until_ms
+        handled = count
+        if self._ready:
+            ready = self._ready
+            self._ready = []
+            handled += <int> len(ready)
+            for session in ready:
+                session.in_ready = False
+                if session.fd >= 0:
+                    session.run_buffered(self.commands_per_turn)
+                    self._after(session)
+        for index in range(count):
+            tag = events[index].data.u64
+            if tag & 1:
+                if tag == 1:
+                    read(self._event_fd, &drained, 8)
+                else:
+                    self._accept(<int> (tag >> 2))
+                continue
+            session = <Session> <PyObject *> events[index].data.ptr
+            if session.fd >= 0:
+                self._event(session, events[index].events)
+        for session in list(self._feeds) if self._feeds else ():
+            if session.fd >= 0:
+                self._send_feed(session)
+        if lease_ran and _clock_us(CLOCK_BOOTTIME) // 1000 >= engine.lease_until_ms:
+            self._drop_replies()
+        if self._unsent:
+            unsent = self._unsent
+            self._unsent = []
+            for session in unsent:
+                session.in_unsent = False
+                if session.fd >= 0:
+                    self._send(session)
+        if self._graveyard:
+            self._graveyard.clear()
+        return handled
+
+    def _drop_replies(self):
+        # The process stood still between execution and here for longer than the lease: another
+        # primary may exist by now, so what these replies say may no longer be true. Their clients
+        # see a closed connection, which says "unknown", the only honest answer.
+        for session in self._unsent:
+            if not session.is_feed and not session.apply_stream:
+                self.close(session, "the lease ended before the reply could leave")
+
+    def _accept(self, int listener):
+        cdef int fd
+        cdef int one = 1
+        cdef int value
+        cdef Session session
+        for _ in range(ACCEPTS_PER_TURN):
+            fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd < 0:
+                if errno in (EMFILE, ENFILE):
+                    self._shed_one(listener)
+                return
+            if len(self.sessions) >= self.max_clients:
+                self.engine.counters.rejected_connections += 1
+                refusal = b"-ERR max number of clients reached\r\n"
+                send(fd, <const char *> refusal, len(refusal), MSG_DONTWAIT | MSG_NOSIGNAL)
+                close(fd)
+                continue
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int))
+            if self.keepalive_s > 0:
+                setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(int))
+                value = self.keepalive_s
+                setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(int))
+                value = max(1, self.keepalive_s // 3)
+                setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(int))
+                value = 3
+                setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(int))
+            self.engine.counters.connections += 1
+            address, local_address = _addresses(fd)
+            session = Session(self.engine, address=address, local_address=local_address)
+            self.adopt(fd, session)
+
+    def _shed_one(self, int listener):
+        """No descriptor is left: the waiting client must not make epoll spin. It is accepted on the
+        event descriptor's number, closed, and the event descriptor is made anew."""
+        cdef int fd
+        cdef epoll_event event
+        close(self._event_fd)
+        self._event_fd = -1
+        fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            self.engine.counters.rejected_connections += 1
+            close(fd)
+        self._event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self._event_fd < 0:
+            raise OSError(errno, "eventfd: " + os.strerror(errno))
+        event.events = EPOLLIN
+        event.data.u64 = 1
+        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, self._event_fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+
+    cdef int _event(self, Session session, uint32_t events) except -1:
+        if events & EPOLLIN:
+            self._readable(session)
+        elif events & (EPOLLERR | EPOLLHUP):
+            self.close(session, "connection reset")
+        if events & EPOLLOUT and session.fd >= 0:
+            self._after(session)
+            if not session.in_unsent:
+                session.in_unsent = True
+                self._unsent.append(session)
+        return 0
+
+    cdef int _readable(self, Session session) except -1:
+        cdef ssize_t got
+        cdef Py_ssize_t consumed
+        cdef Py_ssize_t room
+        cdef Py_ssize_t have
+        self._lend(session)
+        have = session.inbuf.used_bytes - session.in_at
+        if have == 0:
+            got = recv(session.fd, self._readbuf, READ_BYTES, MSG_DONTWAIT)
+            if got > 0:
+                session.input_bytes += got
+                self.engine.counters.net_input_bytes += got
+                consumed = session.process(self._readbuf, got, self.commands_per_turn)
+                if consumed < got and session.fd >= 0:
+                    buf_append(&session.inbuf, self._readbuf + consumed, got - consumed)
+        else:
+            # Room for what the running argument still wants, but never more than doubling what came:
+            # the announced length is a stranger's word.
+            room = parser_wanted_bytes(&session.parser, have)
+            if room > have:
+                room = have
+            if room < READ_BYTES // 4:
+                room = READ_BYTES // 4
+            buf_reserve(&session.inbuf, room)
+            got = recv(
+                session.fd,
+                session.inbuf.data + session.inbuf.used_bytes,
+                <size_t> (session.inbuf.cap_bytes - session.inbuf.used_bytes),
+                MSG_DONTWAIT,
+            )
+            if got > 0:
+                session.input_bytes += got
+                self.engine.counters.net_input_bytes += got
+                session.inbuf.used_bytes += got
+                if not session.in_ready:
+                    session.run_buffered(self.commands_per_turn)
+        if got <= 0:
+            if got < 0 and (errno == EAGAIN or errno == EINTR):
+                return 0
+            if got == 0 and session.in_ready:
+                session.run_buffered(1 << 30)  # it sent all it had to say and left: that still counts
+                self._send(session)
+            self.close(session, "closed by the client" if got == 0 else "connection reset")
+            return 0
+        if session.fd < 0:
+            return 0
+        if session.inbuf.used_bytes - session.in_at > self.query_buffer_limit_bytes:
+            self.engine.counters.query_limit_disconnections += 1
+            self.close(session, "the query buffer limit was reached")
+            return 0
+        return self._after(session)
+
+    cdef int _after(self, Session session) except -1:
+        """After execution: is there something to send, or more to execute?"""
+        if session.fd < 0:
+            return 0
+        if session.out.used_bytes > session.out_sent or session.closing or session.on_drained is not None:
+            if not session.in_unsent:
+                session.in_unsent = True
+                self._unsent.append(session)
+        elif session.out.data != NULL:
+            self._take_back(session)
+        if session.more and not session.in_ready:
+            if session.out.used_bytes - session.out_sent <= 4 * 1024 * 1024:
+                session.in_ready = True
+                self._ready.append(session)
+        return 0
+
+    cdef int _send(self, Session session) except -1:
+        cdef ssize_t sent
+        cdef Py_ssize_t left = session.out.used_bytes - session.out_sent
+        cdef Py_ssize_t budget = SEND_BYTES_MAX
+        while left > 0:
+            sent = send(
+                session.fd,
+                session.out.data + session.out_sent,
+                <size_t> (left if left < budget else budget),
+                MSG_DONTWAIT | MSG_NOSIGNAL,
+            )
+            if sent < 0:
+                if errno == EINTR:
+                    continue
+                if errno == EAGAIN:
+                    break
+                self.close(session, "connection reset")
+                return 0
+            session.out_sent += sent
+            session.output_bytes += sent
+            self.engine.counters.net_output_bytes += sent
+            left -= sent
+            budget -= sent
+            if budget <= 0:
+                break
+        if left > 0:
+            if self._over_limit(session, left):
+                return 0
+            self._want(session, EPOLLIN | EPOLLOUT)
+            if session.out_sent > (1 << 20) and session.out_sent * 2 > session.out.used_bytes:
+                self._compact(session)
+            return 0
+        session.out.used_bytes = 0
+        session.out_sent = 0
+        self._take_back(session)
+        if session.closing:
+            self.close(session)
+            return 0
+        if not (session.is_feed and session.interest & EPOLLOUT):
+            self._want(session, EPOLLIN)
+        if session.on_drained is not None:
+            session.on_drained(session)
+        if session.in_at < session.inbuf.used_bytes and not session.in_ready and session.more:
+            session.in_ready = True
+            self._ready.append(session)
+        return 0
+
+    def _compact(self, Session session):
+        from_byte = session.out_sent
+        session.out_sent = 0
+        rest = bytes(session.out.data[from_byte:session.out.used_bytes])
+        buf_free(&session.out)
+        buf_append(&session.out, <const char *> rest, len(rest))
+
+    def _over_limit(self, Session session, Py_ssize_t left_bytes):
+        """client-output-buffer-limit: closes a client that lets its replies pile up."""
+        now_s = self.engine.monotonic_ms / 1000
+        over = self.output_hard_limit_bytes and left_bytes > self.output_hard_limit_bytes
+        if self.output_soft_limit_bytes and left_bytes > self.output_soft_limit_bytes:
+            if session.output_over_since_s == 0:
+                session.output_over_since_s = now_s
+            elif now_s - session.output_over_since_s > self.output_soft_limit_s:
+                over = True
+        else:
+            session.output_over_since_s = 0
+        if over and not session.is_feed:
+            self.engine.counters.output_limit_disconnections += 1
+            self.close(session, "the output buffer limit was reached")
+            return True
+        return False
+
+    cdef int _send_feed(self, Session session) except -1:
+        """Hands a replica what the ring has beyond its offset, as far as its socket takes it."""
+        cdef Engine engine = self.engine
+        cdef Span piece
+        cdef ssize_t sent
+        if session.out.used_bytes > session.out_sent:  # the handshake's last words go first
+            self._send(session)
+            if session.fd < 0 or session.out.used_bytes > session.out_sent:
+                return 0
+        if session.feed_offset == engine.effects.offset:
+            return 0
+        if not engine.effects.holds(session.feed_offset):
+            self.close(
+                session,
+                f"the replica fell behind the backlog (wants {session.feed_offset}, "
+                f"oldest is {engine.effects.start}): raise repl-backlog-size",
+            )
+            return 0
+        while session.feed_offset < engine.effects.offset:
+            piece = engine.effects.peek(session.feed_offset)
+            sent = send(session.fd, piece.at, <size_t> piece.len_bytes, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent < 0:
+                if errno == EINTR:
+                    continue
+                if errno == EAGAIN:
+                    self._want(session, EPOLLIN | EPOLLOUT)
+                    return 0
+                self.close(session, "connection reset")
+                return 0
+            session.feed_offset += <uint64_t> sent
+            session.output_bytes += sent
+            engine.counters.net_repl_output_bytes += sent
+        if session.interest & EPOLLOUT:
+            self._want(session, EPOLLIN)
+        return 0
+
+    cdef int _want(self, Session session, uint32_t events) except -1:
+        cdef epoll_event event
+        if session.interest == events:
+            return 0
+        event.events = events
+        event.data.ptr = <void *> <PyObject *> session
+        if epoll_ctl(self._epoll_fd, EPOLL_CTL_MOD, session.fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+        session.interest = events
+        return 0
+
+    cdef int _lend(self, Session session) noexcept:
+        if session.out.data == NULL and self._spare_count > 0:
+            self._spare_count -= 1
+            session.out = self._spare[self._spare_count]
+        return 0
+
+    cdef int _take_back(self, Session session) noexcept:
+        if session.out.data == NULL:
+            return 0
+        if self._spare_count < SPARE_BUFFERS and session.out.cap_bytes <= SPARE_BYTES_MAX:
+            session.out.used_bytes = 0
+            self._spare[self._spare_count] = session.out
+            self._spare_count += 1
+            session.out.data = NULL
+            session.out.cap_bytes = 0
+            session.out.used_bytes = 0
+        else:
+            buf_free(&session.out)
+        session.out_sent = 0
+        return 0
+
+    # --------------------------------------------------------------------------------------- housekeeping
+
+    def tick(self):
+        """A few times a second: tells the time, ends idle clients, looks at clients held by a pause."""
+        cdef Session session
+        self._tell_time()
+        paused = self.engine.paused
+        idle_ms = <int64_t> (self.idle_timeout_s * 1000)
+        for session in list(self.sessions.values()):
+            if session.stalled and not paused:
+                session.resume()
+            if (
+                idle_ms > 0
+                and self.engine.monotonic_ms - session.active_ms > idle_ms
+                and not session.blocked
+                and not session.is_feed
+                and not session.apply_stream
+            ):
+                self.close(session, "idle for longer than the parameter timeout allows")
+            elif session.out.used_bytes > session.out_sent:
+                self._over_limit(session, session.out.used_bytes - session.out_sent)
+        if not self._running:
+            self._graveyard.clear()
+
+
+cdef _addresses(int fd):
+    """("host:port", "host:port") of the two ends, as Redis writes them."""
+    peer = socket.socket(fileno=fd)
+    try:
+        return _address_text(peer.getpeername, peer.family), _address_text(peer.getsockname, peer.family)
+    finally:
+        peer.detach()
+
+
+def _address_text(name_of, family):
+    try:
+        name = name_of()
+    except OSError:  # it left between connect and here
+        return "?:0"
+    if family == socket.AF_UNIX:
+        return "unixsocket:0"
+    if family == socket.AF_INET6:
+        return f"[{name[0]}]:{name[1]}"
+    return f"{name[0]}:{name[1]}"

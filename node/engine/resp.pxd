@@ -1,0 +1,47 @@
+# RESP2 and RESP3 writers over a Buf, and the request parser.
+# Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
+from libc.stdint cimport int64_t, uint8_t
+
+from node.engine.buf cimport Buf, buf_grow, buf_append
+from node.engine.span cimport Span
+
+
+# --- writing ------------------------------------------------------------------------------------------
+cdef int resp_prefixed(Buf *out, uint8_t prefix, int64_t value) except -1  # prefix, decimal, CRLF
+cdef int resp_bulk(Buf *out, Span value) except -1
+cdef int resp_line(Buf *out, uint8_t prefix, Span text) except -1  # CR and LF in text become blanks
+cdef int resp_double(Buf *out, int resp, double value) except -1
+
+
+# --- reading ------------------------------------------------------------------------------------------
+cdef enum:
+    PARSE_MORE = 0  # the command is not complete yet
+    PARSE_DONE = 1  # argv and argc hold a command; at_bytes is its length
+    PARSE_BROKEN = 2  # the stream is lost: `error` says why, the connection must end
+    PARSE_EMPTY = 3  # an empty line or `*0`: nothing to do; at_bytes is its length
+
+# Progress through one command. Offsets count from the command's first byte, so the bytes may move
+# (from the shared read buffer into the session's own) between two calls.
+cdef struct Parser:
+    Span *argv  # owned; while parsing, `at` holds an offset instead of an address
+    Py_ssize_t argv_cap
+    Py_ssize_t argc  # arguments complete so far
+    Py_ssize_t expected  # arguments announced by '*'; -1 before the header is read
+    Py_ssize_t bulk_len  # announced by '$'; -1 when the next header is not read
+    Py_ssize_t at_bytes  # parsed so far
+    Py_ssize_t argv_bytes  # sum of argument lengths so far
+    Buf unquoted  # arguments of an inline command with quotes removed
+    const char *error
+    uint8_t error_byte  # the offending byte, for texts that show it; 0 none
+
+cdef struct ParserLimits:
+    Py_ssize_t bulk_len_max  # proto-max-bulk-len
+    Py_ssize_t argc_max
+    Py_ssize_t inline_max_bytes
+
+cdef void parser_reset(Parser *parser) noexcept
+cdef void parser_free(Parser *parser) noexcept
+# On PARSE_DONE argv points into `input` (or into parser.unquoted): valid while both stay unchanged.
+cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) except -1
+# How many more bytes the current argument is known to want; 0 unknown.
+cdef Py_ssize_t parser_wanted_bytes(const Parser *parser, Py_ssize_t have_bytes) noexcept

@@ -1,0 +1,101 @@
+"""bench/load.py and bench/compare.py: redis-benchmark's words, and the arithmetic on them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.compare import Comparison, as_json, head, line, main
+from bench.load import Case, LoadFailed, Sample, arguments, parse, run
+from bench.measure import cpu_ns, machine, resident_bytes
+from bench.servers import redis_kind, running
+
+CASE = Case("get", 50, 16)
+ANSWER = (
+    '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"\n'
+    '"GET","436300.50","1.7","0.2","1.655","2.1","2.951","4.0"\n'
+)
+
+
+def sample(cpu_us: float, rps: float = 1000.0) -> Sample:
+    return Sample(100, rps, 0.5, 1.5, cpu_us)
+
+
+def test_a_case_becomes_a_command_line() -> None:
+    words = " ".join(arguments(CASE, 7000, 100_000))
+    assert words == (
+        "redis-benchmark -h 127.0.0.1 -p 7000 -t get -n 100000 -c 50 -P 16 -d 64 -r 100000 --csv"
+    )
+
+
+def test_figures_are_read_by_name() -> None:
+    figures = parse(ANSWER)
+    assert (figures["rps"], figures["p50_latency_ms"], figures["p99_latency_ms"]) == (436300.5, 1.655, 2.951)
+
+
+@pytest.mark.parametrize("answer", ["", "ERR unknown command", '"GET","1"\n', ANSWER + '"SET","1"\n'])
+def test_anything_else_is_refused(answer: str) -> None:
+    with pytest.raises(LoadFailed):
+        parse(answer)
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    # the machine got twice as slow after the first pair: medians of each alone would say 1.0
+    samples = {
+        "redis": [sample(10), sample(20), sample(20)],
+        "grapevine": [sample(5), sample(10), sample(10)],
+    }
+    comparison = Comparison(CASE, samples)
+    assert comparison.ratio(lambda each: each.cpu_us_per_request) == 0.5
+    assert comparison.middle("redis", lambda each: each.cpu_us_per_request) == 20
+    assert "0.50x" in line(comparison)
+
+
+def test_without_a_peer_there_is_no_ratio() -> None:
+    comparison = Comparison(CASE, {"grapevine": [sample(5)]})
+    assert comparison.ratio(lambda each: each.cpu_us_per_request) is None
+    assert "x" not in line(comparison)
+
+
+@pytest.mark.parametrize("names", [["grapevine"], ["redis", "grapevine"]])
+def test_the_table_is_as_wide_as_its_head(names: list[str]) -> None:
+    comparison = Comparison(CASE, {name: [sample(5)] for name in names})
+    assert len(line(comparison)) == len(head(names).splitlines()[1])
+
+
+def test_figures_are_written_with_what_they_were_measured_on() -> None:
+    comparison = Comparison(CASE, {"redis": [sample(10)], "grapevine": [sample(5)]})
+    written = json.loads(json.dumps(as_json([comparison], [], {"grapevine": 1})))
+    assert written["machine"]["cores"] == os.cpu_count()
+    assert written["cases"][0]["ratios"]["cpu_us_per_request"] == 0.5
+    assert written["cases"][0]["samples"]["redis"][0]["cpu_us_per_request"] == 10
+
+
+def test_our_own_cost_can_be_read() -> None:
+    before = cpu_ns(os.getpid())
+    while cpu_ns(os.getpid()) == before:
+        pass  # reading it costs time, so this ends
+    assert resident_bytes(os.getpid()) > 1_000_000
+    assert machine()["cpu"]
+
+
+@pytest.mark.parametrize("words", [["--connections", "0"], ["--pipelines", "1,x"], ["--repeats", "many"]])
+def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.oracle
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on PATH")
+def test_a_real_server_is_measured(tmp_path: Path) -> None:
+    kind = redis_kind()
+    assert kind is not None
+    with running(kind, tmp_path) as server:
+        measured = run(Case("set", 2, 4, keys=100), server.port, server.pid, 2_000)
+    assert measured.requests_per_s > 0
+    assert 0 < measured.cpu_us_per_request < 1_000

@@ -1,0 +1,316 @@
+"""The pump over real sockets: partial writes, limits, half commands, feeds, closing in every state."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import trio
+
+from node.commands.table import CommandSpec, command
+from node.engine import basics
+from node.engine.engine import Engine
+from node.engine.pump import Pump
+from node.engine.reply import BLOCKED, Reply
+from node.engine.session import Session
+
+
+def make(name: str, arity: int, handler: Callable[..., Reply] | None, flags: str = "loading stale", **more: Any) -> CommandSpec:
+    return command(name, arity, flags, group="test", summary="-", since="1.0.0", handler=handler, **more)
+
+
+def encode(*words: bytes) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+class Served:
+    """A pump behind a listening socket, driven by a trio task."""
+
+    def __init__(self, pump: Pump, port: int) -> None:
+        self.pump = pump
+        self.engine = pump.engine
+        self.port = port
+        self.streams: list[trio.SocketStream] = []
+
+    async def connect(self) -> trio.SocketStream:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        self.streams.append(stream)
+        return stream
+
+
+@pytest.fixture
+def engine() -> Engine:
+    engine = Engine(hash_key=b"k" * 16, clock_ms=1_000)
+    basics.install(engine.registry)
+    for name, arity in (("ping", -1), ("echo", 2)):
+        engine.add_command(make(name, arity, None))
+    engine.add_command(make("blob", 2, lambda _session, args: b"b" * int(args[1])))
+    return engine
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        opened.listen(200)
+        opened.setblocking(False)
+        yield opened
+
+
+@pytest.fixture
+async def served(engine: Engine, listener: socket.socket) -> AsyncIterator[Served]:
+    pump = Pump(engine)
+    pump.listen(listener.fileno())
+
+    async def drive() -> None:
+        while True:
+            await trio.lowlevel.wait_readable(pump.fileno())
+            while pump.run(2_000, 0):
+                await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drive)
+        server = Served(pump, listener.getsockname()[1])
+        yield server
+        for stream in server.streams:
+            await stream.aclose()
+        nursery.cancel_scope.cancel()
+    pump.close_all()
+
+
+async def receive_exactly(stream: trio.SocketStream, count: int) -> bytes:
+    data = b""
+    with trio.fail_after(10):
+        while len(data) < count:
+            piece = await stream.receive_some(count - len(data))
+            if not piece:
+                raise EOFError(f"ended after {len(data)} of {count} bytes")
+            data += piece
+    return data
+
+
+async def receive_all(stream: trio.SocketStream) -> bytes:
+    data = b""
+    with trio.fail_after(10), contextlib.suppress(trio.BrokenResourceError):
+        while piece := await stream.receive_some(65536):
+            data += piece
+    return data
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(10):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+async def test_a_request_is_answered(served: Served) -> None:
+    stream = await served.connect()
+    await stream.send_all(encode(b"PING"))
+    assert await receive_exactly(stream, 7) == b"+PONG\r\n"
+
+
+async def test_half_a_command_waits_and_others_go_on(served: Served) -> None:
+    slow, quick = await served.connect(), await served.connect()
+    await slow.send_all(b"*2\r\n$4\r\nECHO\r\n$5\r\nhe")
+    await quick.send_all(encode(b"PING"))
+    assert await receive_exactly(quick, 7) == b"+PONG\r\n"
+    await slow.send_all(b"llo\r\n")
+    assert await receive_exactly(slow, 11) == b"$5\r\nhello\r\n"
+
+
+async def test_a_client_that_leaves_in_the_middle_is_forgotten(served: Served) -> None:
+    stream = await served.connect()
+    await stream.send_all(b"*2\r\n$4\r\nECHO\r\n$500\r\nhe")
+    await until(lambda: len(served.pump.sessions) == 1)
+    await stream.aclose()
+    await until(lambda: not served.pump.sessions)
+
+
+async def test_replies_larger_than_any_socket_buffer_arrive_whole(served: Served) -> None:
+    stream = await served.connect()
+    size = 20_000_000
+    await stream.send_all(encode(b"BLOB", b"%d" % size) + encode(b"PING"))
+    head = b"$%d\r\n" % size
+    data = await receive_exactly(stream, len(head) + size + 2 + 7)
+    assert data == head + b"b" * size + b"\r\n+PONG\r\n"
+
+
+async def test_a_client_that_sends_everything_before_it_reads_comes_through(served: Served) -> None:
+    stream = await served.connect()
+    count, word = 3_000, b"w" * 10_000
+    with trio.fail_after(20):
+        await stream.send_all(encode(b"ECHO", word) * count)  # 30 MB of replies wait by now
+        reply = b"$10000\r\n" + word + b"\r\n"
+        assert await receive_exactly(stream, len(reply) * count) == reply * count
+
+
+async def test_a_request_of_many_megabytes(served: Served) -> None:
+    stream = await served.connect()
+    word = bytes(range(256)) * 40_000
+    await stream.send_all(encode(b"ECHO", word))
+    reply = b"$%d\r\n" % len(word) + word + b"\r\n"
+    assert await receive_exactly(stream, len(reply)) == reply
+
+
+async def test_a_protocol_error_is_told_and_the_connection_ends(served: Served) -> None:
+    stream = await served.connect()
+    await stream.send_all(b"*1\r\n$-5\r\n")
+    assert await receive_all(stream) == b"-ERR Protocol error: invalid bulk length\r\n"
+    await until(lambda: not served.pump.sessions)
+
+
+async def test_too_many_clients_are_told_so(served: Served) -> None:
+    served.pump.max_clients = 1
+    first = await served.connect()
+    await first.send_all(encode(b"PING"))
+    await receive_exactly(first, 7)
+    second = await served.connect()
+    assert await receive_all(second) == b"-ERR max number of clients reached\r\n"
+    assert served.engine.statistics()["rejected_connections"] == 1
+
+
+async def test_the_query_buffer_has_a_limit(served: Served) -> None:
+    served.pump.query_buffer_limit_bytes = 100_000
+    stream = await served.connect()
+    with contextlib.suppress(trio.BrokenResourceError):
+        await stream.send_all(b"*2\r\n$4\r\nECHO\r\n$50000000\r\n" + b"x" * 5_000_000)
+    await until(lambda: not served.pump.sessions)
+    assert served.engine.statistics()["query_limit_disconnections"] == 1
+
+
+async def test_the_output_buffer_has_a_limit(served: Served) -> None:
+    served.pump.output_hard_limit_bytes = 1_000_000
+    stream = await served.connect()
+    await stream.send_all(encode(b"BLOB", b"50000000"))
+    await until(lambda: served.engine.statistics()["output_limit_disconnections"] == 1)
+    assert not served.pump.sessions
+
+
+async def test_idle_clients_are_closed(served: Served) -> None:
+    stream = await served.connect()
+    await stream.send_all(encode(b"PING"))
+    await receive_exactly(stream, 7)
+    served.pump.idle_timeout_s = 0.01
+    with trio.fail_after(10):
+        while served.pump.sessions:
+            served.pump.tick()
+            await trio.sleep(0.001)
+    assert await receive_all(stream) == b""
+
+
+async def test_a_blocked_client_is_answered_from_outside(served: Served) -> None:
+    waiting: list[Session] = []
+
+    def wait(session: Session, _args: list[bytes]) -> Reply:
+        waiting.append(session)
+        return BLOCKED
+
+    served.engine.add_command(make("wait", 1, wait))
+    stream = await served.connect()
+    await stream.send_all(encode(b"WAIT") + encode(b"PING"))
+    await until(lambda: bool(waiting))
+    waiting[0].unblock(3)
+    assert await receive_exactly(stream, 11) == b":3\r\n+PONG\r\n"
+
+
+async def test_a_blocked_client_that_leaves_is_told_of(served: Served) -> None:
+    gone: list[Session] = []
+
+    def wait(session: Session, _args: list[bytes]) -> Reply:
+        session.on_resume = gone.append
+        return BLOCKED
+
+    served.engine.add_command(make("wait", 1, wait))
+    stream = await served.connect()
+    await stream.send_all(encode(b"WAIT"))
+    await until(lambda: served.engine.statistics()["commands"] == 1)
+    await stream.aclose()
+    await until(lambda: len(gone) == 1)
+
+
+async def test_one_greedy_pipeline_does_not_hold_up_another_client(served: Served) -> None:
+    served.pump.commands_per_turn = 50
+    greedy, modest = await served.connect(), await served.connect()
+    count = 20_000
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(greedy.send_all, encode(b"PING") * count)
+        await until(lambda: served.engine.statistics()["commands"] > 50)
+        await modest.send_all(encode(b"PING"))
+        assert await receive_exactly(modest, 7) == b"+PONG\r\n"
+        between = served.engine.statistics()["commands"]
+        assert await receive_exactly(greedy, 7 * count) == b"+PONG\r\n" * count
+    assert between <= count + 1
+
+
+async def test_a_feed_gets_the_stream_before_the_writer_gets_its_reply(served: Served) -> None:
+    def touch(session: Session, _args: list[bytes]) -> Reply:
+        session.mark_changed()
+        return 1
+
+    def follow(session: Session, _args: list[bytes]) -> Reply:
+        session.start_feed(served.engine.effects.offset)
+        return b"go"
+
+    served.engine.add_command(make("touch1", 2, touch, "write"))
+    served.engine.add_command(make("follow", 1, follow))
+    served.engine.effects.activate()
+    replica, writer = await served.connect(), await served.connect()
+    await replica.send_all(encode(b"FOLLOW"))
+    assert await receive_exactly(replica, 8) == b"$2\r\ngo\r\n"
+    await writer.send_all(encode(b"TOUCH1", b"k"))
+    expected = encode(b"SELECT", b"0") + encode(b"TOUCH1", b"k")
+    assert await receive_exactly(replica, len(expected)) == expected
+    assert await receive_exactly(writer, 4) == b":1\r\n"
+    assert [feed.feed_offset for feed in served.pump.feeds] == [served.engine.effects.offset]
+
+
+async def test_a_feed_that_falls_behind_the_ring_is_closed(served: Served) -> None:
+    def touch(session: Session, args: list[bytes]) -> Reply:
+        session.mark_changed()
+        return 1
+
+    def follow(session: Session, _args: list[bytes]) -> Reply:
+        session.start_feed(served.engine.effects.offset)
+        return b"go"
+
+    served.engine.add_command(make("touch1", 2, touch, "write"))
+    served.engine.add_command(make("follow", 1, follow))
+    served.engine.effects.resize(1 << 16)
+    served.engine.effects.activate()
+    reasons: list[str] = []
+    served.pump.on_close = lambda session: reasons.append(session.close_reason)
+    replica, writer = await served.connect(), await served.connect()
+    await replica.send_all(encode(b"FOLLOW"))
+    await receive_exactly(replica, 8)
+    big = encode(b"TOUCH1", b"v" * 1_000_000)
+    for _ in range(20):  # far more than the sockets hold; the replica does not read
+        await writer.send_all(big)
+        await receive_exactly(writer, 4)
+    await until(lambda: bool(reasons))
+    assert "fell behind the backlog" in reasons[0]
+
+
+async def test_an_expired_lease_drops_replies(served: Served) -> None:
+    def stall(session: Session, _args: list[bytes]) -> Reply:
+        # As if the process had been frozen here: the lease is over when the reply should leave.
+        served.engine.lease_until_ms = served.engine.monotonic_now_ms
+        return 1
+
+    served.engine.add_command(make("stall", 1, stall))
+    served.pump.tick()
+    served.engine.lease_until_ms = served.engine.monotonic_now_ms + 100_000
+    stream = await served.connect()
+    await stream.send_all(encode(b"STALL"))
+    assert await receive_all(stream) == b""
+
+
+async def test_close_all_ends_everything(served: Served) -> None:
+    streams = [await served.connect() for _ in range(5)]
+    await until(lambda: len(served.pump.sessions) == 5)
+    served.pump.close_all()
+    for stream in streams:
+        assert await receive_all(stream) == b""
+    assert served.pump.sessions == {}
