@@ -1,0 +1,602 @@
+"""Redis's snapshot format (RDB): what a full sync carries and what a dump file holds.
+
+    "REDIS" version(4 digits)
+    FA name value                    facts about the writer ("aux fields"), any number
+    FE database                      the entries that follow belong there
+    FB keys expiries                 how many to expect: a hint, ignored here
+    [FC ms(8) | FD s(4)] [F8 idle | F9 frequency]  type key value     one entry, any number
+    FF crc64(8)                      the end; a checksum of 0 means "not computed"
+
+Lengths and small strings:
+
+    00LLLLLL                         6 bits          10000000 n(4, big-endian)
+    01LLLLLL llllllll               14 bits          10000001 n(8, big-endian)
+    11000000 b  11000001 bb  11000010 bbbb           the string is this integer, in decimal
+    11000011 packed-length plain-length bytes        the string, packed with LZF
+
+The decoder takes bytes in any split. It consumes whole pieces (an opcode, a key, a value); only the one
+piece that has not fully arrived is kept, and it grows with the bytes that came, never with the length
+that a damaged or hostile file announces. So memory is bounded by twice the largest value in the file.
+
+We write version 9, that of Redis 5 and 6: everything we write so far exists there, and Redis refuses a
+file with a version above its own, so a higher number would only make us harder to leave.
+
+Source: https://rdb.fnordig.de/file_format.html, and files written by redis-server 7.0.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free, buf_reserve
+from node.engine.crc64 cimport crc64_update
+from node.engine.entry cimport (
+    ENCODING_INT,
+    TYPE_STRING,
+    Entry,
+    entry_encoding,
+    entry_expiry_ms,
+    entry_int64,
+    entry_key,
+    entry_string,
+    entry_type,
+)
+from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
+from node.engine.lzf cimport LZF_GROWTH_MAX, lzf_unpack
+from node.engine.snapshot cimport Snapshot, SnapshotSink
+from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
+
+cdef enum:
+    OPCODE_FUNCTION = 0xF5
+    OPCODE_OLD_FUNCTION = 0xF6
+    OPCODE_MODULE_AUX = 0xF7
+    OPCODE_IDLE = 0xF8
+    OPCODE_FREQUENCY = 0xF9
+    OPCODE_AUX = 0xFA
+    OPCODE_RESIZE = 0xFB
+    OPCODE_EXPIRE_MS = 0xFC
+    OPCODE_EXPIRE_S = 0xFD
+    OPCODE_DATABASE = 0xFE
+    OPCODE_END = 0xFF
+
+cdef enum:
+    KIND_STRING = 0
+
+cdef enum:
+    PACKED_INT8 = 0
+    PACKED_INT16 = 1
+    PACKED_INT32 = 2
+    PACKED_LZF = 3
+
+cdef uint64_t STRING_BYTES_MAX = 512 << 20  # Redis's proto-max-bulk-len: no client could have written more
+cdef Py_ssize_t KEPT_BUFFER_BYTES = 1 << 20  # a larger one is given back after the value it was for
+
+cdef enum:
+    ENTRIES_PER_LOOK = 32  # between two looks at how much there is
+
+VERSION_WRITTEN = 9
+VERSIONS_READ = range(5, 13)
+
+KIND_NAMES = {
+    0: "string",
+    1: "list",
+    2: "set",
+    3: "sorted set",
+    4: "hash",
+    5: "sorted set",
+    6: "module value",
+    7: "module value",
+    9: "hash",
+    10: "list",
+    11: "set",
+    12: "sorted set",
+    13: "hash",
+    14: "list",
+    15: "stream",
+    16: "hash",
+    17: "sorted set",
+    18: "list",
+    19: "stream",
+    20: "set",
+    21: "stream",
+}
+
+
+class SnapshotError(ValueError):
+    """A snapshot that cannot be loaded; says what is wrong and at which byte."""
+
+
+cdef class Decoder:
+    def __cinit__(self, Keyspace keyspace not None, *, bint keep_expired):
+        self.keyspace = keyspace
+        self.keep_expired = keep_expired
+        self.aux = {}
+        self._expecting = EXPECT_MAGIC
+        self._expire_ms = EXPIRY_NONE
+
+    def __dealloc__(self):
+        buf_free(&self._buf)
+        buf_free(&self._key)
+        buf_free(&self._text)
+
+    @property
+    def done(self):
+        return self._expecting == EXPECT_NOTHING
+
+    def feed(self, bytes data not None):
+        cdef const uint8_t *start = <const uint8_t *> PyBytes_AS_STRING(data)
+        cdef Py_ssize_t data_bytes = PyBytes_GET_SIZE(data)
+        cdef bint buffered = self._buf.used_bytes > 0
+        cdef Py_ssize_t rest_bytes
+        if self._broken is not None:
+            raise SnapshotError(self._broken)
+        if self._expecting == EXPECT_NOTHING:
+            return data
+        if buffered:
+            buf_append(&self._buf, start, data_bytes)
+            self._at = self._buf.data
+            self._end = self._at + self._buf.used_bytes
+        else:
+            self._at = start
+            self._end = start + data_bytes
+        try:
+            while self._expecting != EXPECT_NOTHING:
+                self._cursor = self._at
+                if not self._step():
+                    break
+                self._accept()
+        except SnapshotError as error:
+            self._broken = str(error)
+            raise
+        rest_bytes = self._end - self._at
+        if self._expecting == EXPECT_NOTHING:
+            rest = PyBytes_FromStringAndSize(<const char *> self._at, rest_bytes)
+            buf_free(&self._buf)
+            return rest
+        if not buffered:
+            buf_append(&self._buf, self._at, rest_bytes)
+        elif rest_bytes > 0:
+            buf_drop_front(&self._buf, self._buf.used_bytes - rest_bytes)
+        elif self._buf.cap_bytes > KEPT_BUFFER_BYTES:
+            buf_free(&self._buf)
+        else:
+            self._buf.used_bytes = 0
+        return b""
+
+    # The piece between _at and _cursor is complete and taken.
+    cdef int _accept(self) except -1:
+        cdef Py_ssize_t piece_bytes = self._cursor - self._at
+        self._crc = crc64_update(self._crc, self._at, piece_bytes)
+        self.offset += <uint64_t> piece_bytes
+        self._at = self._cursor
+        return 0
+
+    cdef object _damage(self, str what):
+        return SnapshotError(f"{what} (at byte {self.offset} of the snapshot)")
+
+    # --- pieces. Each returns 0 when not all of its bytes are there; nothing is taken then. ------------------
+    cdef bint _step(self) except -1:
+        cdef const uint8_t *at
+        cdef uint64_t number
+        cdef uint32_t seconds
+        cdef uint64_t milliseconds
+        cdef uint64_t checksum
+        cdef Span value
+        if self._expecting == EXPECT_KEY:
+            if not self._string(&value):
+                return False
+            self._key.used_bytes = 0
+            buf_append(&self._key, value.at, value.len_bytes)
+            if self._kind != KIND_STRING:
+                raise self._damage(
+                    f"key {span_bytes(value)!r} in database {self.database} is a "
+                    f"{KIND_NAMES.get(self._kind, 'value of unknown type')} (type {self._kind}), "
+                    "which this version cannot load"
+                )
+            self._expecting = EXPECT_STRING_VALUE
+            return True
+        if self._expecting == EXPECT_STRING_VALUE:
+            if not self._string(&value):
+                return False
+            self._store(value)
+            self._expire_ms = EXPIRY_NONE
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_OPCODE:
+            return self._opcode()
+        if self._expecting == EXPECT_EXPIRE_MS:
+            if not self._fixed(8, &at):
+                return False
+            memcpy(&milliseconds, at, 8)
+            if milliseconds > <uint64_t> 0x7FFFFFFFFFFFFFFF:
+                raise self._damage(f"an expiry of {milliseconds} ms is out of range")
+            self._expire_ms = <int64_t> milliseconds
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_EXPIRE_S:
+            if not self._fixed(4, &at):
+                return False
+            memcpy(&seconds, at, 4)
+            self._expire_ms = <int64_t> seconds * 1000
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_IDLE:
+            if not self._plain_length(&number):
+                return False
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_FREQUENCY:
+            if not self._fixed(1, &at):
+                return False
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_AUX_NAME:
+            if not self._string(&value):
+                return False
+            self._key.used_bytes = 0
+            buf_append(&self._key, value.at, value.len_bytes)
+            self._expecting = EXPECT_AUX_VALUE
+            return True
+        if self._expecting == EXPECT_AUX_VALUE:
+            if not self._string(&value):
+                return False
+            if len(self.aux) < 64 and value.len_bytes <= 1024 and self._key.used_bytes <= 1024:
+                self.aux[span_bytes(span_of(self._key.data, self._key.used_bytes))] = span_bytes(value)
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_DATABASE:
+            if not self._plain_length(&number):
+                return False
+            if number >= <uint64_t> self.keyspace.database_count:
+                raise self._damage(
+                    f"database {number} does not exist here: there are {self.keyspace.database_count} "
+                    "(parameter databases; cluster mode has one)"
+                )
+            self.database = <int> number
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_RESIZE_KEYS:
+            if not self._plain_length(&number):
+                return False
+            self._expecting = EXPECT_RESIZE_EXPIRIES
+            return True
+        if self._expecting == EXPECT_RESIZE_EXPIRIES:
+            if not self._plain_length(&number):
+                return False
+            self._expecting = EXPECT_OPCODE
+            return True
+        if self._expecting == EXPECT_CHECKSUM:
+            if not self._fixed(8, &at):
+                return False
+            memcpy(&checksum, at, 8)
+            if checksum != 0 and checksum != self._crc:
+                raise self._damage(f"the checksum is {checksum:016x}, the bytes add up to {self._crc:016x}")
+            self._expecting = EXPECT_NOTHING
+            return True
+        return self._magic()
+
+    cdef bint _magic(self) except -1:
+        cdef const uint8_t *at
+        cdef int index
+        if not self._fixed(9, &at):
+            if memcmp(self._at, b"REDIS", <size_t> min(5, self._end - self._at)) != 0:
+                raise self._damage("this is no RDB snapshot: it does not begin with REDIS")
+            return False
+        if memcmp(at, b"REDIS", 5) != 0:
+            raise self._damage("this is no RDB snapshot: it does not begin with REDIS")
+        for index in range(5, 9):
+            if at[index] < 48 or at[index] > 57:
+                raise self._damage("the version of the RDB snapshot is not a number")
+            self.version = self.version * 10 + at[index] - 48
+        if self.version not in VERSIONS_READ:
+            raise self._damage(
+                f"RDB version {self.version} cannot be read, only {VERSIONS_READ[0]} to {VERSIONS_READ[-1]}"
+            )
+        self._expecting = EXPECT_OPCODE
+        return True
+
+    cdef bint _opcode(self) except -1:
+        cdef const uint8_t *at
+        cdef uint8_t opcode
+        if not self._fixed(1, &at):
+            return False
+        opcode = at[0]
+        if opcode == OPCODE_EXPIRE_MS:
+            self._expecting = EXPECT_EXPIRE_MS
+        elif opcode == OPCODE_EXPIRE_S:
+            self._expecting = EXPECT_EXPIRE_S
+        elif opcode == OPCODE_IDLE:
+            self._expecting = EXPECT_IDLE
+        elif opcode == OPCODE_FREQUENCY:
+            self._expecting = EXPECT_FREQUENCY
+        elif opcode == OPCODE_AUX:
+            self._expecting = EXPECT_AUX_NAME
+        elif opcode == OPCODE_DATABASE:
+            self._expecting = EXPECT_DATABASE
+        elif opcode == OPCODE_RESIZE:
+            self._expecting = EXPECT_RESIZE_KEYS
+        elif opcode == OPCODE_END:
+            self._expecting = EXPECT_CHECKSUM
+        elif opcode in (OPCODE_FUNCTION, OPCODE_OLD_FUNCTION):
+            raise self._damage("the snapshot holds functions (FUNCTION LOAD), which this version cannot load")
+        elif opcode == OPCODE_MODULE_AUX:
+            raise self._damage("the snapshot holds data of a module, which cannot be loaded")
+        elif opcode >= 0xF0:
+            raise self._damage(f"opcode {opcode:#x} is unknown")
+        else:
+            self._kind = opcode
+            self._expecting = EXPECT_KEY
+        return True
+
+    cdef int _store(self, Span value) except -1:
+        cdef Key key
+        if self._expire_ms != EXPIRY_NONE and not self.keep_expired and self._expire_ms < self.keyspace.now_ms:
+            self.expired_count += 1
+            return 0
+        key = self.keyspace.locate(span_of(self._key.data, self._key.used_bytes))
+        self.keyspace.put_string(self.database, &key, value, self._expire_ms)
+        self.key_count += 1
+        return 0
+
+    # --- primitives: they move _cursor, and return 0 (leaving it anywhere) when bytes are missing --------------
+    cdef bint _fixed(self, Py_ssize_t want_bytes, const uint8_t **at) noexcept:
+        if self._end - self._cursor < want_bytes:
+            return False
+        at[0] = self._cursor
+        self._cursor += want_bytes
+        return True
+
+    cdef bint _length(self, uint64_t *value, bint *special) except -1:
+        cdef const uint8_t *at
+        cdef const uint8_t *more
+        cdef uint8_t form
+        cdef int index
+        cdef int width = 0
+        special[0] = False
+        if not self._fixed(1, &at):
+            return False
+        form = at[0] >> 6
+        value[0] = at[0] & 0x3F
+        if form == 0:
+            return True
+        if form == 3:
+            special[0] = True
+            return True
+        if form == 1:
+            width = 1
+        elif at[0] == 0x80:
+            width = 4
+            value[0] = 0
+        elif at[0] == 0x81:
+            width = 8
+            value[0] = 0
+        else:
+            raise self._damage(f"{at[0]:#x} does not begin a length")
+        if not self._fixed(width, &more):
+            return False
+        for index in range(width):
+            value[0] = (value[0] << 8) | more[index]
+        return True
+
+    cdef bint _plain_length(self, uint64_t *value) except -1:
+        cdef bint special
+        if not self._length(value, &special):
+            return False
+        if special:
+            raise self._damage("a packed string stands where a number belongs")
+        return True
+
+    # The span is valid until the next piece is read or bytes are fed.
+    cdef bint _string(self, Span *value) except -1:
+        cdef const uint8_t *at
+        cdef uint64_t length
+        cdef bint special
+        if not self._length(&length, &special):
+            return False
+        if special:
+            return self._packed(<int> length, value)
+        if length > STRING_BYTES_MAX:
+            raise self._damage(f"a string of {length} bytes is longer than {STRING_BYTES_MAX}")
+        if not self._fixed(<Py_ssize_t> length, &at):
+            return False
+        value[0] = span_of(at, <Py_ssize_t> length)
+        return True
+
+    cdef bint _packed(self, int form, Span *value) except -1:
+        cdef const uint8_t *at
+        cdef int8_t small
+        cdef int16_t medium
+        cdef int32_t large
+        cdef int64_t number
+        cdef uint64_t packed_bytes
+        cdef uint64_t plain_bytes
+        if form == PACKED_LZF:
+            if not self._plain_length(&packed_bytes) or not self._plain_length(&plain_bytes):
+                return False
+            if packed_bytes > STRING_BYTES_MAX or plain_bytes > STRING_BYTES_MAX:
+                raise self._damage(
+                    f"a string of {plain_bytes} bytes (packed {packed_bytes}) is longer than {STRING_BYTES_MAX}"
+                )
+            if plain_bytes > packed_bytes * LZF_GROWTH_MAX:
+                raise self._damage(f"{packed_bytes} bytes of LZF cannot become {plain_bytes}")
+            if not self._fixed(<Py_ssize_t> packed_bytes, &at):
+                return False
+            if self._text.cap_bytes > KEPT_BUFFER_BYTES:
+                buf_free(&self._text)
+            self._text.used_bytes = 0
+            buf_reserve(&self._text, <Py_ssize_t> plain_bytes)
+            if not lzf_unpack(at, <Py_ssize_t> packed_bytes, self._text.data, <Py_ssize_t> plain_bytes):
+                raise self._damage(f"a packed string of {plain_bytes} bytes is damaged")
+            value[0] = span_of(self._text.data, <Py_ssize_t> plain_bytes)
+            return True
+        if form == PACKED_INT8:
+            if not self._fixed(1, &at):
+                return False
+            memcpy(&small, at, 1)
+            number = small
+        elif form == PACKED_INT16:
+            if not self._fixed(2, &at):
+                return False
+            memcpy(&medium, at, 2)
+            number = medium
+        elif form == PACKED_INT32:
+            if not self._fixed(4, &at):
+                return False
+            memcpy(&large, at, 4)
+            number = large
+        else:
+            raise self._damage(f"{0xC0 | form:#x} does not begin a string")
+        self._text.used_bytes = 0
+        buf_reserve(&self._text, 24)
+        value[0] = span_of(self._text.data, int64_to_bytes(number, self._text.data))
+        return True
+
+
+cdef class _EncodingSink(SnapshotSink):
+    def __cinit__(self, Keyspace keyspace not None, Py_ssize_t limit_bytes):
+        self._keyspace = keyspace
+        self.limit_bytes = limit_bytes
+        self._database = -1
+
+    def __dealloc__(self):
+        buf_free(&self.out)
+
+    cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1:
+        cdef Span key = entry_key(entry)
+        cdef int64_t expire_ms = entry_expiry_ms(entry)
+        cdef int64_t number
+        cdef int8_t small
+        cdef int16_t medium
+        cdef int32_t large
+        cdef uint8_t head[9]
+        cdef uint8_t scratch[24]
+        cdef Span text
+        if self.out.used_bytes > self.limit_bytes:
+            raise SnapshotError(
+                f"{self.out.used_bytes} bytes of the snapshot wait for its reader, the limit is {self.limit_bytes}"
+            )
+        if database != self._database:
+            self._select(database)
+        if expire_ms != EXPIRY_NONE:
+            head[0] = OPCODE_EXPIRE_MS
+            memcpy(&head[1], &expire_ms, 8)
+            buf_append(&self.out, head, 9)
+        if entry_type(entry) != TYPE_STRING:
+            raise SnapshotError(
+                f"key {span_bytes(key)!r} is a {KIND_NAMES.get(entry_type(entry))}, which cannot be written yet"
+            )
+        head[0] = KIND_STRING
+        buf_append(&self.out, head, 1)
+        self._text(key.at, key.len_bytes)
+        if entry_encoding(entry) == ENCODING_INT:
+            number = entry_int64(entry)
+            if -128 <= number <= 127:
+                small = <int8_t> number
+                head[0] = 0xC0 | PACKED_INT8
+                memcpy(&head[1], &small, 1)
+                return buf_append(&self.out, head, 2)
+            if -32768 <= number <= 32767:
+                medium = <int16_t> number
+                head[0] = 0xC0 | PACKED_INT16
+                memcpy(&head[1], &medium, 2)
+                return buf_append(&self.out, head, 3)
+            if -2147483648 <= number <= 2147483647:
+                large = <int32_t> number
+                head[0] = 0xC0 | PACKED_INT32
+                memcpy(&head[1], &large, 4)
+                return buf_append(&self.out, head, 5)
+        text = entry_string(entry, scratch)
+        return self._text(text.at, text.len_bytes)
+
+    cdef int _select(self, int database) except -1:
+        cdef uint8_t opcode = OPCODE_DATABASE
+        cdef bint first = database > self._database
+        buf_append(&self.out, &opcode, 1)
+        self._length(<uint64_t> database)
+        self._database = database
+        if first:  # coming back to it for an entry that a write came upon, the hint would be wrong
+            opcode = OPCODE_RESIZE
+            buf_append(&self.out, &opcode, 1)
+            self._length(<uint64_t> self._keyspace.size(database))
+            self._length(<uint64_t> self._keyspace.expiring(database))
+        return 0
+
+    cdef int _length(self, uint64_t value) except -1:
+        cdef uint8_t form[9]
+        cdef int index
+        if value < 1 << 6:
+            form[0] = <uint8_t> value
+            return buf_append(&self.out, form, 1)
+        if value < 1 << 14:
+            form[0] = 0x40 | <uint8_t> (value >> 8)
+            form[1] = <uint8_t> value
+            return buf_append(&self.out, form, 2)
+        if value <= 0xFFFFFFFFULL:
+            form[0] = 0x80
+            for index in range(4):
+                form[1 + index] = <uint8_t> (value >> (24 - 8 * index))
+            return buf_append(&self.out, form, 5)
+        form[0] = 0x81
+        for index in range(8):
+            form[1 + index] = <uint8_t> (value >> (56 - 8 * index))
+        return buf_append(&self.out, form, 9)
+
+    cdef int _text(self, const uint8_t *data, Py_ssize_t len_bytes) except -1:
+        self._length(<uint64_t> len_bytes)
+        return buf_append(&self.out, data, len_bytes)
+
+
+cdef class SnapshotWriter:
+    def __init__(self, Keyspace keyspace not None, aux, *, Py_ssize_t limit_bytes):
+        cdef bytes text
+        self._sink = _EncodingSink(keyspace, limit_bytes)
+        text = b"REDIS%04d" % VERSION_WRITTEN
+        buf_append(&self._sink.out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        for name, value in aux.items():
+            buf_append(&self._sink.out, b"\xfa", 1)
+            for text in (name, value):
+                self._sink._text(<const uint8_t *> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        self._snapshot = Snapshot(keyspace, self._sink)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        self._snapshot.close()
+
+    @property
+    def entry_count(self):
+        return self._snapshot.delivered
+
+    def step(self, Py_ssize_t want_bytes):
+        cdef uint8_t end = OPCODE_END
+        cdef bint more = True
+        while more and self._sink.out.used_bytes < want_bytes:
+            more = self._snapshot.step(ENTRIES_PER_LOOK)
+        if not more:
+            buf_append(&self._sink.out, &end, 1)
+            self._sum()
+            buf_append(&self._sink.out, &self._crc, 8)
+            self._summed_bytes += 8
+        return more
+
+    def _sum(self):
+        cdef Buf *out = &self._sink.out
+        self._crc = crc64_update(self._crc, out.data + self._summed_bytes, out.used_bytes - self._summed_bytes)
+        self._summed_bytes = out.used_bytes
+
+    def take(self):
+        cdef Buf *out = &self._sink.out
+        if self._summed_bytes < out.used_bytes:
+            self._sum()
+        taken = PyBytes_FromStringAndSize(<const char *> out.data, out.used_bytes)
+        self.written_bytes += <uint64_t> out.used_bytes
+        self._summed_bytes = 0
+        if out.cap_bytes > KEPT_BUFFER_BYTES:
+            buf_free(out)
+        else:
+            out.used_bytes = 0
+        return taken
