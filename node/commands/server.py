@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from node.commands.table import command
 from node.commands.words import SYNTAX_ERROR, shown
 from node.context import node_of
-from node.engine.reply import BLOCKED, OK, CommandError, Failure, Reply, SetReply, Verbatim
+from node.engine.digest import digest
+from node.engine.reply import BLOCKED, OK, CommandError, Failure, Reply, SetReply, Status, Verbatim
 from node.info import render
 from node.version import GRAPEVINE_VERSION, REDIS_VERSION
 
@@ -84,6 +85,8 @@ def debug(session: Session, args: list[bytes]) -> Reply:
             return OK
         case [b"error", text]:
             return Failure(text)
+        case [b"digest"]:
+            return Status(b"%016x" % digest(node.engine.keyspace))
         case [b"protocol", kind]:
             return _example(kind.lower())
     raise CommandError(
