@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from node.engine.pump import Pump
     from node.engine.session import Session
     from node.info import Meter
+    from node.replication.manager import ReplicationManager
 
 # Fields of one section of INFO, in order. Values are shown with str(); bools as 1 and 0.
 InfoSection: TypeAlias = Callable[[], Iterable[tuple[str, object]]]
@@ -40,6 +41,9 @@ class NodeContext(Protocol):
 
     @property
     def config(self) -> Config: ...
+
+    @property
+    def replication(self) -> ReplicationManager: ...
 
     @property
     def run_id(self) -> str:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.commands import client, command, configuration, connection, keys, server, strings, transactions
+from node.commands import (
+    client,
+    command,
+    configuration,
+    connection,
+    keys,
+    replication,
+    server,
+    strings,
+    transactions,
+)
 
 if TYPE_CHECKING:
     from node.commands.table import CommandSpec
@@ -19,10 +29,11 @@ _FAMILIES = (
     configuration.COMMANDS,
     command.COMMANDS,
     server.COMMANDS,
+    replication.COMMANDS,
 )
 
 
 def all_commands(node: NodeContext) -> tuple[CommandSpec, ...]:
     """Every row of the command table of this node."""
-    del node  # no family depends on it so far; those of replication and cluster will
+    del node  # no family depends on it so far; those of the cluster will
     return tuple(spec for family in _FAMILIES for spec in family)

@@ -1,0 +1,361 @@
+"""The primary's side of replication as a shell: answers REPLCONF and PSYNC, sends snapshots, keeps the ring.
+
+A snapshot is made for all replicas that wait at that moment and written to each of them in pieces; the
+slowest sets the pace, and one that takes nothing for repl-timeout is dropped. There is one snapshot at a
+time: who asks meanwhile waits for the next.
+
+While a replica is being synced, what is written goes into the ring and must still be there when it is
+done. So the ring is widened to the window (256 MiB) for that time. That is address space; memory is
+used as the stream grows into it, and given back when the ring is narrowed again. When even the window is
+overrun the replica is dropped: the memory of a primary is bounded whatever its replicas do.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from node.engine.engine import Engine
+from node.engine.pump import Pump
+from node.engine.rdb import SnapshotError, SnapshotWriter
+from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Reply
+from node.engine.session import Session
+from node.engine.snapshot import SnapshotBusy
+from node.replication.history import Continue, Full, History, Ring
+from node.replication.settings import Settings
+from node.replication.source import Action, Event, Replica, Source, Stage
+from node.version import GRAPEVINE_VERSION, REDIS_VERSION
+
+log = logging.getLogger("grapevine.replication")
+
+MARK_BYTES = 40
+BUSY_RETRY_S = 0.1  # snapshot epochs are being reset
+DRAIN_POLL_S = 1.0  # a replica that takes nothing is looked at this often
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A client in WAIT."""
+
+    session: Session
+    wanted: int
+    offset: int
+    deadline_ms: int | None  # None: it waits for ever
+    answer: Callable[[int], Reply]
+
+
+class Feeder:
+    """Serves the replicas of this node.
+
+    Attributes:
+        source: the core: who is attached and how far.
+        full_sync_count, partial_sync_count, refused_partial_count: for INFO.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pump: Pump,
+        settings: Callable[[], Settings],
+        history: Callable[[], History],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.source = Source()
+        self.full_sync_count = 0
+        self.partial_sync_count = 0
+        self.refused_partial_count = 0
+        self._engine = engine
+        self._pump = pump
+        self._settings = settings
+        self._history = history
+        self._clock_ms = clock_ms
+        self._wanted = trio.Event()
+        self._drained = trio.Event()
+        self._waiters: list[Waiter] = []
+        self._ping_due_ms = 0
+
+    # --- commands -----------------------------------------------------------------------------------------
+    def ring(self) -> Ring | None:
+        """What of our stream is at hand."""
+        effects = self._engine.effects
+        return Ring(effects.start, effects.offset) if effects.active else None
+
+    def greet(self, session: Session) -> Replica:
+        """The replica behind a session; anybody who sends REPLCONF or PSYNC is one from then on."""
+        return self.source.greet(session.id, session.address.rpartition(":")[0], self._clock_ms())
+
+    def acknowledged(self, session: Session, offset: int) -> None:
+        """REPLCONF ACK."""
+        replica = self.source.replicas.get(session.id)
+        if replica is None:
+            return
+        action = self.source.acknowledged(session.id, offset, self._clock_ms())
+        if action is Action.STREAM:
+            self._start_stream(session, replica)
+        self._answer_waiters(self._clock_ms())
+
+    def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
+        """PSYNC: everything before byte `asked_offset` of `asked_id` is there already."""
+        replica = self.greet(session)
+        decision = self._history().decide(asked_id, asked_offset, self.ring())
+        if isinstance(decision, Continue):
+            return self._continue(session, replica, decision)
+        if asked_id != "?":
+            self.refused_partial_count += 1
+        return self.ask_full(session, decision)
+
+    def ask_full(self, session: Session, why: Full) -> Reply:
+        """A full sync for this session, with the next snapshot."""
+        replica = self.greet(session)
+        if "eof" not in replica.capabilities:
+            raise CommandError(
+                "ERR this node sends its data set as a stream without a length: announce it with "
+                "REPLCONF capa eof before PSYNC (Redis does since 2.8.18)"
+            )
+        if self.source.happened(session.id, Event.ASKS_FULL) is Action.REFUSE:
+            return NO_REPLY
+        log.info("replica %s asks for a full sync: %s", session.address, why.reason)
+        self._engine.effects.activate()
+        self._wanted.set()
+        return NO_REPLY
+
+    def wait(
+        self, session: Session, wanted: int, timeout_ms: int, answer: Callable[[int], Reply], *, met: bool
+    ) -> Reply:
+        """Answers when `wanted` replicas have everything written so far, or the time is over.
+
+        Args:
+            timeout_ms: 0: no limit.
+            answer: from the number of replicas to the reply.
+            met: False: acknowledgements cannot fulfil it, only the time ends it (WAITAOF).
+        """
+        offset = self._engine.effects.offset
+        count = self.source.count_at(offset)
+        if (met and count >= wanted) or not session.may_block:
+            return answer(count)
+        deadline_ms = self._clock_ms() + timeout_ms if timeout_ms > 0 else None
+        if not met:
+            wanted = 1 << 62
+        waiter = Waiter(session, wanted, offset, deadline_ms, answer)
+        self._waiters.append(waiter)
+        session.on_resume = lambda _session: self._forget_waiter(waiter)
+        self._append([b"REPLCONF", b"GETACK", b"*"])
+        return BLOCKED
+
+    def drop_all(self, reason: str) -> None:
+        """Closes the links of all replicas: our history is not theirs any more, they must ask again."""
+        for replica in list(self.source.attached()):
+            session = self._pump.sessions.get(replica.session_id)
+            if session is not None:
+                self._pump.close(session, reason)
+
+    def on_close(self, session: Session) -> None:
+        """A session of the pump ended."""
+        if session.id in self.source.replicas:
+            stage = self.source.replicas[session.id].stage
+            self.source.happened(session.id, Event.CLOSED)
+            self._drained.set()
+            if stage is not Stage.GREETING:
+                log.info("replica %s is gone: %s", session.address, session.close_reason)
+
+    # --- tasks --------------------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Sends snapshots to those who wait for one, for ever."""
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            while self.source.waiting():
+                await self._send_snapshot()
+
+    def tick(self, now_ms: int) -> int:
+        """Pings, drops the silent and the overrun, ends waits. Returns when to call again, in ms."""
+        settings = self._settings()
+        for session_id in self.source.silent(now_ms, settings.timeout_ms):
+            text = f"the replica was silent for more than {settings.timeout_ms} ms (repl-timeout)"
+            self._drop(session_id, Event.SILENT, text)
+        self._check_ring()
+        if now_ms >= self._ping_due_ms and any(True for _ in self.source.attached()):
+            self._ping_due_ms = now_ms + settings.ping_period_ms
+            self._append([b"PING"])
+        self._answer_waiters(now_ms)
+        due_ms = [now_ms + 1000]
+        due_ms += [waiter.deadline_ms for waiter in self._waiters if waiter.deadline_ms is not None]
+        return min(due_ms)
+
+    async def drain(self) -> None:
+        """Returns when every online replica acknowledged all of the stream. Give it a deadline."""
+        offset = self._engine.effects.offset
+        self._append([b"REPLCONF", b"GETACK", b"*"])
+        while True:
+            behind = [
+                replica
+                for replica in self.source.replicas.values()
+                if replica.stage is Stage.ONLINE and not replica.plain_sync and replica.ack_offset < offset
+            ]
+            if not behind:
+                return
+            await trio.sleep(0.005)
+
+    # --- inside -------------------------------------------------------------------------------------------
+    def _append(self, args: list[bytes]) -> None:
+        effects = self._engine.effects
+        if not self._engine.keyspace.follower:  # a replica only passes on what its primary says
+            effects.append(max(effects.database, 0), args)
+            self._pump.interrupt()
+
+    def _continue(self, session: Session, replica: Replica, decision: Continue) -> Reply:
+        if self.source.happened(session.id, Event.ASKS_CONTINUE) is Action.REFUSE:
+            return NO_REPLY
+        line = b"+CONTINUE"
+        if "psync2" in replica.capabilities:
+            line += b" " + self._history().id.encode()
+        session.write(line + b"\r\n")
+        replica.offset = decision.offset
+        replica.ack_offset = decision.offset
+        session.start_feed(decision.offset)
+        self.partial_sync_count += 1
+        log.info("replica %s goes on from offset %d", session.address, decision.offset)
+        return NO_REPLY
+
+    def _start_stream(self, session: Session, replica: Replica) -> None:
+        effects = self._engine.effects
+        if not effects.can_continue_from(replica.offset):
+            self._drop(session.id, Event.OVERRUN, _overrun_text(replica, effects.start))
+            return
+        session.start_feed(replica.offset)
+        log.info("replica %s is in sync from offset %d on", session.address, replica.offset)
+
+    def _drop(self, session_id: int, event: Event, text: str) -> None:
+        session = self._pump.sessions.get(session_id)
+        self.source.happened(session_id, event)
+        if session is not None:
+            log.warning("replica %s dropped: %s", session.address, text)
+            self._pump.close(session, text)
+
+    def _check_ring(self) -> None:
+        effects = self._engine.effects
+        for replica in self.source.syncing():
+            if not effects.can_continue_from(replica.offset):
+                self._drop(replica.session_id, Event.OVERRUN, _overrun_text(replica, effects.start))
+        if not effects.active or self.source.syncing():
+            return
+        backlog_bytes = self._settings().backlog_bytes
+        if effects.capacity_bytes != backlog_bytes and all(
+            effects.offset - feed.feed_offset < backlog_bytes for feed in self._pump.feeds
+        ):
+            effects.resize(backlog_bytes)
+
+    async def _send_snapshot(self) -> None:
+        settings = self._settings()
+        effects = self._engine.effects
+        try:
+            effects.resize(max(settings.window_bytes, effects.capacity_bytes))
+        except MemoryError as error:
+            log.warning("full sync with the ring as it is: %s", error)
+        try:
+            snapshot = SnapshotWriter(self._engine.keyspace, _aux_fields(), limit_bytes=settings.window_bytes)
+        except SnapshotBusy as error:
+            log.info("full sync postponed: %s", error)
+            await trio.sleep(BUSY_RETRY_S)
+            return
+        with snapshot:
+            mark = secrets.token_hex(MARK_BYTES // 2).encode()
+            taking = self._begin(mark)
+            try:
+                taking = await self._send_all(snapshot, taking, mark, settings)
+            except SnapshotError as error:
+                log.error("full sync failed: %s", error)
+                for replica in taking:
+                    if self.source.replicas.get(replica.session_id) is replica:
+                        self._drop(replica.session_id, Event.OVERRUN, str(error))
+                return
+        for replica in taking:
+            replica.heard_ms = self._clock_ms()
+            self.source.happened(replica.session_id, Event.SENT)
+            log.info("full sync: %d bytes to %s:%d", snapshot.written_bytes, replica.address, replica.port)
+
+    def _begin(self, mark: bytes) -> list[Replica]:
+        """Tells all who wait that this snapshot is theirs. The snapshot was made in the same breath."""
+        effects = self._engine.effects
+        effects.select_again()
+        taking = self.source.waiting()
+        for replica in taking:
+            replica.offset = effects.offset
+            replica.heard_ms = self._clock_ms()
+            self.source.happened(replica.session_id, Event.BEGINS)
+            line = b"+FULLRESYNC %s %d\r\n" % (self._history().id.encode(), effects.offset)
+            self._write(replica, (b"" if replica.plain_sync else line) + b"$EOF:" + mark + b"\r\n")
+        self.full_sync_count += len(taking)
+        return taking
+
+    async def _send_all(
+        self, snapshot: SnapshotWriter, taking: list[Replica], mark: bytes, settings: Settings
+    ) -> list[Replica]:
+        """Returns the replicas that got all of it."""
+        more = True
+        while more and taking:
+            more = snapshot.step(settings.step_bytes)
+            piece = snapshot.take()
+            if not more:
+                piece += mark
+            for replica in taking:
+                self._write(replica, piece)
+            taking = await self._room(taking, settings)
+        return taking
+
+    def _write(self, replica: Replica, data: bytes) -> None:
+        session = self._pump.sessions.get(replica.session_id)
+        if session is not None:
+            session.on_drained = self._on_drained
+            session.write(data)
+
+    def _on_drained(self, session: Session) -> None:
+        session.on_drained = None
+        if session.id in self.source.replicas:
+            self.source.took_bytes(session.id, self._clock_ms())
+        self._drained.set()
+
+    async def _room(self, taking: list[Replica], settings: Settings) -> list[Replica]:
+        """Waits until every replica can take more; returns those that are still there."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check_ring()
+            taking = [r for r in taking if self.source.replicas.get(r.session_id) is r]
+            sessions = self._pump.sessions
+            pending = [sessions[replica.session_id].output_pending_bytes for replica in taking]
+            if not pending or max(pending) < settings.pending_bytes:
+                return taking
+            self._drained = trio.Event()
+            with trio.move_on_after(DRAIN_POLL_S):
+                await self._drained.wait()
+
+    def _answer_waiters(self, now_ms: int) -> None:
+        for waiter in list(self._waiters):
+            count = self.source.count_at(waiter.offset)
+            if count >= waiter.wanted or (waiter.deadline_ms is not None and now_ms >= waiter.deadline_ms):
+                self._forget_waiter(waiter)
+                waiter.session.on_resume = None
+                waiter.session.unblock(waiter.answer(count))
+
+    def _forget_waiter(self, waiter: Waiter) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+
+def _overrun_text(replica: Replica, start: int) -> str:
+    return (
+        f"its full sync took too long: it needs offset {replica.offset}, the backlog begins at {start} "
+        "(its limit is that of client-output-buffer-limit replica)"
+    )
+
+
+def _aux_fields() -> Mapping[bytes, bytes]:
+    return {
+        b"redis-ver": REDIS_VERSION.encode(),
+        b"redis-bits": b"64",
+        b"grapevine-ver": GRAPEVINE_VERSION.encode(),
+    }

@@ -1,0 +1,292 @@
+"""Replication of one node: who we follow, who follows us, and under which history.
+
+The link to our primary (follower.py) and the replicas attached to us (feeder.py) share one data set, one
+ring of effects and one history; this is where they meet. Stand-alone, REPLICAOF decides whom to follow; in
+a cluster the cluster glue does, through the same methods.
+
+    follow(...)         we become, or stay, a replica: writes come from the primary only
+    stop_following()    the stream ends here and now; we stay a replica (step one of an election)
+    become_primary()    our data is the truth from here on; the history forks
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections.abc import Callable
+
+import trio
+
+from node.config import Config
+from node.engine.engine import Engine
+from node.engine.pump import Pump, boottime_ms
+from node.engine.session import Session
+from node.replication.feeder import Feeder
+from node.replication.follower import Follower
+from node.replication.history import History
+from node.replication.link import Link, Myself, Position, Report, State, Target
+from node.replication.settings import Settings
+
+log = logging.getLogger("grapevine.replication")
+
+LinkBroken = Callable[[Target, Report], None]
+
+
+class ReplicationManager:
+    """The replication of one node.
+
+    Attributes:
+        history: the id our stream goes under.
+        feeder: serves the replicas attached to us.
+        follower: follows our primary.
+        on_link_broken: called whenever the link fails, with whom it led to and why. A cause of REFUSED
+            means that nobody listens there any more; a link that breaks is dialled again at once, so a
+            killed primary shows as RESET and then, within a millisecond, as REFUSED.
+        on_link_up: called when the stream of our primary begins or goes on: our copy is complete then.
+        on_sync_started: called when a full sync begins to replace our data: we have nothing to offer
+            until on_link_up.
+        member_id, shard_id, epoch: what we say about ourselves to other Grapevine nodes; set by the
+            cluster glue (`identify`), empty and -1 stand-alone.
+    """
+
+    def __init__(self, engine: Engine, pump: Pump, config: Config, source_of_chance: random.Random) -> None:
+        self.settings = _settings_of(config)
+        self.history = History(_new_id())
+        self.member_id = ""
+        self.shard_id = ""
+        self.epoch = -1
+        self.on_link_broken: LinkBroken | None = None
+        self.on_link_up: Callable[[Target], None] | None = None
+        self.on_sync_started: Callable[[], None] | None = None
+        self._engine = engine
+        self._config = config
+        self._target: Target | None = None
+        self._failures_logged: Report | None = None
+        self._down_since_ms: int | None = None
+        link = Link(self.settings, source_of_chance)
+        self.follower = Follower(engine, pump, link, self, boottime_ms)
+        self.feeder = Feeder(engine, pump, lambda: self.settings, lambda: self.history, boottime_ms)
+        self._link = link
+        for name in (
+            "repl-backlog-size",
+            "repl-timeout",
+            "repl-ping-replica-period",
+            "client-output-buffer-limit",
+        ):
+            config.on_change(name, self._settings_changed)
+
+    # --- what others ask ----------------------------------------------------------------------------------
+    @property
+    def is_replica(self) -> bool:
+        """We take our data from a primary, whether or not the link is up just now."""
+        return self._target is not None
+
+    @property
+    def target(self) -> Target | None:
+        """Whom we follow (or followed until `stop_following`); None: we are a primary."""
+        return self._target
+
+    @property
+    def offset(self) -> int:
+        """How far our data goes, in bytes of `history`. As a replica: what has been applied."""
+        return self._engine.effects.offset
+
+    @property
+    def link_up(self) -> bool:
+        """The stream of our primary is being applied."""
+        return self._link.state is State.ONLINE
+
+    @property
+    def link_state(self) -> State:
+        """Where the link to our primary is."""
+        return self._link.state
+
+    @property
+    def link_trouble(self) -> Report | None:
+        """Why the link is down, if it is."""
+        return self._link.refused
+
+    @property
+    def complete(self) -> bool:
+        """Our data set is whole: not the fragment of a full sync. Without it nobody may elect us."""
+        return self._link.complete
+
+    @property
+    def in_sync(self) -> bool:
+        """A replica with whole data and a working link; or a primary."""
+        return self.complete and (self.link_up or not self.is_replica)
+
+    def last_io_ms(self) -> int:
+        """Time since the primary last said anything."""
+        return max(0, boottime_ms() - self._link.heard_ms)
+
+    def link_down_ms(self) -> int:
+        """Time since the link left the state in which it worked; 0 while it is up."""
+        return 0 if self._down_since_ms is None else max(0, boottime_ms() - self._down_since_ms)
+
+    # --- what others command ------------------------------------------------------------------------------
+    def identify(self, *, member_id: str, shard_id: str, epoch: int) -> None:
+        """Says who we are in the cluster: what the handshake with other nodes carries and checks."""
+        self.member_id = member_id
+        self.shard_id = shard_id
+        self.epoch = epoch
+
+    def follow(
+        self,
+        host: str,
+        port: int,
+        *,
+        epoch: int = -1,
+        member_id: str = "",
+        shard_id: str = "",
+        user: str = "",
+        password: str = "",
+    ) -> None:
+        """Makes us a replica of host:port. Returns at once; the link comes up by itself, or keeps trying.
+
+        The same target again does nothing. Data we share with it is kept (partial resync); else a full
+        sync replaces ours once the primary has begun to send it.
+
+        Args:
+            epoch, member_id, shard_id: in a cluster: the configuration we follow. A primary at an older
+                epoch is refused, and so is the same primary at the same epoch if it lost its data
+                (on_link_broken tells: HISTORY_LOST).
+        """
+        target = Target(host, port, epoch, member_id, shard_id, user, password)
+        if target == self._target and self._link.state is not State.IDLE:
+            return
+        effects = self._engine.effects
+        if self._target is None:  # a primary until now: we know where we stand only if we kept count
+            self._link.stands_at(Position(self.history.id, effects.offset) if effects.active else None)
+        effects.activate()
+        self._target = target
+        self._engine.read_only = not self._engine.cluster
+        self._engine.keyspace.follower = True
+        self._down_since_ms = boottime_ms()
+        log.info("following %s%s", target.address, f" at epoch {epoch}" if epoch >= 0 else "")
+        self.follower.follow(target, Myself(self._config.integer("port"), self.member_id))
+
+    def stop_following(self) -> None:
+        """Ends the stream: after this returns nothing of it is applied. We stay a replica."""
+        self.follower.stop()
+
+    def become_primary(self) -> None:
+        """Takes writes from now on, under a history of our own that continues the old one.
+
+        In a cluster: only after the shard's register named us. Replicas attached to us are sent away to
+        ask again; they go on without a full sync.
+        """
+        was_replica = self._target is not None
+        self.follower.stop()
+        self._target = None
+        self._link.complete = True
+        self._engine.read_only = False
+        self._engine.stale = False
+        self._engine.keyspace.follower = False
+        if was_replica:
+            self.history = self.history.forked(_new_id(), self.offset)
+            self._engine.effects.select_again()
+            self.feeder.drop_all("this node is a primary now, with a history of its own")
+            log.info("primary from offset %d on, history %s", self.offset, self.history.id)
+
+    # --- the node's tasks ---------------------------------------------------------------------------------
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follows and serves until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.follower.run)
+            nursery.start_soon(self.follower.keep_time)
+            nursery.start_soon(self.feeder.run)
+            nursery.start_soon(self._keep_time)
+            task_status.started()
+
+    async def drain(self) -> None:
+        """Returns once every replica in sync has all that we wrote. Callers set the deadline."""
+        if not self.is_replica:
+            await self.feeder.drain()
+
+    def on_close(self, session: Session) -> None:
+        """The pump tells of every session that ended."""
+        if self.follower.on_close(session):
+            return
+        self.feeder.on_close(session)
+
+    async def _keep_time(self) -> None:
+        while True:
+            due_ms = self.feeder.tick(boottime_ms())
+            await trio.sleep(max(0, due_ms - boottime_ms()) / 1000)
+
+    # --- DataOwner: what the follower tells us ------------------------------------------------------------
+    def replacing(self) -> None:
+        """A full sync begins."""
+        engine = self._engine
+        self.feeder.drop_all("this node's data is being replaced by a full sync")
+        engine.loading = True
+        engine.keyspace.clear(-1)
+        for database in range(engine.keyspace.database_count):
+            engine.touch_database(database)
+        if self.on_sync_started is not None:
+            self.on_sync_started()
+
+    def replaced(self, position: Position) -> None:
+        """The full sync is complete."""
+        self._engine.effects.activate()
+        self._engine.effects.reset(position.offset)
+        self.history = History(position.id)
+        self._engine.loading = False
+        self._engine.stale = False
+        log.info("full sync done: history %s at offset %d", position.id, position.offset)
+
+    def replacement_failed(self) -> None:
+        """A full sync was cut off: a fragment is worse than nothing."""
+        self._engine.keyspace.clear(-1)
+        self._engine.loading = False
+        self._engine.stale = True  # answers MASTERDOWN instead of "no such key"
+
+    def continues(self, position: Position, renamed: bool) -> None:
+        """The stream of our primary begins or goes on."""
+        effects = self._engine.effects
+        if position.offset != effects.offset:
+            effects.reset(position.offset)
+        if renamed and position.id != self.history.id:
+            self.history = self.history.renamed(position.id, position.offset)
+            self.feeder.drop_all("the primary goes on under a new history")
+        self._failures_logged = None
+        self._down_since_ms = None
+        target = self._target
+        assert target is not None
+        log.info("in sync with %s from offset %d on", target.address, position.offset)
+        if self.on_link_up is not None:
+            self.on_link_up(target)
+
+    def link_failed(self, report: Report) -> None:
+        """The link broke or could not be made; the core tries again."""
+        if self._down_since_ms is None:
+            self._down_since_ms = boottime_ms()
+        if self._failures_logged != report:  # the same trouble again is not news
+            self._failures_logged = report
+            log.warning("%s", report.text)
+        if self.on_link_broken is not None and self._target is not None:
+            self.on_link_broken(self._target, report)
+
+    # --- inside ---------------------------------------------------------------------------------------------
+    def _settings_changed(self, _value: object) -> None:
+        self.settings = _settings_of(self._config)
+        self._link.settings = self.settings
+        if not self.feeder.source.syncing():
+            self._engine.effects.resize(self.settings.backlog_bytes)
+
+
+def _settings_of(config: Config) -> Settings:
+    backlog_bytes = max(16 << 10, config.integer("repl-backlog-size"))
+    limit_bytes = config.output_limits()["slave"].hard_bytes
+    return Settings(
+        timeout_ms=config.integer("repl-timeout") * 1000,
+        ping_period_ms=config.integer("repl-ping-replica-period") * 1000,
+        backlog_bytes=backlog_bytes,
+        window_bytes=max(backlog_bytes, limit_bytes or (1 << 30)),
+    )
+
+
+def _new_id() -> str:
+    return secrets.token_hex(20)
