@@ -80,6 +80,8 @@ cdef class Keyspace:
     cdef Entry *find(self, int database, Key *key) except? NULL
     # As find, for reading: counts a hit or a miss and refreshes recency.
     cdef Entry *read(self, int database, Key *key) except? NULL
+    # As read, but leaves recency alone (EXISTS, TTL, TYPE).
+    cdef Entry *look(self, int database, Key *key) except? NULL
     # Brings the lines of the key's table and entry closer; never faults, returns nothing. For a batch:
     # prefetch(step 0) all keys, then 1, then 2, then execute. Each step needs the lines of the one before.
     cdef void prefetch(self, int database, Key *key) noexcept
@@ -88,6 +90,7 @@ cdef class Keyspace:
     # --- changing. Each call may move entries: pointers from before it are dead. --------------------
     # value must not lie in the entry it replaces. A value in canonical decimal is stored as an integer.
     cdef Entry *put_string(self, int database, Key *key, Span value, int64_t expire_ms) except NULL
+    cdef Entry *put_raw(self, int database, Key *key, Span value, int64_t expire_ms) except NULL  # never as an integer
     cdef Entry *put_int64(self, int database, Key *key, int64_t value, int64_t expire_ms) except NULL
     # A raw string of new_len_bytes (>= old length: the tail is zeroed; shorter: cut); `entry` may be NULL
     # (a missing key). Returns the entry, with at least that room; write through entry_mutable_bytes. Also

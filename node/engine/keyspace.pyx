@@ -190,6 +190,14 @@ cdef class Keyspace:
         entry_set_recency(entry, self.recency_now)
         return entry
 
+    cdef Entry *look(self, int database, Key *key) except? NULL:
+        cdef Entry *entry = self.find(database, key)
+        if entry == NULL:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return entry
+
     cdef void prefetch(self, int database, Key *key) noexcept:
         cdef Database *opened = self.databases[database]
         if opened != NULL:
@@ -290,6 +298,9 @@ cdef class Keyspace:
         cdef int64_t number = 0
         if value.len_bytes <= 20 and span_to_int64(value, &number):
             return self.put_value(database, key, ENCODING_INT, value, number, expire_ms)
+        return self.put_value(database, key, ENCODING_RAW, value, 0, expire_ms)
+
+    cdef Entry *put_raw(self, int database, Key *key, Span value, int64_t expire_ms) except NULL:
         return self.put_value(database, key, ENCODING_RAW, value, 0, expire_ms)
 
     cdef Entry *put_int64(self, int database, Key *key, int64_t value, int64_t expire_ms) except NULL:
