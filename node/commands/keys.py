@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from node.commands.help import answer_help
 from node.commands.table import KeySpec, command
 
 _key = partial(command, group="generic", categories="keyspace")
@@ -181,7 +182,7 @@ COMMANDS = (
             ),
             _key(
                 "object|help", 2, "loading stale",
-                since="6.2.0", summary="Lists the subcommands.",
+                handler=answer_help, since="6.2.0", summary="Lists the subcommands.",
             ),
             _key(
                 "object|idletime", 3, "readonly",
