@@ -124,7 +124,7 @@ if ! "$python" -m pip --version >/dev/null 2>&1 || ! grep -qs "^command = .* $ro
     : >"$log"
     check_compiler "$system_python" # a missing compiler is worth knowing before anything is downloaded
     say "creating .venv with Python $("$system_python" -c 'import platform; print(platform.python_version())')"
-    rm -f .venv/.installed-* .venv/.built
+    rm -f .venv/.installed-* .venv/.registered .venv/.built
     "$system_python" -m venv "$root/.venv" >>"$log" 2>&1 || {
         if grep -q 'No space left on device' "$log"; then fail "cannot create .venv: no space left on the disk"; fi
         fail "cannot create .venv: Python's venv module does not work (Debian, Ubuntu: apt-get install python3-venv; details: .venv/prepare.log)"
@@ -142,18 +142,20 @@ for part in run $extras; do
     printf '%s\n' "$identity" >".venv/.installed-$part"
 done
 
-if ! fresh .venv/.built pyproject.toml setup.py node/engine/*.p[yx][xd] node/engine/*.h; then
+# The `grapevine` command. Editable: the packages stay where they are; what is compiled is built beside its sources below.
+if ! fresh .venv/.registered pyproject.toml; then
+    : >"$log"
+    GRAPEVINE_BUILD=none pip_install --quiet --no-deps --no-build-isolation --editable .
+    printf '%s\n' "$identity" >.venv/.registered
+fi
+
+if ! fresh .venv/.built setup.py node/engine/*.p[yx][xd] node/engine/*.h; then
     : >"$log"
     check_compiler "$python"
-    printf '%s\n' "$identity" >.venv/.building # its time is the build's beginning: what changes meanwhile is built next time
+    # Objects of another variant or of other options are worth nothing, and file times do not show them.
+    fresh .venv/.built setup.py || rm -rf build node/engine/*.so node/engine/*.c
+    printf '%s\n' "$identity" >.venv/.building # its time is the beginning: what changes meanwhile is built next time
     say "compiling node/engine (a minute or two the first time)"
-    if [ -e .venv/.built ] && [ ! pyproject.toml -nt .venv/.built ] && [ "$(cat .venv/.built)" = "$identity" ]; then
-        "$python" setup.py --quiet build_ext --inplace >>"$log" 2>&1 || explain_build
-    else
-        rm -f .venv/.built node/engine/*.so
-        # Editable: the packages stay where they are and the compiled modules are put beside their sources.
-        "$python" -m pip install --disable-pip-version-check --no-input --no-deps --no-build-isolation \
-            --verbose --editable . >>"$log" 2>&1 || explain_build
-    fi
+    "$python" setup.py --quiet build_ext --inplace >>"$log" 2>&1 || explain_build
     mv .venv/.building .venv/.built
 fi
