@@ -126,7 +126,7 @@ cdef bint _parse_conditions(Session s, int *conditions) except -1:
         elif span_is(word, "LT"):
             found |= IF_EARLIER
         else:
-            s.reply_error_bytes(b"ERR Unsupported option " + span_bytes(word).partition(b"\0")[0])
+            s.reply_error_bytes((b"ERR Unsupported option " + span_bytes(word).partition(b"\0")[0]).rstrip(b"\r\n"))
             return False
     if found & IF_NONE and found & ~IF_NONE:
         s.reply_error("ERR NX and XX, GT or LT options at the same time are not compatible")
@@ -381,20 +381,28 @@ cdef int _reply_names(Session s, list names) except -1:
     return 0
 
 
-# Decimal digits only, 64 bits.
+# As strtoul reads it up to a zero byte: a sign may stand first (minus wraps), nothing at all is 0.
 cdef bint _parse_cursor(Span text, uint64_t *cursor) noexcept nogil:
-    cdef Py_ssize_t index
+    cdef Py_ssize_t index = 0
     cdef uint64_t total = 0, digit
-    if text.len_bytes == 0:
-        return False
-    for index in range(text.len_bytes):
+    cdef bint negative = False
+    if text.len_bytes == 0 or text.at[0] == 0:
+        cursor[0] = 0
+        return True
+    if text.at[0] == 43 or text.at[0] == 45:
+        negative = text.at[0] == 45
+        index = 1
+        if text.len_bytes == 1 or text.at[1] == 0:
+            return False
+    while index < text.len_bytes and text.at[index] != 0:
         if text.at[index] < 48 or text.at[index] > 57:
             return False
         digit = text.at[index] - 48
         if total > (0xFFFFFFFFFFFFFFFFULL - digit) // 10:
             return False
         total = total * 10 + digit
-    cursor[0] = total
+        index += 1
+    cursor[0] = (<uint64_t> 0) - total if negative else total
     return True
 
 
