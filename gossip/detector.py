@@ -58,8 +58,7 @@ from gossip.messages import (
 from gossip.refusal import Refusals
 from gossip.suspicion import Suspicion
 
-# -- actions
-# ---------------------------------------------------------------------------------------------------
+# -- actions --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +121,7 @@ Action: TypeAlias = (
 )
 
 
-# -- ourselves
-# -------------------------------------------------------------------------------------------------
+# -- ourselves -----------------------------------------------------------------------------------------
 
 
 class Presence(Enum):
@@ -243,8 +241,7 @@ class Detector:
         self._reconnect_due_ms = now_ms + config.reconnect_interval_ms
         self._expected_ms = self.next_due_ms()
 
-    # -- what the shell reads
-    # ----------------------------------------------------------------------------------
+    # -- what the shell reads ---------------------------------------------------------------------------
 
     def actions(self) -> list[Action]:
         """What is to be done now, in order. Empties the list."""
@@ -293,8 +290,7 @@ class Detector:
         listed = self.members.get(member)
         return listed is not None and self.refusals.evidence(member, listed.incarnation)
 
-    # -- calls of our own process
-    # ------------------------------------------------------------------------------
+    # -- calls of our own process -----------------------------------------------------------------------
 
     def set_decided(
         self, voters: tuple[str, ...], registers_sum: int, epoch_seen: int, kept: Callable[[str], bool]
@@ -407,8 +403,7 @@ class Detector:
         self._tell_refused(member, incarnation)
         self._judge(member)
 
-    # -- the clock
-    # ---------------------------------------------------------------------------------------------
+    # -- the clock --------------------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
         """Do what is due. Drain the socket first: an answer that waits there must be heard before it is
@@ -460,8 +455,7 @@ class Detector:
             probe.indirect_due_ms += late_ms
             probe.due_ms += late_ms
 
-    # -- what others say
-    # ---------------------------------------------------------------------------------------
+    # -- what others say --------------------------------------------------------------------------------
 
     def receive(self, envelope: Envelope, source: Address, now_ms: int) -> None:
         """A decoded datagram from `source`. Messages that are not ours to handle only contribute their
@@ -556,8 +550,7 @@ class Detector:
         self._out.append(IncarnationRaised(self.incarnation))
         self._spread(Alive(self.me, self.incarnation, self.meta))
 
-    # -- probing
-    # -----------------------------------------------------------------------------------------------
+    # -- probing ----------------------------------------------------------------------------------------
 
     def _probe_next(self) -> None:
         """The next member in turn. One that answered us within the interval counts as probed without a
@@ -633,8 +626,7 @@ class Detector:
         wanted = max(0, min(self.config.suspicion_confirmations, count - 2))
         return Suspicion(now_ms, floor_ms, int(floor_ms * self.config.suspicion_stretch), wanted)
 
-    # -- the fast path
-    # -----------------------------------------------------------------------------------------
+    # -- the fast path ----------------------------------------------------------------------------------
 
     def _check_port(self, member: Member) -> None:
         last_ms = self._checked_ms.get(member.id)
@@ -669,8 +661,7 @@ class Detector:
         if listed is not None and self.refusals.majority(member, listed.incarnation, self.voters):
             self._change(self.members.refused(member, listed.incarnation, self._now_ms))
 
-    # -- changes and news
-    # --------------------------------------------------------------------------------------
+    # -- changes and news -------------------------------------------------------------------------------
 
     def _change(self, change: Change | None) -> None:
         if change is not None:

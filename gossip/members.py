@@ -287,8 +287,7 @@ class Members:
         tombstone = self._tombstones.get(member)
         return Status.UNKNOWN if tombstone is None else tombstone.status
 
-    # -- events
-    # ------------------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------------
 
     def claim(self, claim: MemberClaim, now_ms: int) -> Change | None:
         """Take a claim heard as news. None when it changed nothing worth telling."""
@@ -367,8 +366,7 @@ class Members:
         for suspicion in self._suspects.values():
             suspicion.stand_still(pause_ms)
 
-    # -- carrying out
-    # ------------------------------------------------------------------------------------------
+    # -- carrying out -----------------------------------------------------------------------------------
 
     def _incarnation_of(self, member: str) -> int:
         listed = self._listed.get(member)

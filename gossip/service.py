@@ -1,9 +1,9 @@
 """The shell: sockets, timers, the state file and tasks around the cores of this room.
 
     UDP socket --decode--> Detector --actions--> UDP socket, port checks, state exchanges
-                  |        LeaseHolder, LeaseVoter
-                  +------> Registers --actions--> disk first, then messages, then news to the Detector
-    TCP listener --------> meetings, state exchanges, register values and rounds too big for a datagram
+                  |          ^ news
+                  +------> Voting (registers, leases) --actions--> disk first, then messages, then news
+    TCP listener --------> Conversations: meetings, exchanges, registers, rounds too big for a datagram
 
 One task reads the UDP socket and drives the timers of all cores, in that order: what waits in the socket is
 heard before anything is declared missing. One task carries out the actions of the registers in order, with
@@ -15,20 +15,20 @@ follows.
 """
 
 import logging
-import secrets
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final
 
 import trio
 
 from gossip import meeting
 from gossip.config import GossipConfig
+from gossip.conversations import Conversations, MeetRefused
+from gossip.conversations import Ties as ConversationTies
 from gossip.detector import (
     Action,
     CheckPort,
@@ -40,58 +40,34 @@ from gossip.detector import (
     RegisterHeard,
     Send,
 )
-from gossip.exchange import CHUNKS_MAX, as_news, as_value, half
-from gossip.lease import LeaseHolder, LeaseVoter
+from gossip.exchange import as_news, as_value, half
 from gossip.members import Status
+from gossip.memory import Memory, content
 from gossip.messages import (
     Address,
     Codec,
     Envelope,
     Exchange,
-    Fetch,
     LeaseGrant,
     LeaseRelease,
     LeaseRequest,
-    Meet,
-    MeetAnswer,
-    Message,
     Meta,
     PeerError,
     Record,
     RegisterNews,
     RegisterRound,
-    record_from_plain,
-    record_to_plain,
 )
-from gossip.register import Action as RegisterAction
-from gossip.register import (
-    Change,
-    Decided,
-    Failed,
-    Learned,
-    NoMajority,
-    Persist,
-    Refused,
-    RegisterError,
-    Registers,
-    Timing,
-)
-from gossip.register import Send as RegisterSend
-from gossip.state import StateDirectory, StateError
-from gossip.topology import (
-    SHARD_PREFIX,
-    SLOTS_REGISTER,
-    ShardView,
-    Topology,
-    ranges_from_data,
-)
-from gossip.transport import Datagrams, FrameReader, is_refused, resolve, send_frame
+from gossip.register import Change, NoMajority, Refused, RegisterError
+from gossip.topology import Topology
+from gossip.transport import Datagrams, resolve
 from gossip.views import build_topology, check_content, shards
 from gossip.voters import VoterPolicy, next_voters
-from gossip.votes import VOTERS, MessageError, Plain, Value, VoterSet
-from gossip.votes import decode as decode_round
+from gossip.votes import Message, MessageError, Plain, Value, VoterSet
+from gossip.voting import Ties as VotingTies
+from gossip.voting import Voting
 
 __all__ = [
+    "GossipConfig",
     "Link",
     "MeetRefused",
     "NoMajority",
@@ -103,27 +79,14 @@ __all__ = [
 ]
 
 BUS_PORT_OFFSET: Final = 10_000
-DATAGRAMS_PER_TURN: Final = 256
-REGISTER_ACTIONS_MAX: Final = 16_384
+DATAGRAMS_PER_TURN: Final = 1_024
 LOG_PAUSE_MS: Final = 10_000
 JOIN_PAUSE_MS: Final = 250
 JOIN_PAUSE_MAX_MS: Final = 2_000
-SAVE_RETRY_MS: Final = 500
 CLOSE_TIMEOUT_MS: Final = 2_000
-ERRANDS_WAITING_MAX: Final = 32
 KNOWN_TRIED_AT_START: Final = 3
 
-_Errand: TypeAlias = Callable[[Address], Awaitable[None]]
-
 _log = logging.getLogger("grapevine.gossip")
-
-
-class TryAgain(Exception):
-    """A meeting came at a bad moment: one side is in the middle of another one. Nothing happened."""
-
-
-class MeetRefused(Exception):
-    """The other cluster, or ours, does not want to be merged. The text names both and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +129,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counts since the start. `dropped` by reason: 'size', 'malformed', 'version', 'cluster', 'type',
-    'send'.
+    """Counts since the start.
+
+    Attributes:
+        dropped: by reason: 'size', 'malformed', 'version', 'cluster', 'type' are peers' faults, 'send' means
+            one of ours that was too big or came while the disk was far behind.
+        awareness: our own health score, 0 is healthy. news_waiting: pieces of news not yet passed on enough.
     """
 
     datagrams_in: int
@@ -177,15 +144,6 @@ class Statistics:
     dropped: Mapping[str, int]
     awareness: int
     news_waiting: int
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Somebody waits for the end of a proposal."""
-
-    done: trio.Event = field(default_factory=trio.Event)
-    value: Value | None = None
-    error: RegisterError | None = None
 
 
 def boottime_ms() -> int:
@@ -225,82 +183,67 @@ class Service:
     ) -> None:
         self.config = config
         self.join = tuple(join)
-        self._me = me
-        self._rng = rng
-        self._state_directory = StateDirectory(directory)
-        try:
-            state = self._state_directory.load()
-            now_ms = boottime_ms()
-            fresh = state is None
-            if state is None:
-                state = {
-                    "member_id": secrets.token_hex(20),
-                    "cluster_id": secrets.token_hex(20),
-                    "incarnation": 0,
-                }
-            self._id, self._cluster_id, incarnation = _identity(state, self._state_directory.path)
-            self._codec = Codec(self._cluster_id)
-            self._meta = Meta(
-                host=me.host,
-                port=me.port,
-                bus_port=me.bus_port or me.port + BUS_PORT_OFFSET,
-                kind=me.kind,
-                zone=me.zone,
-                shard_id=me.shard_id,
-                started_ms=time.time_ns() // 1_000_000,
-                software=me.software,
-            )
-            self._detector = Detector(
-                self._id, self._meta, incarnation + 1, config, Random(rng.getrandbits(64)), now_ms
-            )
-            self._leases = LeaseVoter(config.lease_ms, 0 if fresh else now_ms + config.lease_ms)
-            self._holder = LeaseHolder(config.lease_ms, config.lease_margin_ms)
-            self._registers = Registers(
-                self._id,
-                VoterSet(1, (self._id,)),
-                Random(rng.getrandbits(64)),
-                timing=Timing(
-                    round_timeout_ms=config.round_timeout_ms, proposal_timeout_ms=config.propose_timeout_ms
-                ),
-                may_change=self._may_change,
-            )
-            self._restore(state, now_ms)
-        except BaseException:
-            self._state_directory.close()
-            raise
         self.lease_wanted = True
         """False: do not ask for leases though the register names us primary (our data is not in place
         yet).
         """
         self.join_error: str | None = None
         """Why joining was refused, if it was; it is not tried again then."""
+        self._me = me
+        self._rng = rng
+        self._memory = Memory(directory)
+        past, now_ms = self._memory.past, boottime_ms()
+        self._id = past.member_id
+        self._codec = Codec(past.cluster_id)
+        self._meta = Meta(
+            host=me.host,
+            port=me.port,
+            bus_port=me.bus_port or me.port + BUS_PORT_OFFSET,
+            kind=me.kind,
+            zone=me.zone,
+            shard_id=me.shard_id,
+            started_ms=time.time_ns() // 1_000_000,
+            software=me.software,
+        )
+        self._detector = Detector(
+            self._id, self._meta, past.incarnation + 1, config, Random(rng.getrandbits(64)), now_ms
+        )
+        self._voting = Voting(
+            self._id,
+            config,
+            Random(rng.getrandbits(64)),
+            VotingTies(
+                now_ms=boottime_ms,
+                save=self._save_surely,
+                tell=self._tell,
+                learned=self._learned,
+                settled=self._carry_out,
+                is_gone=self._detector.has_refused_evidence,
+            ),
+            0 if past.fresh else now_ms + config.lease_ms,
+        )
+        try:
+            if past.registers is not None:
+                self._voting.registers.restore(past.registers)
+        except MessageError as error:
+            self._memory.close()
+            raise self._memory.unusable(str(error)) from error
+        self._detector.merge(past.members, self._id, now_ms)
+        self._detector.actions()  # nobody follows yet
         self._datagrams: Datagrams | None = None
-        self._nursery: trio.Nursery | None = None
-        self._checks = trio.CapacityLimiter(16)
-        self._exchanges = trio.CapacityLimiter(8)
-        self._connections = trio.CapacityLimiter(config.connections_max)
+        self._conversations: Conversations | None = None
         self._nap = trio.CancelScope()
-        self._register_actions: deque[RegisterAction] = deque()
-        self._register_work = trio.Event()
-        self._pending: dict[int, _Pending] = {}
-        self._saving = trio.Lock()
-        self._unsaved = fresh
         self._changed = trio.Event()
-        self._stale = False
-        self._vitals_revision = self._detector.vitals_revision
+        self._left = False
         self._dropped: Counter[str] = Counter()
         self._logged_ms: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
-        self._left = False
-        self._hosting = 0
-        """Conversations in which somebody takes our cluster id: until they end we must not give it up."""
-        self._moving = False
-        """We are taking another cluster's id, or promised to."""
-        self._publish_decided()
+        self._vitals_revision = self._detector.vitals_revision
+        self._stale = False
+        self._follow_registers()
         self._topology = self._build(None, 1)
 
-    # -- what others read
-    # --------------------------------------------------------------------------------------
+    # -- what others read -------------------------------------------------------------------------------
 
     @property
     def id(self) -> str:
@@ -310,7 +253,7 @@ class Service:
     @property
     def cluster_id(self) -> str:
         """Changes once at most: when we, empty and alone, join another cluster."""
-        return self._cluster_id
+        return self._codec.cluster
 
     @property
     def bus_port(self) -> int:
@@ -352,20 +295,20 @@ class Service:
         when the shard's register names somebody else or a newer epoch of ours has not been granted yet.
         Constant time.
         """
-        return self._holder.valid_until_ms
+        return self._voting.held.valid_until_ms
 
     def majority_heard_ms(self) -> int:
-        """Latest moment since which a majority of the voters has been heard, by any message; 0 when never.
+        """The latest moment since which each of some majority of the voters has been heard; 0 when never.
 
-        For members without a lease (replicas, routers): tells whether we sit in a minority.
+        For members without a lease (replicas, routers): tells whether we sit in a minority. In a large
+        cluster a voter may not speak to us for minutes, so take it as a hint there.
         """
+        voters = self._voting.voter_set
         heard: list[tuple[int, str]] = []
-        now_ms = boottime_ms()
-        voters = self._registers.voter_set
         for voter in voters.everyone():
             listed = self._detector.members.get(voter)
             if voter == self._id:
-                heard.append((-now_ms, voter))
+                heard.append((-boottime_ms(), voter))
             elif listed is not None:
                 heard.append((-max(listed.heard_ms, listed.answered_ms), voter))
         present: list[str] = []
@@ -388,25 +331,26 @@ class Service:
 
     def statistics(self) -> Statistics:
         counts = self._counts
+        dropped = dict(self._dropped)
+        dropped["send"] = dropped.get("send", 0) + self._voting.messages_dropped
         return Statistics(
             datagrams_in=counts["in"],
             datagrams_out=counts["out"],
             bytes_in=counts["bytes_in"],
             bytes_out=counts["bytes_out"],
-            dropped=dict(self._dropped),
+            dropped=dropped,
             awareness=self._detector.awareness.score,
             news_waiting=len(self._detector.news),
         )
 
     def register(self, name: str) -> Plain:
-        """The newest decided value of a register that we know, None when there is none. May be behind the
-        majority.
+        """The newest decided content of a register that we know, None when there is none. May be behind the
+        majority's; `propose` with an identity change reads what is decided.
         """
-        value = self._registers.decided.get(name)
+        value = self._voting.decided.get(name)
         return None if value is None else value.data
 
-    # -- what others do
-    # ----------------------------------------------------------------------------------------
+    # -- what others do ---------------------------------------------------------------------------------
 
     def update_self(
         self, *, shard_id: str | None = None, offset: int | None = None, zone: str | None = None
@@ -419,7 +363,7 @@ class Service:
             offset: our replication offset. Rides on whatever we send anyway (a few packets a second), so
                 others see it late by up to a second or so; -1 stands for no usable data.
         """
-        if offset is not None:
+        if offset is not None and offset != self._detector.offset:
             self._detector.offset = offset
             self._vitals_revision = -1
         meta = self._meta
@@ -430,7 +374,6 @@ class Service:
         if meta != self._meta:
             self._meta = meta
             self._detector.update_self(meta, boottime_ms())
-            self._stale = True
             self._carry_out()
 
     async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
@@ -449,8 +392,7 @@ class Service:
                 applied"; its text names the voters and what each said.
         Cancelled: the change may or may not be decided.
         """
-        proposal, actions = self._registers.propose(register, change, boottime_ms(), timeout_ms=timeout_ms)
-        return (await self._outcome(proposal, actions)).data
+        return (await self._voting.propose(register, change, timeout_ms)).data
 
     async def change_voters(self, voters: tuple[str, ...], expected_version: int) -> VoterSet:
         """Change the voter set by hand. Normally the members see to that themselves.
@@ -459,28 +401,25 @@ class Service:
             expected_version: of the set that the wish was derived from (`topology.voter_set.version`).
         Raises: as `propose`.
         """
-        proposal, actions = self._registers.change_voters(voters, expected_version, boottime_ms())
-        return VoterSet.from_value(await self._outcome(proposal, actions))
+        return VoterSet.from_value(await self._voting.change_voters(voters, expected_version))
 
     def report_broken(self, member_id: str, refused: bool = False) -> None:
         """A connection to `member_id` was refused or reset, or its link fell silent: find out now.
 
         Probes it and tries its bus port at once. If that refuses connections the voters hear of it, each
-        tries for
-        itself, and once a majority was refused the member is dead, without waiting for a suspicion: within
-            some
-        tens of ms on one machine. If the port answers, the ordinary probe decides. Harmless when wrong;
+        tries
+        for itself, and once a majority was refused the member is dead, without waiting for a suspicion:
+            within
+        some tens of ms on one machine. If the port answers, the ordinary probe decides. Harmless when wrong;
         repeats within 40 ms are ignored. `refused` is welcome but not believed: we try for ourselves.
         """
-        del refused  # both kinds of break lead to the same check
+        del refused  # either kind of break leads to the same check
         self._detector.report_broken(member_id, boottime_ms())
         self._carry_out()
 
     def forget(self, member_id: str) -> bool:
-        """Drop a member from our list and ignore what is said about it for a minute (CLUSTER FORGET, per
-        member as there).
-
-        False when it was not listed. Registers that name it are not changed.
+        """Drop a member from our list and ignore what is said about it for a minute (CLUSTER FORGET; each
+        member must be told, as there). False when it was not listed. Registers that name it are not changed.
         """
         done = self._detector.forget(member_id, boottime_ms())
         self._carry_out()
@@ -489,9 +428,8 @@ class Service:
     async def leave(self) -> None:
         """Leave the cluster for good: say so to the voters and some others at once, then keep quiet.
 
-        Others see 'left' within milliseconds, so replicas need not wait for a suspicion. For a restart do
-        not call this, just end `run`. Give up a primary's role before. After this the service answers
-        nothing.
+        Others see 'left' within milliseconds, so replicas need not wait for a suspicion. For a restart do not
+        call this, just end `run`. Give up a primary's role before. After this the service answers nothing.
         """
         self._detector.leave(boottime_ms())
         self._carry_out()
@@ -504,16 +442,12 @@ class Service:
 
         `lease_wanted` becomes False; set it to True again to take part anew.
         """
-        shard_id, epoch = self._holder.shard_id, self._holder.epoch
         self.lease_wanted = False
-        self._follow_lease()
-        if not shard_id:
-            return
-        self._leases.release(shard_id, self._id, epoch)
-        for voter in self._registers.voter_set.everyone():
-            listed = self._detector.members.get(voter)
-            if listed is not None:
-                self._send(listed.meta.bus_address, self._detector.envelope(LeaseRelease(shard_id, epoch)))
+        message = self._voting.release(boottime_ms())
+        if message is not None:
+            envelope = self._detector.envelope(message)
+            for voter in self._voting.voter_set.everyone():
+                self._send_to(voter, envelope)
 
     async def meet(self, host: str, bus_port: int) -> str:
         """Make our cluster and that of the member at `host:bus_port` one; returns that member's id.
@@ -522,20 +456,15 @@ class Service:
 
         Raises:
             MeetRefused: two clusters that must not be merged; names both.
-            OSError: nobody there, or no answer in time.
+            OSError, trio.TooSlowError: nobody there, or no answer in time.
             PeerError: somebody there, but no Grapevine member of our version.
         """
         address = (await resolve(host), bus_port)
-        with trio.fail_after(self.config.frame_timeout_ms / 1000):
-            while True:
-                try:
-                    return await self._meet(address)
-                except TryAgain as reason:
-                    _log.debug("meeting %s:%d: %s", *address, reason)
-                    await trio.sleep(JOIN_PAUSE_MS / 1000 * self._rng.random())
+        if self._conversations is None:
+            raise OSError("the cluster bus is not running: start the service first")
+        return await self._conversations.meet(address)
 
-    # -- running
-    # -----------------------------------------------------------------------------------------------
+    # -- running ----------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Take part in the cluster until cancelled. Start it with `nursery.start`: started means bound and
@@ -550,54 +479,64 @@ class Service:
         """
         try:
             host = await resolve(self._me.host)
-            bind = self._me.bind or host
             self._meta = replace(self._meta, host=host)
-            listeners = await self._bind(bind)
+            listeners = await self._bind(self._me.bind or host)
             try:
-                await self._save()
+                await self._memory.save(self._state)
                 self._detector.update_self(self._meta, boottime_ms())
                 self._detector.announce(boottime_ms())
                 async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
+                    self._conversations = Conversations(
+                        self.config, self._conversation_ties(), Random(self._rng.getrandbits(64)), nursery
+                    )
                     nursery.start_soon(self._drive)
-                    nursery.start_soon(self._settle)
+                    nursery.start_soon(self._voting.run)
                     nursery.start_soon(self._maintain)
                     nursery.start_soon(self._join)
-                    nursery.start_soon(self._serve, listeners)
+                    nursery.start_soon(trio.serve_listeners, self._conversations.converse, listeners)
                     self._carry_out()
                     self._publish()
                     task_status.started(self._meta.bus_port)
             finally:
-                self._nursery = None
+                self._conversations = None
                 if self._datagrams is not None:
                     self._datagrams.close()
                     self._datagrams = None
                 with trio.move_on_after(CLOSE_TIMEOUT_MS / 1000, shield=True):
                     for listener in listeners:
                         await listener.aclose()
-                    await self._save()
+                    await self._memory.save(self._state)
         finally:
-            self._state_directory.close()
+            self._memory.close()
 
     async def _bind(self, bind: str) -> list[trio.SocketListener]:
-        where = f"{bind}:{self._meta.bus_port}"
+        port = self._meta.bus_port
+        listeners: list[trio.SocketListener] = []
         try:
-            listeners = await trio.open_tcp_listeners(self._meta.bus_port, host=bind)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"cannot bind the cluster bus to TCP {where} ({error.strerror}): choose another port",
-            ) from error
-        try:
-            self._datagrams = Datagrams(bind, self._meta.bus_port)
+            listeners = await trio.open_tcp_listeners(port, host=bind)
+            self._datagrams = Datagrams(bind, port)
         except OSError as error:
             for listener in listeners:
                 await listener.aclose()
             raise OSError(
                 error.errno,
-                f"cannot bind the cluster bus to UDP {where} ({error.strerror}): choose another port",
+                f"cannot bind the cluster bus to {bind}:{port} ({error.strerror}): choose another port",
             ) from error
         return listeners
+
+    def _conversation_ties(self) -> ConversationTies:
+        return ConversationTies(
+            codec=self._codec,
+            speak=self._detector.envelope,
+            half=self._half,
+            take=self._take,
+            standing=self._standing,
+            know=lambda member: self._detector.members.get(member) is not None,
+            wait_changed=self._wait_next_change,
+            move=self._move,
+            hear=self._hear_frame,
+            drop=self._drop,
+        )
 
     async def _drive(self) -> None:
         """Reads the UDP socket and drives every timer. Messages first, then the clock."""
@@ -614,7 +553,7 @@ class Service:
             if self._left:
                 await trio.sleep_forever()
             for data, source in datagrams.receive(self.config.datagram_bytes_max, DATAGRAMS_PER_TURN):
-                self._hear(data, source)
+                self._hear_datagram(data, source)
             now_ms = boottime_ms()
             if datagrams.unreachable:
                 gone, datagrams.unreachable = datagrams.unreachable, []
@@ -622,33 +561,33 @@ class Service:
                     self._detector.datagram_refused(address, now_ms)
             if self._detector.next_due_ms() <= now_ms:
                 self._detector.tick(now_ms)
-            self._renew_lease(now_ms)
-            wake_ms = self._registers.wake_ms()
-            if wake_ms is not None and wake_ms <= now_ms:
-                self._queue(self._registers.tick(now_ms))
+            self._voting.tick(now_ms)
+            renewal = self._voting.renewals(now_ms)
+            if renewal is not None:
+                envelope = self._detector.envelope(renewal[0])
+                for voter in renewal[1]:
+                    self._send_to(voter, envelope)
             self._carry_out()
 
     def _next_due_ms(self) -> int:
-        due_ms = self._detector.next_due_ms()
-        lease_ms = self._holder.next_due_ms()
-        if lease_ms is not None:
-            due_ms = min(due_ms, lease_ms)
-        wake_ms = self._registers.wake_ms()
-        return due_ms if wake_ms is None else min(due_ms, wake_ms)
+        detector_ms, voting_ms = self._detector.next_due_ms(), self._voting.next_due_ms()
+        return detector_ms if voting_ms is None else min(detector_ms, voting_ms)
 
-    # -- hearing
-    # -----------------------------------------------------------------------------------------------
+    # -- hearing ----------------------------------------------------------------------------------------
 
-    def _hear(self, data: bytes, source: Address) -> None:
+    def _hear_datagram(self, data: bytes, source: Address) -> None:
         self._counts["in"] += 1
         self._counts["bytes_in"] += len(data)
         try:
-            envelope = self._codec.decode(data, self.config.datagram_bytes_max)
-            self._dispatch(envelope, source)
+            self._hear(self._codec.decode(data, self.config.datagram_bytes_max), source)
         except PeerError as error:
             self._drop(error.reason, source, str(error))
 
-    def _dispatch(self, envelope: Envelope, source: Address) -> None:
+    def _hear_frame(self, envelope: Envelope, source: Address) -> None:
+        self._hear(envelope, source)
+        self._carry_out()
+
+    def _hear(self, envelope: Envelope, source: Address) -> None:
         """A message of our cluster, by either way. Raises PeerError when its content is no good."""
         now_ms = boottime_ms()
         self._detector.receive(envelope, source, now_ms)
@@ -656,77 +595,87 @@ class Service:
         if sender == self._id:
             return
         if isinstance(message, LeaseRequest):
-            self._grant(message, sender, source, now_ms)
+            answer = self._voting.answer(message, sender, now_ms)
+            self._send(source, self._detector.envelope(answer))
         elif isinstance(message, LeaseGrant):
             self._detector.answered(sender, now_ms)
-            if message.granted:
-                self._holder.granted(sender, message.shard_id, message.epoch, message.sent_ms, now_ms)
+            self._voting.hear_grant(message, sender, now_ms)
         elif isinstance(message, LeaseRelease):
-            self._leases.release(message.shard_id, sender, message.epoch)
+            self._voting.granted.release(message.shard_id, sender, message.epoch)
         elif isinstance(message, RegisterRound):
-            try:
-                actions = self._registers.receive(sender, decode_round(message.payload), now_ms)
-            except MessageError as error:
-                raise PeerError("malformed", str(error)) from None
-            self._queue(actions)
+            self._voting.hear(sender, message.payload)
 
     def _drop(self, reason: str, source: Address, detail: str) -> None:
+        """Count what a peer did wrong; tell about it now and then."""
         self._dropped[reason] += 1
         now_ms = boottime_ms()
-        last_ms = self._logged_ms.get(reason)
-        if last_ms is None or now_ms - last_ms >= LOG_PAUSE_MS:
+        if now_ms - self._logged_ms.get(reason, -LOG_PAUSE_MS) >= LOG_PAUSE_MS:
             self._logged_ms[reason] = now_ms
-            _log.info(
-                "dropped a message from %s:%s (%s); %d so far for this reason",
-                *source[:2],
-                detail,
-                self._dropped[reason],
-            )
+            count = self._dropped[reason]
+            _log.info("dropped a message from %s:%s (%s); %d so far for this", *source[:2], detail, count)
 
-    # -- acting
-    # ------------------------------------------------------------------------------------------------
+    def _take(self, teller: str, records: tuple[Record, ...], registers: tuple[RegisterNews, ...]) -> None:
+        """The other half of an exchange."""
+        for news in registers:
+            self._learn(news)
+        self._detector.merge(records, teller, boottime_ms())
+        self._carry_out()
+
+    def _learn(self, news: RegisterNews) -> None:
+        """A decided value from a peer. A value that makes no sense is the peer's fault and dropped."""
+        if news.data is None:
+            return  # too big to ride along; the sender's sum of versions makes us fetch it
+        try:
+            value = as_value(news)
+            check_content(news.name, value)
+            newer = self._voting.learn(news.name, value)
+        except MessageError as error:
+            self._drop("malformed", ("news", 0), str(error))
+            return
+        if newer:
+            self._follow_registers()  # so that the same news does not make us fetch what we hold
+
+    # -- acting -----------------------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
         """Do what the detector wants done, then tell those who wait for changes."""
-        nursery = self._nursery
-        if nursery is None:
+        conversations = self._conversations
+        if conversations is None:
             return
         actions = self._detector.actions()
         while actions:
             for action in actions:
-                self._act(action, nursery)
+                self._act(action, conversations)
             actions = self._detector.actions()
         if self._stale:
             self._publish()
-        self._shorten_nap()
+        # The driving task may sleep beyond a timer that was just set; its deadline moves while it sleeps.
+        due_s = trio.current_time() + (self._next_due_ms() - boottime_ms()) / 1000
+        self._nap.deadline = min(self._nap.deadline, due_s)
 
-    def _shorten_nap(self) -> None:
-        """Some timer may be due earlier than the driving task sleeps: its deadline can be moved while it
-        sleeps.
-        """
-        self._nap.deadline = min(
-            self._nap.deadline, trio.current_time() + (self._next_due_ms() - boottime_ms()) / 1000
-        )
-
-    def _act(self, action: Action, nursery: trio.Nursery) -> None:
+    def _act(self, action: Action, conversations: Conversations) -> None:
         if isinstance(action, Send):
             self._send(action.address, action.envelope)
         elif isinstance(action, MemberChanged):
-            self._stale = self._unsaved = True
+            self._stale = self._memory.unsaved = True
             if action.before is not action.after:
                 _log.info("member %s: %s -> %s", action.member, action.before.value, action.after.value)
         elif isinstance(action, RegisterHeard):
             self._learn(action.news)
         elif isinstance(action, FetchFrom):
             if action.registers_sum > self._detector.registers_sum:
-                nursery.start_soon(self._limited, self._exchanges, self._fetch, action.address)
+                conversations.fetch_soon(action.address)
         elif isinstance(action, ExchangeWith):
-            nursery.start_soon(self._limited, self._exchanges, self._exchange, action.address)
+            conversations.exchange_soon(action.address)
         elif isinstance(action, CheckPort):
-            nursery.start_soon(self._check_port, action)
+            conversations.check_soon(action.address, lambda refused: self._checked(action, refused))
         else:
             assert isinstance(action, IncarnationRaised)
-            self._stale = self._unsaved = True
+            self._stale = self._memory.unsaved = True
+
+    def _checked(self, check: CheckPort, refused: bool) -> None:
+        self._detector.checked(check.member, check.incarnation, refused, boottime_ms())
+        self._carry_out()
 
     def _send(self, address: Address, envelope: Envelope) -> None:
         if self._datagrams is None:
@@ -739,201 +688,41 @@ class Service:
         self._counts["bytes_out"] += len(data)
         self._datagrams.send(data, address)
 
-    async def _limited(self, limiter: trio.CapacityLimiter, do: _Errand, about: Address) -> None:
-        """Run an errand to a peer. Its troubles end here: they are the peer's, and the next occasion will
-        come.
-        """
-        if limiter.statistics().tasks_waiting >= ERRANDS_WAITING_MAX:
+    def _send_to(self, member: str, envelope: Envelope) -> None:
+        listed = self._detector.members.get(member)
+        if listed is not None:
+            self._send(listed.meta.bus_address, envelope)
+
+    def _tell(self, member: str, message: Message) -> None:
+        """A register message: by datagram when it fits, else over TCP."""
+        listed, conversations = self._detector.members.get(member), self._conversations
+        if listed is None or conversations is None:
             return
-        async with limiter:
-            try:
-                with trio.fail_after(self.config.frame_timeout_ms / 1000):
-                    await do(about)
-            except PeerError as error:
-                self._drop(error.reason, about, str(error))
-            except (
-                OSError,
-                TryAgain,
-                trio.TooSlowError,
-                trio.BrokenResourceError,
-                trio.ClosedResourceError,
-            ) as error:
-                _log.debug("errand to %s:%s failed: %r", *about, error)
-        self._carry_out()
-
-    async def _check_port(self, check: CheckPort) -> None:
-        async with self._checks:
-            refused = await is_refused(check.address, self.config.connect_timeout_ms)
-        if refused is not None:
-            self._detector.checked(check.member, check.incarnation, refused, boottime_ms())
-            self._carry_out()
-
-    # -- leases
-    # ------------------------------------------------------------------------------------------------
-
-    def _grant(self, request: LeaseRequest, sender: str, source: Address, now_ms: int) -> None:
-        granted = self._is_voter() and self._leases.ask(
-            sender, request.epoch, self._newest_shard(request.shard_id), now_ms
-        )
-        answer = LeaseGrant(request.shard_id, request.epoch, request.sent_ms, granted)
-        self._send(source, self._detector.envelope(answer))
-
-    def _newest_shard(self, shard_id: str) -> ShardView:
-        """The shard as decided or as our voter accepted it, whichever is newer."""
-        name = SHARD_PREFIX + shard_id
-        decided = self._registers.decided.get(name)
-        ledger = self._registers.acceptor.ledgers.get(name)
-        accepted = None if ledger is None else ledger.accepted
-        if decided is None or (accepted is not None and accepted.version > decided.version):
-            decided = accepted
-        return ShardView.from_data(shard_id, None if decided is None else decided.data)
-
-    def _renew_lease(self, now_ms: int) -> None:
-        voters = self._holder.renewals(now_ms)
-        if not voters:
-            return
-        request = LeaseRequest(self._holder.shard_id, self._holder.epoch, now_ms)
-        envelope = self._detector.envelope(request)
-        for voter in voters:
-            listed = self._detector.members.get(voter)
-            if voter == self._id:
-                if self._leases.ask(self._id, request.epoch, self._newest_shard(request.shard_id), now_ms):
-                    self._holder.granted(self._id, request.shard_id, request.epoch, now_ms, now_ms)
-            elif listed is not None:
-                self._send(listed.meta.bus_address, envelope)
-
-    def _follow_lease(self) -> None:
-        """Want a lease for the shard that the registers let us lead, unless told otherwise."""
-        led = self._topology.shard_led_by(self._id) if self.lease_wanted else None
-        shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
-        self._holder.serve(shard_id, epoch, self._registers.voter_set, boottime_ms())
-
-    def _may_change(self, register: str, _old: Plain, new: Plain) -> bool | str:
-        """Our voter's word on a change: no new primary while another may still be serving by our grant."""
-        if not register.startswith(SHARD_PREFIX):
-            if register == SLOTS_REGISTER:
-                ranges_from_data(new)
-            return True
-        shard_id = register.removeprefix(SHARD_PREFIX)
-        now_ms = boottime_ms()
-        before = self._newest_shard(shard_id)
-        after = ShardView.from_data(shard_id, new)
-        if before.primary in ("", after.primary):
-            return True
-        holder = self._leases.holder(shard_id, now_ms) or before.primary
-        wait_ms = self._leases.wait_ms(shard_id, after.primary, now_ms)
-        if wait_ms <= 0 or self._detector.has_refused_evidence(holder):
-            return True
-        return (
-            f"shard {shard_id} epoch {before.epoch}: the lease of primary {holder} may run for {wait_ms} ms"
-            " yet, and its port was not found closed from here"
-        )
-
-    # -- registers
-    # ---------------------------------------------------------------------------------------------
-
-    def _is_voter(self) -> bool:
-        return self._registers.is_voter
-
-    def _queue(self, actions: list[RegisterAction]) -> None:
-        for action in actions:
-            if isinstance(action, RegisterSend) and len(self._register_actions) >= REGISTER_ACTIONS_MAX:
-                self._dropped["send"] += 1  # the disk is far behind; losing a message is allowed
-                continue
-            self._register_actions.append(action)
-        if actions:
-            self._register_work.set()
-
-    async def _settle(self) -> None:
-        """Carries out what the registers want, in order: whatever follows a Persist waits for the disk.
-
-        All that has piled up shares one write, since the state written is the newest, which covers every
-        promise made so far. When writing fails nothing leaves, and it is tried again: this member then does
-        not vote, which is what a member that cannot remember must do.
-        """
-        while True:
-            await self._register_work.wait()
-            self._register_work = trio.Event()
-            batch, self._register_actions = self._register_actions, deque()
-            if any(isinstance(action, Persist) for action in batch):
-                await self._save_surely()
-            for action in batch:
-                if isinstance(action, RegisterSend):
-                    await self._send_round(action)
-                elif isinstance(action, Learned):
-                    self._unsaved = True
-                    self._publish_decided()
-                    news = RegisterNews(action.register, action.value.version, action.value.data)
-                    self._detector.spread_register(news, boottime_ms())
-                elif isinstance(action, Decided):
-                    self._finish(action.proposal_id, action.value, None)
-                elif isinstance(action, Failed):
-                    self._finish(action.proposal_id, None, action.error)
-            self._carry_out()
-
-    async def _send_round(self, action: RegisterSend) -> None:
-        listed = self._detector.members.get(action.to)
-        nursery = self._nursery
-        if listed is None or nursery is None:
-            return
-        envelope = self._detector.envelope(RegisterRound(action.message.to_wire()))
+        envelope = self._detector.envelope(RegisterRound(message.to_wire()))
         data = self._codec.encode(envelope)
         if len(data) <= self.config.datagram_bytes_max:
             self._send(listed.meta.bus_address, envelope)
         else:
-            nursery.start_soon(
-                self._limited, self._exchanges, partial(self._deliver, data), listed.meta.bus_address
-            )
+            conversations.deliver_soon(data, listed.meta.bus_address)
 
-    async def _deliver(self, data: bytes, address: Address) -> None:
-        async with await self._connect(address) as stream:
-            await send_frame(stream, data)
+    # -- what the registers say -------------------------------------------------------------------------
 
-    def _finish(self, proposal_id: int, value: Value | None, error: RegisterError | None) -> None:
-        pending = self._pending.pop(proposal_id, None)
-        if pending is not None:
-            pending.value, pending.error = value, error
-            pending.done.set()
+    def _learned(self, name: str, value: Value) -> None:
+        """A newer decided value, learned or decided by ourselves: pass it on."""
+        self._memory.unsaved = True
+        self._follow_registers()
+        self._detector.spread_register(RegisterNews(name, value.version, value.data), boottime_ms())
 
-    async def _outcome(self, proposal_id: int, actions: list[RegisterAction]) -> Value:
-        pending = self._pending[proposal_id] = _Pending()
-        self._queue(actions)
-        self._shorten_nap()
-        try:
-            await pending.done.wait()
-        finally:
-            if self._pending.pop(proposal_id, None) is not None:
-                self._queue(self._registers.cancel(proposal_id, boottime_ms()))
-        if pending.error is not None:
-            raise pending.error
-        assert pending.value is not None
-        return pending.value
-
-    def _learn(self, news: RegisterNews) -> None:
-        """A decided value from a peer. A value that makes no sense is the peer's fault and dropped."""
-        if news.data is None:
-            return  # too big to ride along; the sender's sum of versions makes us fetch it
-        try:
-            value = as_value(news)
-            check_content(news.name, value)
-            actions = self._registers.learn(news.name, value, boottime_ms())
-        except MessageError as error:
-            self._drop("malformed", ("news", 0), str(error))
-            return
-        self._queue(actions)
-        if actions:
-            self._publish_decided()  # so that the same news does not make us fetch what we hold
-
-    def _publish_decided(self) -> None:
-        """Tell the detector and the followers what the registers hold now."""
-        decided = self._registers.decided
+    def _follow_registers(self) -> None:
+        """Tell the detector what the registers hold now; the followers hear of it with the next snapshot."""
+        decided = self._voting.decided
         found = shards(decided)
         named = dict.fromkeys(
             member for shard in found.values() for member in (shard.primary, *shard.in_sync)
         )
-        named.update(dict.fromkeys(self._registers.voter_set.everyone()))
+        named.update(dict.fromkeys(self._voting.voter_set.everyone()))
         self._detector.set_decided(
-            self._registers.voter_set.everyone(),
+            self._voting.voter_set.everyone(),
             sum(value.version for value in decided.values()),
             max((shard.epoch for shard in found.values()), default=0),
             named.__contains__,
@@ -941,75 +730,40 @@ class Service:
         self._stale = True
 
     def _publish(self) -> None:
-        """A new snapshot for everybody who follows."""
+        """A new snapshot for everybody who follows, and the lease that goes with it."""
         self._stale = False
         self._vitals_revision = self._detector.vitals_revision
         self._topology = self._build(self._topology, self._topology.version + 1)
-        self._follow_lease()
+        led = self._topology.shard_led_by(self._id) if self.lease_wanted else None
+        shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
+        self._voting.held.serve(shard_id, epoch, self._voting.voter_set, boottime_ms())
         self._changed.set()
         self._changed = trio.Event()
 
     def _build(self, predecessor: Topology | None, version: int) -> Topology:
+        voting = self._voting
         return build_topology(
-            self._detector,
-            self._registers.decided,
-            self._registers.voter_set,
-            self._cluster_id,
-            predecessor,
-            version,
+            self._detector, voting.decided, voting.voter_set, self._codec.cluster, predecessor, version
         )
 
-    # -- the state file
-    # ----------------------------------------------------------------------------------------
+    async def _wait_next_change(self) -> None:
+        await self.wait_changed(self._topology.version)
+
+    # -- the state file ---------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Plain]:
-        others = tuple(record_to_plain(record) for record in self._detector.records()[1:])
-        return {
-            "member_id": self._id,
-            "cluster_id": self._cluster_id,
-            "incarnation": self._detector.incarnation,
-            "members": others,
-            "registers": self._registers.durable_state(),
-        }
-
-    def _restore(self, state: Mapping[str, Plain], now_ms: int) -> None:
-        path = self._state_directory.path
-        try:
-            registers = state.get("registers")
-            if isinstance(registers, Mapping):
-                self._registers.restore(registers)
-            members = state.get("members")
-            if isinstance(members, tuple):
-                self._detector.merge(tuple(record_from_plain(item) for item in members), self._id, now_ms)
-            self._detector.actions()
-        except (MessageError, PeerError) as error:
-            raise StateError(
-                f"the state file {path} holds something unexpected: {error}."
-                " Restore it from a copy, or move it away: this member then joins as a new one"
-            ) from error
-
-    async def _save(self) -> None:
-        async with self._saving:
-            state = self._state()
-            self._unsaved = False
-            try:
-                await trio.to_thread.run_sync(self._state_directory.save, state)
-            except BaseException:
-                self._unsaved = True
-                raise
+        return content(
+            self._id,
+            self._codec.cluster,
+            self._detector.incarnation,
+            self._detector.records()[1:],
+            self._voting.registers.durable_state(),
+        )
 
     async def _save_surely(self) -> None:
-        while True:
-            try:
-                await self._save()
-            except StateError as error:
-                _log.error("%s. This member takes no part in votes until it can", error)
-                await trio.sleep(SAVE_RETRY_MS / 1000)
-            else:
-                return
+        await self._memory.save_surely(self._state)
 
-    # -- looking after the cluster
-    # -----------------------------------------------------------------------------
+    # -- looking after the cluster ----------------------------------------------------------------------
 
     async def _maintain(self) -> None:
         """Saves what can be relearned now and then, and lets the voter set grow or heal, one member at a
@@ -1020,7 +774,7 @@ class Service:
         while True:
             await trio.sleep(self.config.maintenance_interval_ms / 1000)
             now_ms = boottime_ms()
-            if self._unsaved and now_ms - saved_ms >= self.config.save_interval_ms:
+            if self._memory.unsaved and now_ms - saved_ms >= self.config.save_interval_ms:
                 saved_ms = now_ms
                 await self._save_surely()
             if self._speaks_for_voters():
@@ -1038,7 +792,7 @@ class Service:
             for member in self._detector.members
             if member.status in (Status.DEAD, Status.LEFT)
         }
-        current = self._registers.voter_set
+        current = self._voting.voter_set
         wanted = next_voters(self._topology.members, current, since_ms, now_ms, policy)
         if wanted is None or (wanted == current.voters and not current.joining):
             return
@@ -1049,14 +803,15 @@ class Service:
         else:
             _log.info("voters are now %s", ", ".join(wanted))
 
-    # -- joining
-    # -----------------------------------------------------------------------------------------------
+    # -- joining ----------------------------------------------------------------------------------------
 
     async def _join(self) -> None:
         """Find back to those we knew, or join through the addresses we were given, until we are not alone."""
+        conversations = self._conversations
+        assert conversations is not None
         known = [member.meta.bus_address for member in self._detector.members]
         for address in known[:KNOWN_TRIED_AT_START]:
-            await self._limited(self._exchanges, self._exchange, address)
+            conversations.exchange_soon(address)
         pause_ms = JOIN_PAUSE_MS
         while self.join and len(self._detector.members) == 0:
             for host, port in self.join:
@@ -1068,7 +823,7 @@ class Service:
                     self.join_error = str(error)
                     _log.error("cannot join through %s:%d: %s", host, port, error)
                     return
-                except (OSError, trio.TooSlowError, PeerError, trio.BrokenResourceError) as error:
+                except (OSError, trio.TooSlowError, trio.BrokenResourceError, PeerError) as error:
                     _log.debug("cannot join through %s:%d yet: %r", host, port, error)
                 else:
                     if len(self._detector.members):
@@ -1077,240 +832,22 @@ class Service:
             pause_ms = min(JOIN_PAUSE_MAX_MS, pause_ms * 2)
 
     def _standing(self) -> meeting.Standing:
-        others = any(member.status is not Status.LEFT for member in self._detector.members)
-        alone = not others and not self._hosting
-        return meeting.Standing(self._cluster_id, alone, bool(self._topology.ranges()), self._moving)
+        alone = all(member.status is Status.LEFT for member in self._detector.members)
+        return meeting.Standing(self._codec.cluster, alone, bool(self._topology.ranges()))
 
-    def _my_record(self) -> Record:
-        return self._detector.records()[0]
+    def _half(self) -> list[Exchange]:
+        return half(self._detector.records(), as_news(self._voting.decided))
 
-    async def _meet(self, address: Address) -> str:
-        ours = self._standing()
-        async with await self._connect(address) as stream:
-            reader = FrameReader(stream, self.config.frame_bytes_max)
-            await self._say(stream, self._codec, Meet(self._my_record(), ours.alone, ours.owns_slots))
-            envelope = await self._listen(reader, self._codec)
-            answer = envelope.message
-            if not isinstance(answer, MeetAnswer):
-                raise PeerError("type", f"a meeting was answered with {type(answer).__name__}")
-            if envelope.sender == self._id:
-                return self._id
-            if answer.verdict == meeting.REFUSED:
-                raise MeetRefused(answer.text)
-            if answer.verdict == meeting.BUSY:
-                raise TryAgain(
-                    f"the member at {address[0]}:{address[1]} is joining another cluster right now"
-                )
-            if answer.verdict == meeting.ADOPT_MINE:
-                await self._adopt(stream, reader, envelope.cluster)
-            elif answer.verdict == meeting.SAME:
-                await self._swap(stream, reader, self._codec)
-        if answer.verdict == meeting.ADOPTING_YOURS:
-            self._hosting += 1  # it takes the cluster id that we have now
-            try:
-                while self._detector.members.status_of(envelope.sender) is Status.UNKNOWN:
-                    await self.wait_changed(self._topology.version)
-            finally:
-                self._hosting -= 1
-        return envelope.sender
-
-    async def _adopt(self, stream: trio.SocketStream, reader: FrameReader, cluster_id: str) -> None:
-        """Become a member of `cluster_id`, told by the member at the other end. All or nothing."""
-        if self._moving or not self._standing().free:
-            raise TryAgain(f"cannot move to cluster {cluster_id} now: busy with another meeting")
-        self._moving = True
-        try:
-            records, registers = await self._fetch_all(stream, reader, Codec(cluster_id))
-            decided = {news.name: as_value(news) for news in registers}
-            for name, value in decided.items():
-                check_content(name, value)
-            voters = decided.pop(VOTERS, None)
-            if voters is None or not records:
-                raise PeerError("malformed", f"cluster {cluster_id} was offered without voters or members")
-            if not self._standing().free:
-                raise TryAgain(f"cannot move to cluster {cluster_id} now: no longer empty and alone")
-            self._move(cluster_id, records, VoterSet.from_value(voters), decided)
-        except MessageError as error:
-            raise PeerError("malformed", str(error)) from None
-        finally:
-            self._moving = False
-        await self._save_surely()
-        self._carry_out()
-        await self._swap(
-            stream, reader, self._codec
-        )  # now as a member: so that the other end knows us at once
-
-    def _move(
-        self, cluster_id: str, records: tuple[Record, ...], voters: VoterSet, decided: Mapping[str, Value]
+    async def _move(
+        self, cluster_id: str, records: tuple[Record, ...], voters: VoterSet, decided: dict[str, Value]
     ) -> None:
-        _log.info("joining cluster %s, leaving cluster %s", cluster_id, self._cluster_id)
+        """Become a member of another cluster. Saved before anybody hears of it."""
+        _log.info("joining cluster %s, leaving cluster %s", cluster_id, self._codec.cluster)
         now_ms = boottime_ms()
-        self._cluster_id = self._codec.cluster = cluster_id
-        self._leases = LeaseVoter(self.config.lease_ms, 0)
-        self._queue(self._registers.move_to(voters, decided, now_ms))
-        self._publish_decided()
+        self._codec.cluster = cluster_id
+        self._voting.move_to(voters, decided)
+        self._follow_registers()
         self._detector.merge(records, records[0].member, now_ms)
         self._detector.announce(now_ms)
-
-    # -- conversations over TCP
-    # --------------------------------------------------------------------------------
-
-    async def _connect(self, address: Address) -> trio.SocketStream:
-        with trio.fail_after(self.config.connect_timeout_ms / 1000):
-            return await trio.open_tcp_stream(*address)
-
-    async def _say(self, stream: trio.SocketStream, codec: Codec, message: Message) -> None:
-        await send_frame(stream, codec.encode(self._detector.envelope(message)))
-
-    async def _listen(self, reader: FrameReader, codec: Codec) -> Envelope:
-        frame = await reader.next()
-        if frame is None:
-            raise PeerError("malformed", "connection closed instead of an answer")
-        return codec.decode(frame, self.config.frame_bytes_max)
-
-    async def _listen_half(
-        self, reader: FrameReader, codec: Codec
-    ) -> tuple[str, list[Record], list[RegisterNews]]:
-        records: list[Record] = []
-        registers: list[RegisterNews] = []
-        for _ in range(CHUNKS_MAX):
-            envelope = await self._listen(reader, codec)
-            if not isinstance(envelope.message, Exchange):
-                raise PeerError("type", f"an exchange went on with {type(envelope.message).__name__}")
-            records.extend(envelope.message.records)
-            registers.extend(envelope.message.registers)
-            if envelope.message.last:
-                return envelope.sender, records, registers
-        raise PeerError("size", f"an exchange of more than {CHUNKS_MAX} frames")
-
-    async def _say_half(self, stream: trio.SocketStream, codec: Codec) -> None:
-        for chunk in half(self._detector.records(), as_news(self._registers.decided)):
-            await self._say(stream, codec, chunk)
-
-    async def _exchange(self, address: Address) -> None:
-        async with await self._connect(address) as stream:
-            await self._swap(stream, FrameReader(stream, self.config.frame_bytes_max), self._codec)
-
-    async def _swap(self, stream: trio.SocketStream, reader: FrameReader, codec: Codec) -> None:
-        await self._say_half(stream, codec)
-        self._take_half(*await self._listen_half(reader, codec))
-
-    async def _fetch_all(
-        self, stream: trio.SocketStream, reader: FrameReader, codec: Codec
-    ) -> tuple[tuple[Record, ...], tuple[RegisterNews, ...]]:
-        """Everything the other end knows, without telling it anything."""
-        await self._say(stream, codec, Fetch(()))
-        _teller, records, registers = await self._listen_half(reader, codec)
-        return tuple(records), tuple(registers)
-
-    def _take_half(self, teller: str, records: list[Record], registers: list[RegisterNews]) -> None:
-        for news in registers:
-            self._learn(news)
-        self._detector.merge(tuple(records), teller, boottime_ms())
+        await self._save_surely()
         self._carry_out()
-
-    async def _fetch(self, address: Address) -> None:
-        async with await self._connect(address) as stream:
-            reader = FrameReader(stream, self.config.frame_bytes_max)
-            _records, registers = await self._fetch_all(stream, reader, self._codec)
-        for news in registers:
-            self._learn(news)
-        self._carry_out()
-
-    async def _serve(self, listeners: list[trio.SocketListener]) -> None:
-        async with trio.open_nursery() as nursery:
-            await trio.serve_listeners(self._converse, listeners, handler_nursery=nursery)
-
-    async def _converse(self, stream: trio.SocketStream) -> None:
-        """One connection of somebody else: requests one after the other, until it closes, errs or dawdles."""
-        source: Address = ("?", 0)
-        try:
-            async with stream:
-                name = stream.socket.getpeername()
-                source = (name[0], name[1])
-                if self._connections.available_tokens < 1:
-                    raise PeerError("size", f"more than {self.config.connections_max} connections")
-                async with self._connections:
-                    reader = FrameReader(stream, self.config.frame_bytes_max)
-                    while not self._left:
-                        with trio.fail_after(self.config.frame_timeout_ms / 1000):
-                            frame = await reader.next()
-                            if frame is None:
-                                return
-                            await self._answer(stream, reader, frame, source)
-        except PeerError as error:
-            self._drop(error.reason, source, str(error))
-        except (OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            _log.debug("connection from %s:%s ended: %r", *source, error)
-
-    async def _answer(
-        self,
-        stream: trio.SocketStream,
-        reader: FrameReader,
-        frame: bytes,
-        source: Address,
-        *,
-        may_meet: bool = True,
-    ) -> None:
-        envelope = self._codec.decode(frame, self.config.frame_bytes_max)
-        message = envelope.message
-        if isinstance(message, Meet) and may_meet:
-            await self._answer_meet(stream, reader, envelope, source)
-        elif isinstance(message, Fetch):
-            await self._say_half(stream, self._codec)
-        elif isinstance(message, Exchange):
-            records, registers = list(message.records), list(message.registers)
-            if not message.last:
-                _teller, more_records, more_registers = await self._listen_half(reader, self._codec)
-                records, registers = records + more_records, registers + more_registers
-            self._take_half(envelope.sender, records, registers)
-            await self._say_half(stream, self._codec)
-        elif isinstance(message, RegisterRound):
-            self._dispatch(envelope, source)
-            self._carry_out()
-        else:
-            raise PeerError("type", f"{type(message).__name__} does not belong on a connection")
-
-    async def _answer_meet(
-        self, stream: trio.SocketStream, reader: FrameReader, envelope: Envelope, source: Address
-    ) -> None:
-        message = envelope.message
-        assert isinstance(message, Meet)
-        asker = meeting.Standing(envelope.cluster, message.alone, message.owns_slots)
-        verdict, text = meeting.judge_meeting(asker, self._standing())
-        answer = MeetAnswer(verdict, text, self._my_record())
-        if verdict == meeting.ADOPT_MINE:
-            self._hosting += 1
-            try:
-                await self._say(stream, self._codec, answer)
-                for _ in range(2):  # it fetches what we know, moves, and then exchanges as a member
-                    frame = await reader.next()
-                    if frame is None:
-                        return
-                    await self._answer(stream, reader, frame, source, may_meet=False)
-            finally:
-                self._hosting -= 1
-            return
-        await self._say(stream, self._codec, answer)
-        if verdict == meeting.ADOPTING_YOURS and self._nursery is not None:
-            address = message.claim.meta.bus_address
-            adopt = partial(self._adopt_from, envelope.cluster)
-            self._nursery.start_soon(self._limited, self._exchanges, adopt, address)
-
-    async def _adopt_from(self, cluster_id: str, address: Address) -> None:
-        async with await self._connect(address) as stream:
-            await self._adopt(stream, FrameReader(stream, self.config.frame_bytes_max), cluster_id)
-
-
-def _identity(state: Mapping[str, Plain], path: Path) -> tuple[str, str, int]:
-    member_id, cluster_id, incarnation = (
-        state.get("member_id"),
-        state.get("cluster_id"),
-        state.get("incarnation"),
-    )
-    if not isinstance(member_id, str) or not isinstance(cluster_id, str) or not isinstance(incarnation, int):
-        raise StateError(
-            f"the state file {path} names no member, cluster or incarnation."
-            " Restore it from a copy, or move it away: this member then joins as a new one"
-        )
-    return member_id, cluster_id, incarnation

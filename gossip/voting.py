@@ -1,0 +1,269 @@
+"""Voting: the registers and the leases of one member, with the disk before the mouth. Part of the trio shell.
+
+Register actions are carried out in order by one task. Whatever follows a `Persist` waits until the state
+file is on disk; all that has piled up by then shares one write, since the state written is the newest and
+covers every promise made so far.
+
+Leases need no disk (lease.py says why), but they meet the registers here: a voter declines a new primary
+while a lease it granted may be in use, and grants nothing against a change that it accepted.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+import trio
+
+from gossip.config import GossipConfig
+from gossip.lease import LeaseHolder, LeaseVoter
+from gossip.messages import LeaseGrant, LeaseRelease, LeaseRequest, PeerError
+from gossip.register import (
+    Action,
+    Change,
+    Decided,
+    Failed,
+    Learned,
+    Persist,
+    RegisterError,
+    Registers,
+    Send,
+    Timing,
+)
+from gossip.topology import SHARD_PREFIX, SLOTS_REGISTER, ShardView, ranges_from_data
+from gossip.votes import Message, MessageError, Plain, Value, VoterSet, decode
+
+ACTIONS_MAX: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What voting needs of the member that votes.
+
+    Attributes:
+        now_ms: the clock. save: writes the state file; returns only once it is on disk.
+        tell: sends a register message to a member. learned: a newer decided value is there.
+        settled: some actions were carried out. is_gone: we ourselves found its port closed.
+    """
+
+    now_ms: Callable[[], int]
+    save: Callable[[], Awaitable[None]]
+    tell: Callable[[str, Message], None]
+    learned: Callable[[str, Value], None]
+    settled: Callable[[], None]
+    is_gone: Callable[[str], bool]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Somebody waits for the end of a proposal."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    value: Value | None = None
+    error: RegisterError | None = None
+
+
+class Voting:
+    """One member's registers and leases.
+
+    Args:
+        forgot_until_ms: until when leases granted in a previous life may still run, 0 without one.
+    """
+
+    def __init__(self, me: str, config: GossipConfig, rng: Random, ties: Ties, forgot_until_ms: int) -> None:
+        self._me = me
+        self._config = config
+        self._ties = ties
+        self.registers = Registers(
+            me,
+            VoterSet(1, (me,)),
+            rng,
+            timing=Timing(
+                round_timeout_ms=config.round_timeout_ms, proposal_timeout_ms=config.propose_timeout_ms
+            ),
+            may_change=self.may_change,
+        )
+        self.granted = LeaseVoter(config.lease_ms, forgot_until_ms)
+        self.held = LeaseHolder(config.lease_ms, config.lease_margin_ms)
+        self._actions: deque[Action] = deque()
+        self._work = trio.Event()
+        self._pending: dict[int, _Pending] = {}
+        self.messages_dropped = 0
+        """Register messages given up because the disk was far behind; losing one is allowed."""
+
+    @property
+    def voter_set(self) -> VoterSet:
+        return self.registers.voter_set
+
+    @property
+    def decided(self) -> Mapping[str, Value]:
+        """Every decided value that we know, the voter set's own register included."""
+        return self.registers.decided
+
+    def next_due_ms(self) -> int | None:
+        """When `tick` is next needed."""
+        due = [due_ms for due_ms in (self.registers.wake_ms(), self.held.next_due_ms()) if due_ms is not None]
+        return min(due, default=None)
+
+    def tick(self, now_ms: int) -> None:
+        """Let proposals move on. Leases are renewed by `renewals`."""
+        wake_ms = self.registers.wake_ms()
+        if wake_ms is not None and wake_ms <= now_ms:
+            self.queue(self.registers.tick(now_ms))
+
+    # -- registers --------------------------------------------------------------------------------------
+
+    async def propose(self, register: str, change: Change, timeout_ms: int | None) -> Value:
+        """See Service.propose."""
+        now_ms = self._ties.now_ms()
+        return await self._outcome(*self.registers.propose(register, change, now_ms, timeout_ms=timeout_ms))
+
+    async def change_voters(self, voters: tuple[str, ...], expected_version: int) -> Value:
+        """See Service.change_voters."""
+        now_ms = self._ties.now_ms()
+        return await self._outcome(*self.registers.change_voters(voters, expected_version, now_ms))
+
+    def hear(self, sender: str, payload: Plain) -> None:
+        """A register message.
+
+        Raises:
+            PeerError: it is none.
+        """
+        try:
+            self.queue(self.registers.receive(sender, decode(payload), self._ties.now_ms()))
+        except MessageError as error:
+            raise PeerError("malformed", str(error)) from None
+
+    def learn(self, name: str, value: Value) -> bool:
+        """A decided value from elsewhere. True when it was newer than ours.
+
+        Raises:
+            MessageError: it cannot be what a register of that name holds.
+        """
+        actions = self.registers.learn(name, value, self._ties.now_ms())
+        self.queue(actions)
+        return bool(actions)
+
+    def move_to(self, voters: VoterSet, decided: Mapping[str, Value]) -> None:
+        """Leave our own cluster for another; nothing voted or granted here counts there."""
+        self.granted = LeaseVoter(self._config.lease_ms, 0)
+        self.queue(self.registers.move_to(voters, decided, self._ties.now_ms()))
+
+    def queue(self, actions: list[Action]) -> None:
+        """Actions for `run`, behind those already waiting."""
+        for action in actions:
+            if isinstance(action, Send) and len(self._actions) >= ACTIONS_MAX:
+                self.messages_dropped += 1
+                continue
+            self._actions.append(action)
+        if actions:
+            self._work.set()
+
+    async def run(self) -> None:
+        """Carries out what the registers want, for as long as the member lives."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            batch, self._actions = self._actions, deque()
+            if any(isinstance(action, Persist) for action in batch):
+                await self._ties.save()
+            for action in batch:
+                if isinstance(action, Send):
+                    self._ties.tell(action.to, action.message)
+                elif isinstance(action, Learned):
+                    self._ties.learned(action.register, action.value)
+                elif isinstance(action, Decided):
+                    self._finish(action.proposal_id, action.value, None)
+                elif isinstance(action, Failed):
+                    self._finish(action.proposal_id, None, action.error)
+            self._ties.settled()
+
+    def _finish(self, proposal_id: int, value: Value | None, error: RegisterError | None) -> None:
+        pending = self._pending.pop(proposal_id, None)
+        if pending is not None:
+            pending.value, pending.error = value, error
+            pending.done.set()
+
+    async def _outcome(self, proposal_id: int, actions: list[Action]) -> Value:
+        pending = self._pending[proposal_id] = _Pending()
+        self.queue(actions)
+        self._ties.settled()  # a timer may be due earlier than anybody sleeps
+        try:
+            await pending.done.wait()
+        finally:
+            if self._pending.pop(proposal_id, None) is not None:
+                self.queue(self.registers.cancel(proposal_id, self._ties.now_ms()))
+        if pending.error is not None:
+            raise pending.error
+        assert pending.value is not None
+        return pending.value
+
+    # -- leases -----------------------------------------------------------------------------------------
+
+    def newest_shard(self, shard_id: str) -> ShardView:
+        """The shard as decided or as our voter accepted it, whichever is newer."""
+        name = SHARD_PREFIX + shard_id
+        newest = self.registers.decided.get(name)
+        ledger = self.registers.acceptor.ledgers.get(name)
+        accepted = None if ledger is None else ledger.accepted
+        if newest is None or (accepted is not None and accepted.version > newest.version):
+            newest = accepted
+        return ShardView.from_data(shard_id, None if newest is None else newest.data)
+
+    def answer(self, request: LeaseRequest, sender: str, now_ms: int) -> LeaseGrant:
+        """Our voter's answer to a primary."""
+        granted = self.registers.is_voter and self.granted.ask(
+            sender, request.epoch, self.newest_shard(request.shard_id), now_ms
+        )
+        return LeaseGrant(request.shard_id, request.epoch, request.sent_ms, granted)
+
+    def hear_grant(self, grant: LeaseGrant, sender: str, now_ms: int) -> None:
+        if grant.granted:
+            self.held.granted(sender, grant.shard_id, grant.epoch, grant.sent_ms, now_ms)
+
+    def renewals(self, now_ms: int) -> tuple[LeaseRequest, tuple[str, ...]] | None:
+        """The request that is due and the voters to send it to; our own voter has answered already."""
+        voters = self.held.renewals(now_ms)
+        if not voters:
+            return None
+        request = LeaseRequest(self.held.shard_id, self.held.epoch, now_ms)
+        if self._me in voters:
+            self.hear_grant(self.answer(request, self._me, now_ms), self._me, now_ms)
+        return request, tuple(voter for voter in voters if voter != self._me)
+
+    def release(self, now_ms: int) -> LeaseRelease | None:
+        """Give our lease up; what to tell the voters, None when there was none."""
+        shard_id, epoch = self.held.shard_id, self.held.epoch
+        self.held.serve("", 0, self.voter_set, now_ms)
+        if not shard_id:
+            return None
+        self.granted.release(shard_id, self._me, epoch)
+        return LeaseRelease(shard_id, epoch)
+
+    def may_change(self, register: str, _old: Plain, new: Plain) -> bool | str:
+        """Our voter's word on a change: nothing nobody could read, and no new primary while another may
+        still be serving by our grant.
+        """
+        try:
+            if register == SLOTS_REGISTER:
+                ranges_from_data(new)
+                return True
+            if not register.startswith(SHARD_PREFIX):
+                return f"no register is called {register[:64]!r}"
+            shard_id = register.removeprefix(SHARD_PREFIX)
+            after = ShardView.from_data(shard_id, new)
+        except MessageError as error:
+            return str(error)
+        now_ms = self._ties.now_ms()
+        before = self.newest_shard(shard_id)
+        if before.primary in ("", after.primary):
+            return True
+        holder = self.granted.holder(shard_id, now_ms) or before.primary
+        wait_ms = self.granted.wait_ms(shard_id, after.primary, now_ms)
+        if wait_ms <= 0 or self._ties.is_gone(holder):
+            return True
+        return (
+            f"shard {shard_id} epoch {before.epoch}: the lease of primary {holder} may run {wait_ms} ms more,"
+            " and its port was not found closed from here"
+        )
