@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -28,10 +28,13 @@ import trio
 from gossip.state import StateDirectory, StateError
 from node.commands import all_commands
 from node.config import Config, ConfigError
+from node.context import InfoSection
 from node.engine.room import install_compiled
 from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
 from node.engine.session import Session
+from node.info import Meter
+from node.replication import report
 from node.replication.manager import ReplicationManager
 
 log = logging.getLogger("grapevine.node")
@@ -78,6 +81,11 @@ class Node:
         self.pump.on_close = self._on_close
         self.replication = ReplicationManager(self.engine, self.pump, config, random.Random(secrets.randbits(64)))
         self._close_listeners: list[Callable[[Session], None]] = [self.replication.on_close]
+        self.active_expiry = True
+        self.meter = Meter(self.engine, self.started_ms)
+        self.info_sections: Mapping[str, InfoSection] = {
+            "replication": lambda: report.info(self.replication),
+        }
         self._stop = trio.Event()
         self._stop_now = False
         self._follow_config()
@@ -91,6 +99,14 @@ class Node:
         """Begins the ordered end of the process. `now`: without waiting for replicas."""
         self._stop_now = self._stop_now or now
         self._stop.set()
+
+    @property
+    def is_replica(self) -> bool:
+        return self.replication.is_replica
+
+    def clock_us(self) -> int:
+        """Unix time in microseconds."""
+        return time.time_ns() // 1000
 
     def _on_close(self, session: Session) -> None:
         for listener in self._close_listeners:
@@ -181,9 +197,10 @@ class Node:
         while True:
             await trio.sleep(1 / self.config.integer("hz"))
             self.pump.tick()
+            self.meter.sample(self.engine.monotonic_now_ms)
             for _ in range(BACKGROUND_SLICES_PER_TICK):
                 more = keyspace.free_some(FREE_ENTRIES_PER_SLICE)
-                if not keyspace.follower:
+                if self.active_expiry and not keyspace.follower:
                     more = keyspace.expire_some(EXPIRE_ENTRIES_PER_SLICE) or more
                 if not more:
                     break
@@ -236,3 +253,72 @@ async def _run_and_cancel(
 ) -> None:
     await node.run(task_status=task_status)
     scope.cancel()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="grapevine node",
+        description="One cache process. Without --cluster it is a stand-alone server.",
+    )
+    parser.add_argument("--port", type=int, help="port for clients (the bus is 10000 above it)")
+    parser.add_argument("--bind", help="addresses to listen on, separated by blanks (default 127.0.0.1)")
+    parser.add_argument("--dir", help="directory of everything the node writes (default: here)")
+    parser.add_argument("--cluster", action="store_true", help="be a member of a cluster")
+    parser.add_argument("--join", default="", metavar="HOST:PORT,...", help="client ports of members to join")
+    parser.add_argument(
+        "--replica-of", default="", metavar="SHARD|HOST:PORT", help="follow a shard's primary, or any primary"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="parameters, one `name value` a line")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="one parameter; wins over the file"
+    )
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser
+
+
+def load_config(arguments: argparse.Namespace) -> Config:
+    """The configuration of a command line: file first, then flags, then --set.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with its parameter and place.
+        StartError: flags that contradict each other.
+    """
+    settings = []
+    for name in ("port", "bind", "dir"):
+        value = getattr(arguments, name)
+        if value is not None:
+            settings.append(f"{name}={value}")
+    if arguments.cluster:
+        settings.append("cluster-enabled=yes")
+    config = Config.load(arguments.config, [*settings, *arguments.set])
+    if arguments.join and not config.flag("cluster-enabled"):
+        raise StartError("--join needs --cluster: only members of a cluster join one")
+    return config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one node; returns the exit status: 0 stopped as told, 1 could not start."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=arguments.log_level.upper(),
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        config = load_config(arguments)
+        _run(Node(config, arguments.join, arguments.replica_of))
+    except (ConfigError, StartError, StateError) as error:
+        print(f"grapevine node: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(node: Node) -> None:
+    # trio wraps what ends its tasks in groups; what a user can mend comes out as itself.
+    try:
+        trio.run(serve, node)
+    except* (StartError, StateError) as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
