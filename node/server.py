@@ -59,14 +59,20 @@ class StartError(Exception):
 class Node:
     """One cache process, stand-alone or a member of a cluster. Implements node.context.NodeContext."""
 
-    def __init__(self, config: Config, directory: StateDirectory) -> None:
+    def __init__(self, config: Config, seeds: str = "", replica_of: str = "") -> None:
         """
         Args:
             config: complete and checked.
-            directory: ours, locked; closed by the caller after `run` has ended.
+            seeds: `host:port,...`, client ports of members to join; cluster mode only.
+            replica_of: a shard's id (cluster mode), or `host:port` of a primary; empty: follow nobody.
+
+        Raises:
+            StartError: seeds or replica_of cannot be understood.
         """
         self.config = config
-        self.directory = directory
+        self._seeds = seeds
+        self._replica_of = replica_of
+
         self.started_ms = boottime_ms()
         self.run_id = secrets.token_hex(20)
         self.engine = Engine(
@@ -79,12 +85,14 @@ class Node:
         self.engine.bind_context(self)
         self.pump = Pump(self.engine, max_clients=config.integer("maxclients"))
         self.pump.on_close = self._on_close
-        self.replication = ReplicationManager(self.engine, self.pump, config, random.Random(secrets.randbits(64)))
+        self.replication = ReplicationManager(
+            self.engine, self.pump, config, random.Random(secrets.randbits(64))
+        )
         self._close_listeners: list[Callable[[Session], None]] = [self.replication.on_close]
         self.active_expiry = True
         self.meter = Meter(self.engine, self.started_ms)
         self.info_sections: Mapping[str, InfoSection] = {
-            "replication": lambda: report.info(self.replication),
+            "replication": lambda: report.info_fields(self.replication, boottime_ms()),
         }
         self._stop = trio.Event()
         self._stop_now = False
@@ -129,12 +137,16 @@ class Node:
         config.on_change("client-output-buffer-limit", output_limits)
         config.on_change("maxclients", lambda _: setattr(pump, "max_clients", config.integer("maxclients")))
         config.on_change("timeout", lambda _: setattr(pump, "idle_timeout_s", config.integer("timeout")))
-        config.on_change("tcp-keepalive", lambda _: setattr(pump, "keepalive_s", config.integer("tcp-keepalive")))
+        config.on_change(
+            "tcp-keepalive", lambda _: setattr(pump, "keepalive_s", config.integer("tcp-keepalive"))
+        )
         config.on_change(
             "client-query-buffer-limit",
             lambda _: setattr(pump, "query_buffer_limit_bytes", config.integer("client-query-buffer-limit")),
         )
-        config.on_change("maxmemory", lambda _: setattr(engine, "max_memory_bytes", config.integer("maxmemory")))
+        config.on_change(
+            "maxmemory", lambda _: setattr(engine, "max_memory_bytes", config.integer("maxmemory"))
+        )
         config.on_change(
             "cluster-allow-reads-when-down",
             lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),
@@ -149,11 +161,15 @@ class Node:
             StartError: an address or port cannot be bound.
         """
         async with contextlib.AsyncExitStack() as stack:
+            if not self.engine.cluster:  # a member's directory is locked by its gossip service
+                stack.enter_context(contextlib.closing(StateDirectory(Path(self.config.text("dir")))))
             listeners = stack.enter_context(self._listeners())
             nursery = await stack.enter_async_context(trio.open_nursery())
             await nursery.start(self._drive_pump)
             nursery.start_soon(self._background)
             await nursery.start(self.replication.run)
+            if self._replica_of and not self.engine.cluster:
+                self.replication.follow(*_address(self._replica_of, "--replica-of"))
             for listener in listeners:
                 self.pump.listen(listener.fileno())
             task_status.started(listeners[0].getsockname()[1])
@@ -219,9 +235,22 @@ def _listen(address: str, port: int, backlog: int) -> socket.socket:
         listener.listen(backlog or 511)
     except OSError as error:
         listener.close()
-        hint = "something listens there already; choose another --port" if error.errno == errno.EADDRINUSE else ""
-        raise StartError(f"cannot listen on {address}:{port}: {error.strerror}{hint and ' (' + hint + ')'}") from error
+        hint = (
+            "something listens there already; choose another --port"
+            if error.errno == errno.EADDRINUSE
+            else ""
+        )
+        raise StartError(
+            f"cannot listen on {address}:{port}: {error.strerror}{hint and ' (' + hint + ')'}"
+        ) from error
     return listener
+
+
+def _address(text: str, flag: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise StartError(f"{flag} {text}: write it as host:port")
+    return host.strip("[]"), int(port)
 
 
 def _log_broken_command(error: BaseException) -> None:
