@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 InfoSection: TypeAlias = Callable[[], Iterable[tuple[str, object]]]
 
 
-class NodeContext(Protocol):
-    """One running node.
+class ProcessContext(Protocol):
+    """One running process with a client port: a node, or a router.
 
     Attributes:
         active_expiry: whether expired keys are looked for in the background; DEBUG can turn it off.
@@ -41,9 +41,6 @@ class NodeContext(Protocol):
 
     @property
     def config(self) -> Config: ...
-
-    @property
-    def replication(self) -> ReplicationManager: ...
 
     @property
     def run_id(self) -> str:
@@ -75,6 +72,13 @@ class NodeContext(Protocol):
     def stop(self, *, now: bool = False) -> None:
         """Begins the ordered end of the process and returns at once; `now`: does not wait for replicas."""
         ...
+
+
+class NodeContext(ProcessContext, Protocol):
+    """One running node. A router lacks what is named here, and refuses the commands that ask for it."""
+
+    @property
+    def replication(self) -> ReplicationManager: ...
 
 
 def node_of(session: Session) -> NodeContext:

@@ -27,7 +27,7 @@ OWN_GROUPS: Final = frozenset({"connection", "cluster", "transactions"})
 # The same among the group `server`; the rest of that group is about data, persistence or replication.
 OWN_SERVER_COMMANDS: Final = frozenset(
     {
-        "acl", "command", "config", "debug", "info", "latency", "lolwut", "memory", "module", "role",
+        "acl", "command", "config", "debug", "info", "latency", "lolwut", "memory", "module",
         "shutdown", "slowlog", "time",
     }
 )  # fmt: skip

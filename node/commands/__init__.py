@@ -18,7 +18,7 @@ from node.commands import (
 
 if TYPE_CHECKING:
     from node.commands.table import CommandSpec
-    from node.context import NodeContext
+    from node.context import ProcessContext
 
 _FAMILIES = (
     strings.COMMANDS,
@@ -33,7 +33,7 @@ _FAMILIES = (
 )
 
 
-def all_commands(node: NodeContext) -> tuple[CommandSpec, ...]:
+def all_commands(node: ProcessContext) -> tuple[CommandSpec, ...]:
     """Every row of the command table of this node."""
     del node  # no family depends on it so far; those of the cluster will
     return tuple(spec for family in _FAMILIES for spec in family)

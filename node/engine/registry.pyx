@@ -49,7 +49,9 @@ cdef class Command:
         self.word = own.encode("ascii")
         self.compiled = NULL
         self.handler = spec.handler
-        address = compiled.get(self.name.encode("ascii"))
+        # A spec with a handler means it, also for a name that has a compiled function: a router refuses what a
+        # node executes.
+        address = compiled.get(self.name.encode("ascii")) if spec.handler is None else None
         if address is not None:
             self.compiled = <void *> <uintptr_t> address
         elif self.handler is None and inherit is not None:

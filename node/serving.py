@@ -1,0 +1,129 @@
+"""What every process with a client port does alike: bind, drive the pump, follow the configuration, log.
+
+Used by the composition roots of a node and of a router. Nothing here knows which of them it serves.
+"""
+
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from node.config import Config
+from node.engine.engine import Engine
+from node.engine.pump import Pump
+
+log = logging.getLogger("grapevine.node")
+
+# The pump gives trio its turn after at most this long under load; a round through trio costs about
+# 60 us, so 2 ms spend 3 % on it.
+BUDGET_US: Final = 2_000
+# A client that waits for each answer comes back within a round trip; waiting for it in the pump saves
+# the round through trio. The wait sleeps in the kernel and costs no CPU.
+LINGER_US: Final = 1_000
+
+
+class StartError(Exception):
+    """The process cannot start; the text says which parameter, file or port, and what to do."""
+
+
+@contextmanager
+def listening(config: Config) -> Iterator[list[socket.socket]]:
+    """Listening sockets on every address of `bind`, all on the same port; closed with the block.
+
+    Raises:
+        StartError: an address cannot be bound.
+    """
+    port = config.integer("port")
+    opened: list[socket.socket] = []
+    try:
+        for address in config.text("bind").split() or ["127.0.0.1"]:
+            opened.append(_listen(address, port, config.integer("tcp-backlog")))
+            port = port or opened[0].getsockname()[1]
+        yield opened
+    finally:
+        for listener in opened:
+            listener.close()
+
+
+def _listen(address: str, port: int, backlog: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)
+        listener.bind((address, port))
+        listener.listen(backlog or 511)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        hint = " (something listens there already; choose another --port)" if taken else ""
+        raise StartError(f"cannot listen on {address}:{port}: {error.strerror}{hint}") from error
+    return listener
+
+
+async def drive_pump(pump: Pump, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Gives the pump the processor whenever a client wants something. Runs until cancelled."""
+    descriptor = pump.fileno()
+    task_status.started()
+    while True:
+        await trio.lowlevel.wait_readable(descriptor)
+        while pump.run(BUDGET_US, LINGER_US):
+            await trio.lowlevel.checkpoint()
+
+
+def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
+    """Parameters that act on the engine or the pump: now, and whenever CONFIG SET changes them."""
+
+    def output_limits(_value: object) -> None:
+        normal = config.output_limits()["normal"]
+        pump.output_hard_limit_bytes = normal.hard_bytes
+        pump.output_soft_limit_bytes = normal.soft_bytes
+        pump.output_soft_limit_s = normal.soft_s
+
+    def follow(name: str, target: object, attribute: str) -> None:
+        config.on_change(name, lambda _: setattr(target, attribute, config.integer(name)))
+
+    config.on_change(
+        "proto-max-bulk-len", lambda _: engine.set_limits(bulk_len_max=config.integer("proto-max-bulk-len"))
+    )
+    config.on_change("client-output-buffer-limit", output_limits)
+    follow("maxclients", pump, "max_clients")
+    follow("timeout", pump, "idle_timeout_s")
+    follow("tcp-keepalive", pump, "keepalive_s")
+    follow("client-query-buffer-limit", pump, "query_buffer_limit_bytes")
+    follow("maxmemory", engine, "max_memory_bytes")
+
+
+def log_broken_command(error: BaseException) -> None:
+    """For engine.on_python_error: a handler raised something that is a bug of ours."""
+    log.error("a command broke: %s", error, exc_info=error)
+
+
+def log_to_stderr() -> None:
+    """One line an event; whoever started the process decides where standard error goes."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO,
+        format="%(asctime)s.%(msecs)03d %(levelname).1s %(name)s: %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )  # fmt: skip
+
+
+async def stop_on_signals(
+    stop: Callable[[bool], None], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Calls `stop(now)` at each SIGTERM and SIGINT; `now` from the second on. Started: they are caught."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        hurry = False
+        async for number in signals:
+            log.info("%s: stopping%s", signal.Signals(number).name, " now" if hurry else "")
+            stop(hurry)
+            hurry = True
