@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import gc
 import logging
 import os
 import random
 import secrets
-import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -29,31 +27,22 @@ from gossip.state import StateDirectory, StateError
 from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
-from node.engine.room import install_compiled
 from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
+from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
 from node.replication import report
 from node.replication.manager import ReplicationManager
+from node.serving import StartError, drive_pump, follow_config, listening, log_broken_command, stop_on_signals
 
 log = logging.getLogger("grapevine.node")
 
-# The pump gives trio its turn after at most this long under load; a round through trio costs about
-# 60 us, so 2 ms spend 3 % on it.
-BUDGET_US = 2_000
-# A client that waits for each answer comes back within a round trip; waiting for it in the pump saves
-# the round through trio. The wait sleeps in the kernel and costs no CPU.
-LINGER_US = 1_000
 # Bounds one slice of background work; a slice runs between two turns of the pump.
 EXPIRE_ENTRIES_PER_SLICE = 400
 FREE_ENTRIES_PER_SLICE = 2_000
 BACKGROUND_SLICES_PER_TICK = 25
 STOP_DEADLINE_S = 5.0
-
-
-class StartError(Exception):
-    """The node cannot start; the text says which parameter, file or port, and what to do."""
 
 
 class Node:
@@ -81,7 +70,7 @@ class Node:
             hash_key=secrets.token_bytes(16),
             clock_ms=time.time_ns() // 1_000_000,
         )
-        self.engine.on_python_error = _log_broken_command
+        self.engine.on_python_error = log_broken_command
         self.engine.bind_context(self)
         self.pump = Pump(self.engine, max_clients=config.integer("maxclients"))
         self.pump.on_close = self._on_close
@@ -96,7 +85,7 @@ class Node:
         }
         self._stop = trio.Event()
         self._stop_now = False
-        self._follow_config()
+        follow_config(config, self.engine, self.pump)
         install_compiled(self.engine.registry)
         for spec in all_commands(self):
             self.engine.add_command(spec)
@@ -120,38 +109,6 @@ class Node:
         for listener in self._close_listeners:
             listener(session)
 
-    def _follow_config(self) -> None:
-        """Parameters that act on the engine or the pump, now and whenever CONFIG SET changes them."""
-        config, engine, pump = self.config, self.engine, self.pump
-
-        def limits(_value: object) -> None:
-            engine.set_limits(bulk_len_max=config.integer("proto-max-bulk-len"))
-
-        def output_limits(_value: object) -> None:
-            normal = config.output_limits()["normal"]
-            pump.output_hard_limit_bytes = normal.hard_bytes
-            pump.output_soft_limit_bytes = normal.soft_bytes
-            pump.output_soft_limit_s = normal.soft_s
-
-        config.on_change("proto-max-bulk-len", limits)
-        config.on_change("client-output-buffer-limit", output_limits)
-        config.on_change("maxclients", lambda _: setattr(pump, "max_clients", config.integer("maxclients")))
-        config.on_change("timeout", lambda _: setattr(pump, "idle_timeout_s", config.integer("timeout")))
-        config.on_change(
-            "tcp-keepalive", lambda _: setattr(pump, "keepalive_s", config.integer("tcp-keepalive"))
-        )
-        config.on_change(
-            "client-query-buffer-limit",
-            lambda _: setattr(pump, "query_buffer_limit_bytes", config.integer("client-query-buffer-limit")),
-        )
-        config.on_change(
-            "maxmemory", lambda _: setattr(engine, "max_memory_bytes", config.integer("maxmemory"))
-        )
-        config.on_change(
-            "cluster-allow-reads-when-down",
-            lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),
-        )
-
     # ---------------------------------------------------------------------------------------- running
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -163,9 +120,9 @@ class Node:
         async with contextlib.AsyncExitStack() as stack:
             if not self.engine.cluster:  # a member's directory is locked by its gossip service
                 stack.enter_context(contextlib.closing(StateDirectory(Path(self.config.text("dir")))))
-            listeners = stack.enter_context(self._listeners())
+            listeners = stack.enter_context(listening(self.config))
             nursery = await stack.enter_async_context(trio.open_nursery())
-            await nursery.start(self._drive_pump)
+            await nursery.start(drive_pump, self.pump)
             nursery.start_soon(self._background)
             await nursery.start(self.replication.run)
             if self._replica_of and not self.engine.cluster:
@@ -184,29 +141,6 @@ class Node:
             await self.replication.drain()
         self.pump.close_all()
 
-    @contextlib.contextmanager
-    def _listeners(self) -> Iterator[list[socket.socket]]:
-        """Listening sockets on every address of `bind`, all on the same port."""
-        port = self.config.integer("port")
-        opened: list[socket.socket] = []
-        try:
-            for address in self.config.text("bind").split() or ["127.0.0.1"]:
-                opened.append(_listen(address, port, self.config.integer("tcp-backlog")))
-                port = port or opened[0].getsockname()[1]
-            yield opened
-        finally:
-            for listener in opened:
-                listener.close()
-
-    async def _drive_pump(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        pump = self.pump
-        descriptor = pump.fileno()
-        task_status.started()
-        while True:
-            await trio.lowlevel.wait_readable(descriptor)
-            while pump.run(BUDGET_US, LINGER_US):
-                await trio.lowlevel.checkpoint()
-
     async def _background(self) -> None:
         """Active expiry, reclaiming of flushed data, idle clients, and the time for all of them."""
         keyspace = self.engine.keyspace
@@ -223,29 +157,6 @@ class Node:
                 await trio.lowlevel.checkpoint()
 
 
-def _listen(address: str, port: int, backlog: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.setblocking(False)
-        listener.bind((address, port))
-        listener.listen(backlog or 511)
-    except OSError as error:
-        listener.close()
-        hint = (
-            "something listens there already; choose another --port"
-            if error.errno == errno.EADDRINUSE
-            else ""
-        )
-        raise StartError(
-            f"cannot listen on {address}:{port}: {error.strerror}{hint and ' (' + hint + ')'}"
-        ) from error
-    return listener
-
-
 def _address(text: str, flag: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -253,23 +164,10 @@ def _address(text: str, flag: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _log_broken_command(error: BaseException) -> None:
-    log.error("a command broke: %s", error, exc_info=error)
-
-
-async def _stop_on_signals(node: Node) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        count = 0
-        async for number in signals:
-            count += 1
-            log.info("%s: stopping%s", signal.Signals(number).name, " now" if count > 1 else "")
-            node.stop(now=count > 1)
-
-
 async def serve(node: Node) -> None:
     """Runs a node until a signal or SHUTDOWN stops it."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signals, node)
+        await nursery.start(stop_on_signals, lambda hurry: node.stop(now=hurry))
         port = await nursery.start(_run_and_cancel, node, nursery.cancel_scope)
         # What is alive now lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -328,11 +226,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one node; returns the exit status: 0 stopped as told, 1 could not start."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=arguments.log_level.upper(),
-        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_stderr(arguments.log_level)
     try:
         config = load_config(arguments)
         _run(Node(config, arguments.join, arguments.replica_of))

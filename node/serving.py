@@ -100,6 +100,10 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
     follow("tcp-keepalive", pump, "keepalive_s")
     follow("client-query-buffer-limit", pump, "query_buffer_limit_bytes")
     follow("maxmemory", engine, "max_memory_bytes")
+    config.on_change(
+        "cluster-allow-reads-when-down",
+        lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),
+    )
 
 
 def log_broken_command(error: BaseException) -> None:
@@ -107,13 +111,11 @@ def log_broken_command(error: BaseException) -> None:
     log.error("a command broke: %s", error, exc_info=error)
 
 
-def log_to_stderr() -> None:
+def log_to_stderr(level: str = "info") -> None:
     """One line an event; whoever started the process decides where standard error goes."""
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO,
-        format="%(asctime)s.%(msecs)03d %(levelname).1s %(name)s: %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )  # fmt: skip
+        level=level.upper(), format="%(asctime)s %(levelname).1s %(name)s: %(message)s", stream=sys.stderr
+    )
 
 
 async def stop_on_signals(
