@@ -1,0 +1,293 @@
+"""Nodes that follow each other over real sockets."""
+
+from __future__ import annotations
+
+import trio
+
+from node.replication.link import Cause, Report, State, Target
+from node.replication.source import Stage
+from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running, until
+
+
+async def fill(client: Client, count: int, value: bytes = b"v" * 100, prefix: bytes = b"key") -> None:
+    for number in range(count):
+        assert await client(b"SET", b"%s:%d" % (prefix, number), value) == b"OK"
+
+
+async def test_a_replica_copies_and_then_follows() -> None:
+    async with running(2) as (primary, replica), clients(primary, replica) as (to_primary, to_replica):
+        await fill(to_primary, 300)
+        await to_primary(b"SET", b"mortal", b"1", b"PX", b"1000000")
+        await to_primary(b"SELECT", b"3")
+        await to_primary(b"SET", b"elsewhere", b"2")
+        assert await to_replica(b"REPLICAOF", b"127.0.0.1", b"%d" % primary.port) == b"OK"
+        await until(lambda: replica.replication.link_up)
+        await caught_up(primary, replica)
+        await to_primary(b"DEL", b"elsewhere")
+        await to_primary(b"SELECT", b"0")
+        await to_primary(b"INCR", b"counter")
+        await caught_up(primary, replica)
+        assert await to_replica(b"GET", b"counter") == b"1"
+        refused = await to_replica(b"SET", b"x", b"y")
+        assert str(refused) == "READONLY You can't write against a read only replica."
+        assert (await to_replica(b"ROLE"))[:4] == [b"slave", b"127.0.0.1", primary.port, b"connected"]  # type: ignore[index]
+        again = await to_replica(b"REPLICAOF", b"127.0.0.1", b"%d" % primary.port)
+        assert again == b"OK Already connected to specified master"
+
+
+async def test_two_replicas_at_once_and_writes_during_the_sync() -> None:
+    async with running(3) as (primary, first, second), clients(primary) as (client,):
+        await fill(client, 2000, b"x" * 1000)
+        for replica in (first, second):
+            replica.replication.follow("127.0.0.1", primary.port)
+        number = 0
+        while not (first.replication.link_up and second.replication.link_up):
+            await client(b"SET", b"key:%d" % (number % 2500), b"during %d" % number)
+            await client(b"DEL", b"key:%d" % ((number * 7) % 2500))
+            number += 1
+        await caught_up(primary, first, second)
+        await until(
+            lambda: all(r.stage is Stage.ONLINE for r in primary.replication.feeder.source.attached())
+        )
+        assert primary.engine.effects.capacity_bytes in (1 << 20, 256 << 20)
+        await until(lambda: primary.engine.effects.capacity_bytes == 1 << 20)
+        assert number > 0
+
+
+async def test_a_short_break_costs_only_what_was_missed() -> None:
+    async with running(2) as (primary, replica), clients(primary) as (client,):
+        await fill(client, 50)
+        await replica.follow(primary)
+        await client(b"SELECT", b"5")
+        await client(b"SET", b"in", b"five")
+        await caught_up(primary, replica)
+        for round_number in range(3):
+            replica.cut_link()
+            await client(b"SET", b"missed", b"%d" % round_number)
+            await until(lambda: replica.replication.link_up)
+            await caught_up(primary, replica)
+        feeder = primary.replication.feeder
+        assert (feeder.full_sync_count, feeder.partial_sync_count) == (1, 3)
+        assert replica.engine.keyspace.get(5, b"missed") == b"2"
+
+
+async def test_a_break_longer_than_the_backlog_costs_a_full_sync() -> None:
+    async with running(2, "repl-backlog-size=16kb") as (primary, replica), clients(primary) as (client,):
+        await replica.follow(primary)
+        replica.replication.stop_following()
+        await fill(client, 40, bytes(1000))
+        assert replica.engine.keyspace.size(0) == 0
+        await replica.follow(primary)
+        await caught_up(primary, replica)
+        feeder = primary.replication.feeder
+        assert (feeder.full_sync_count, feeder.partial_sync_count) == (2, 0)
+        assert feeder.refused_partial_count == 1
+
+
+async def test_a_promoted_replica_continues_the_history() -> None:
+    async with running(3) as (primary, heir, other), clients(primary, heir) as (to_primary, to_heir):
+        await fill(to_primary, 100)
+        await heir.follow(primary)
+        await other.follow(primary)
+        await caught_up(primary, heir, other)
+        broken: list[Report] = []
+        other.replication.on_link_broken = lambda _target, report: broken.append(report)
+        primary.kill()
+        await until(lambda: Cause.REFUSED in [report.cause for report in broken])
+        assert broken[0].cause is Cause.RESET
+        heir.replication.become_primary()
+        await other.follow(heir)
+        assert await to_heir(b"SET", b"new", b"reign") == b"OK"
+        await caught_up(heir, other)
+        feeder = heir.replication.feeder
+        assert (feeder.full_sync_count, feeder.partial_sync_count) == (0, 1)
+        assert other.replication.history.id == heir.replication.history.id
+        assert other.replication.history.second_id == heir.replication.history.second_id != ""
+
+
+async def test_the_tail_of_an_old_primary_is_discarded() -> None:
+    async with running(2) as (old, new), clients(old, new) as (to_old, to_new):
+        await fill(to_old, 20)
+        await new.follow(old)
+        await caught_up(old, new)
+        new.replication.become_primary()
+        await to_old(b"SET", b"tail", b"never acknowledged elsewhere")
+        await to_new(b"SET", b"truth", b"1")
+        await old.follow(new)
+        await caught_up(new, old)
+        assert await to_old(b"GET", b"tail") is None
+        assert new.replication.feeder.full_sync_count == 1
+
+
+async def test_an_old_primary_without_a_tail_goes_on_without_a_full_sync() -> None:
+    async with running(2) as (old, new), clients(old, new) as (to_old, to_new):
+        await fill(to_old, 20)
+        await new.follow(old)
+        await caught_up(old, new)
+        new.replication.become_primary()
+        await until(lambda: not list(old.replication.feeder.source.attached()))
+        await to_new(b"SET", b"truth", b"1")
+        await old.follow(new)
+        await caught_up(new, old)
+        assert new.replication.feeder.full_sync_count == 0
+
+
+async def test_replicas_of_replicas() -> None:
+    async with running(3) as (top, middle, leaf), clients(top) as (client,):
+        await fill(client, 50)
+        await middle.follow(top)
+        await leaf.follow(middle)
+        await client(b"SET", b"a", b"1")
+        await caught_up(top, middle, leaf)
+        middle.cut_link()
+        await client(b"SET", b"a", b"2")
+        await until(lambda: middle.replication.link_up)
+        await caught_up(top, middle, leaf)
+        assert leaf.replication.history == top.replication.history
+        assert middle.replication.feeder.full_sync_count == 1
+
+
+async def test_a_replica_without_a_link_gives_no_data_away() -> None:
+    async with running(2) as (node, asker), clients(node) as (client,):
+        node.replication.follow("127.0.0.1", 1)  # nobody listens there
+        await client(b"REPLCONF", b"capa", b"eof")
+        refused = await client(b"PSYNC", b"?", b"-1")
+        assert str(refused).startswith("NOMASTERLINK")
+        reports: list[Report] = []
+        asker.replication.on_link_broken = lambda _target, report: reports.append(report)
+        asker.replication.follow("127.0.0.1", node.port)
+        await until(lambda: bool(reports))
+        assert reports[0].cause is Cause.NOT_READY
+
+
+async def test_wait_counts_replicas_that_have_it() -> None:
+    async with running(3) as (primary, first, second), clients(primary) as (client,):
+        assert await client(b"WAIT", b"0", b"0") == 0
+        await first.follow(primary)
+        await second.follow(primary)
+        await until(lambda: len(primary.pump.feeds) == 2)
+        await client(b"SET", b"a", b"1")
+        with trio.fail_after(5):  # asked at once, not at the next second
+            assert await client(b"WAIT", b"2", b"0") == 2
+        await client(b"SET", b"a", b"2")
+        assert await client(b"WAIT", b"3", b"50") == 2
+        assert await client(b"WAITAOF", b"0", b"1", b"20") == [0, 0]
+        assert "appendonly is disabled" in str(await client(b"WAITAOF", b"1", b"0", b"0"))
+        async with clients(first) as (to_replica,):
+            assert "WAIT cannot be used with replica" in str(await to_replica(b"WAIT", b"1", b"1"))
+
+
+async def test_a_client_that_leaves_while_it_waits_is_forgotten() -> None:
+    async with running(1) as (primary,):
+        async with clients(primary) as (client,):
+            await client.send(b"WAIT", b"1", b"0")
+            await until(lambda: any(session.blocked for session in primary.pump.sessions.values()))
+        await until(lambda: not primary.pump.sessions)
+        assert primary.replication.feeder._waiters == []
+
+
+async def test_a_stalled_replica_is_dropped_and_costs_the_window_at_most() -> None:
+    settings = ("repl-backlog-size=16kb", "client-output-buffer-limit=replica 200kb 0 0")
+    async with running(1, *settings) as (primary,), clients(primary, primary) as (client, stalled):
+        await fill(client, 300, bytes(10_000))
+        await stalled(b"REPLCONF", b"capa", b"eof")
+        await stalled.send(b"PSYNC", b"?", b"-1")
+        assert (await stalled.line()).startswith(b"+FULLRESYNC")
+        source = primary.replication.feeder.source
+        assert [replica.stage for replica in source.attached()] == [Stage.SENDING]
+        await fill(client, 300, bytes(10_000), b"more")  # nobody reads: the ring moves on
+        await until(lambda: not list(source.attached()))
+        assert primary.engine.effects.capacity_bytes <= 200 << 10
+        await until(lambda: primary.engine.effects.capacity_bytes == 16 << 10)
+
+
+async def test_a_full_sync_that_is_cut_off_leaves_nothing_electable() -> None:
+    async with running(1) as (replica,), clients(replica) as (client,):
+        await client(b"SET", b"old", b"data")
+        started: list[bool] = []
+        replica.replication.on_sync_started = lambda: started.append(True)
+        listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+        async with listener:
+            replica.replication.follow("127.0.0.1", listener.socket.getsockname()[1])
+            stream = await listener.accept()
+            async with stream:
+                await stream.receive_some()
+                await stream.send_all(b"+PONG\r\n+OK\r\n+OK\r\n-ERR what\r\n")
+                await stream.receive_some()
+                await stream.send_all(b"+FULLRESYNC " + b"a" * 40 + b" 100\r\n$EOF:" + b"m" * 40 + b"\r\n")
+                await stream.send_all(b"REDIS0009\xfe\x00\x00\x01k\x01v\x00\x05half")
+                await until(lambda: replica.engine.keyspace.size(0) == 1)
+                assert str(await client(b"GET", b"k")).startswith("LOADING")
+            await until(lambda: replica.replication.link_state is not State.LOADING)
+            assert started == [True]
+            assert not replica.replication.complete
+            assert not replica.replication.in_sync
+            assert str(await client(b"GET", b"k")).startswith("MASTERDOWN")
+            assert replica.engine.keyspace.size(0) == 0
+            replica.replication.become_primary()
+            assert await client(b"GET", b"k") is None
+
+
+async def test_promotion_in_the_middle_of_a_full_sync_leaves_an_empty_primary_that_works() -> None:
+    async with running(2) as (primary, replica), clients(primary, replica) as (to_primary, to_replica):
+        await fill(to_primary, 500, bytes(20_000))
+        replica.replication.follow("127.0.0.1", primary.port)
+        await until(lambda: replica.replication.link_state is State.LOADING)
+        replica.replication.become_primary()
+        assert await to_replica(b"SET", b"mine", b"1") == b"OK"
+        await until(lambda: not list(primary.replication.feeder.source.attached()))
+        assert await to_replica(b"DBSIZE") == 1
+        assert replica.replication.complete
+
+
+def in_shard(node: PartsNode, member: str, epoch: int) -> None:
+    node.replication.identify(member_id=member * 40, shard_id="5" * 40, epoch=epoch)
+
+
+async def test_epochs_are_checked_by_both_sides() -> None:
+    async with running(2) as (primary, replica):
+        in_shard(primary, "a", 4)
+        in_shard(replica, "b", 5)
+        reports: list[Report] = []
+
+        def note(_target: Target, report: Report) -> None:
+            reports.append(report)
+
+        replica.replication.on_link_broken = note
+        replica.replication.follow(
+            "127.0.0.1", primary.port, epoch=5, member_id="a" * 40, shard_id="5" * 40
+        )
+        await until(lambda: bool(reports))
+        assert reports[0].cause is Cause.OUTDATED
+        assert "it must not take data from here" in reports[0].text
+        in_shard(primary, "a", 5)
+        await until(lambda: replica.replication.link_up)
+
+
+async def test_a_primary_that_restarted_empty_does_not_empty_its_replica() -> None:
+    async with running(3) as (primary, replica, reborn), clients(primary) as (client,):
+        for node in (primary, reborn):
+            in_shard(node, "a", 5)
+        in_shard(replica, "b", 5)
+        await fill(client, 10)
+        wanted = {"epoch": 5, "member_id": "a" * 40, "shard_id": "5" * 40}
+        replica.replication.follow("127.0.0.1", primary.port, **wanted)  # type: ignore[arg-type]
+        await until(lambda: replica.replication.link_up)
+        await caught_up(primary, replica)
+        reports: list[Report] = []
+        replica.replication.on_link_broken = lambda _target, report: reports.append(report)
+        primary.kill()
+        replica.replication.follow("127.0.0.1", reborn.port, **wanted)  # type: ignore[arg-type]
+        await until(lambda: Cause.HISTORY_LOST in [report.cause for report in reports])
+        assert replica.engine.keyspace.size(0) == 10
+        assert replica.replication.complete
+
+
+async def test_drain_waits_for_what_replicas_lack() -> None:
+    async with running(2) as (primary, replica), clients(primary) as (client,):
+        await replica.follow(primary)
+        await until(lambda: len(primary.pump.feeds) == 1)
+        await fill(client, 100)
+        with trio.fail_after(5):
+            await primary.replication.drain()
+        assert replica.replication.offset == primary.replication.offset
