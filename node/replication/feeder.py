@@ -54,6 +54,7 @@ class Feeder:
     Attributes:
         source: the core: who is attached and how far.
         full_sync_count, partial_sync_count, refused_partial_count: for INFO.
+        woken: set when `tick` is needed earlier than it said.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Feeder:
         self._settings = settings
         self._history = history
         self._clock_ms = clock_ms
+        self.woken = trio.Event()
         self._wanted = trio.Event()
         self._drained = trio.Event()
         self._waiters: list[Waiter] = []
@@ -142,6 +144,7 @@ class Feeder:
             wanted = 1 << 62
         waiter = Waiter(session, wanted, offset, deadline_ms, answer)
         self._waiters.append(waiter)
+        self.woken.set()
         session.on_resume = lambda _session: self._forget_waiter(waiter)
         self._append([b"REPLCONF", b"GETACK", b"*"])
         return BLOCKED

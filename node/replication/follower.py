@@ -189,15 +189,20 @@ class Follower:
             self.link.applied(self.session.applied_offset)
 
     async def _converse(self, dial: Dial) -> None:
+        # An await may return although we were told to hang up meanwhile; what it returned must then touch
+        # nothing. Hence checkpoint_if_cancelled after each of them, before anything is done with it.
         try:
             connection = await _connect(dial.host, dial.port)
         except OSError as error:
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._carry_out(self.link.broken(*_cause_of(error), self._clock_ms()))
             return
         with connection:
             try:
+                await trio.lowlevel.checkpoint_if_cancelled()
                 await self._talk(connection)
             except OSError as error:
+                await trio.lowlevel.checkpoint_if_cancelled()
                 text = f"ended the connection: {error.strerror or error}"
                 self._carry_out(self.link.broken(Cause.RESET, text, self._clock_ms()))
 
@@ -206,6 +211,7 @@ class Follower:
         while True:
             outgoing, self._outgoing = self._outgoing, b""
             await _send_all(connection, outgoing)
+            await trio.lowlevel.checkpoint_if_cancelled()
             data = await self._receive(connection)
             if data is None:
                 return
@@ -220,6 +226,7 @@ class Follower:
 
     async def _receive(self, connection: trio.socket.SocketType) -> bytes | None:
         data = await connection.recv(RECEIVE_BYTES)
+        await trio.lowlevel.checkpoint_if_cancelled()
         if data:
             return data
         self._carry_out(self.link.broken(Cause.RESET, "closed the connection", self._clock_ms()))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -26,6 +26,7 @@ from node.replication.feeder import Feeder
 from node.replication.follower import Follower
 from node.replication.history import History
 from node.replication.link import Link, Myself, Position, Report, State, Target
+from node.replication.report import info_fields
 from node.replication.settings import Settings
 
 log = logging.getLogger("grapevine.replication")
@@ -116,6 +117,10 @@ class ReplicationManager:
     def in_sync(self) -> bool:
         """A replica with whole data and a working link; or a primary."""
         return self.complete and (self.link_up or not self.is_replica)
+
+    def info_fields(self) -> Iterator[tuple[str, object]]:
+        """The section `replication` of INFO."""
+        return info_fields(self, boottime_ms())
 
     def last_io_ms(self) -> int:
         """Time since the primary last said anything."""
@@ -213,8 +218,10 @@ class ReplicationManager:
 
     async def _keep_time(self) -> None:
         while True:
+            self.feeder.woken = trio.Event()
             due_ms = self.feeder.tick(boottime_ms())
-            await trio.sleep(max(0, due_ms - boottime_ms()) / 1000)
+            with trio.move_on_after(max(0, due_ms - boottime_ms()) / 1000):
+                await self.feeder.woken.wait()
 
     # --- DataOwner: what the follower tells us ------------------------------------------------------------
     def replacing(self) -> None:

@@ -86,6 +86,7 @@ class PartsNode:
         install_compiled(self.engine.registry)
         for spec in all_commands(self):  # type: ignore[arg-type]
             self.engine.add_command(spec)
+        self.info_sections = {"replication": self.replication.info_fields}
         self.listener = socket.socket()
         self.listener.setblocking(False)
         self.listener.bind(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from node.replication.link import Cause, Report, State, Target
@@ -35,6 +36,7 @@ async def test_a_replica_copies_and_then_follows() -> None:
         assert again == b"OK Already connected to specified master"
 
 
+@pytest.mark.slow
 async def test_two_replicas_at_once_and_writes_during_the_sync() -> None:
     async with running(3) as (primary, first, second), clients(primary) as (client,):
         await fill(client, 2000, b"x" * 1000)
@@ -71,9 +73,11 @@ async def test_a_short_break_costs_only_what_was_missed() -> None:
         assert replica.engine.keyspace.get(5, b"missed") == b"2"
 
 
+@pytest.mark.slow
 async def test_a_break_longer_than_the_backlog_costs_a_full_sync() -> None:
     async with running(2, "repl-backlog-size=16kb") as (primary, replica), clients(primary) as (client,):
         await replica.follow(primary)
+        await until(lambda: primary.engine.effects.capacity_bytes == 16 << 10)  # narrow again
         replica.replication.stop_following()
         await fill(client, 40, bytes(1000))
         assert replica.engine.keyspace.size(0) == 0
@@ -186,6 +190,7 @@ async def test_a_client_that_leaves_while_it_waits_is_forgotten() -> None:
         assert primary.replication.feeder._waiters == []
 
 
+@pytest.mark.slow
 async def test_a_stalled_replica_is_dropped_and_costs_the_window_at_most() -> None:
     settings = ("repl-backlog-size=16kb", "client-output-buffer-limit=replica 200kb 0 0")
     async with running(1, *settings) as (primary,), clients(primary, primary) as (client, stalled):
@@ -254,9 +259,7 @@ async def test_epochs_are_checked_by_both_sides() -> None:
             reports.append(report)
 
         replica.replication.on_link_broken = note
-        replica.replication.follow(
-            "127.0.0.1", primary.port, epoch=5, member_id="a" * 40, shard_id="5" * 40
-        )
+        replica.replication.follow("127.0.0.1", primary.port, epoch=5, member_id="a" * 40, shard_id="5" * 40)
         await until(lambda: bool(reports))
         assert reports[0].cause is Cause.OUTDATED
         assert "it must not take data from here" in reports[0].text
