@@ -34,7 +34,15 @@ from node.engine.session import Session
 from node.info import Meter
 from node.replication import report
 from node.replication.manager import ReplicationManager
-from node.serving import StartError, drive_pump, follow_config, listening, log_broken_command, stop_on_signals
+from node.serving import (
+    StartError,
+    drive_pump,
+    follow_config,
+    listening,
+    log_broken_command,
+    log_to_stderr,
+    stop_on_signals,
+)
 
 log = logging.getLogger("grapevine.node")
 
