@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 
 from bench.load import PROGRAM, Case, LoadFailed, Sample, run
 from bench.measure import commit, machine, resident_bytes
-from bench.servers import Kind, Server, ServerFailed, grapevine_kind, redis_kind, running
+from bench.servers import Kind, Server, ServerFailed, floor_kind, grapevine_kind, redis_kind, running
 
 COMMANDS: Final = ("set", "get")  # SET first: GET finds what it left
 CONNECTIONS: Final = (1, 50)
@@ -91,10 +91,10 @@ def compare(
 
 def head(names: Sequence[str]) -> str:
     """The two lines above the table."""
-    width = 10 * len(names) + (7 if len(names) > 1 else 0)
+    width = 10 * len(names) + (7 if "redis" in names else 0)
     groups = ("thousand requests/s", "p50 ms", "p99 ms", "server CPU us/request")
     above = " " * 20 + "".join(f"   {group:^{width}.{width}}" for group in groups)
-    columns = "".join(f"{name[:9]:>10}" for name in names) + ("  ratio" if len(names) > 1 else "")
+    columns = "".join(f"{name[:9]:>10}" for name in names) + ("  ratio" if "redis" in names else "")
     return f"{above}\n{'command':8}{'conns':>6}{'pipe':>6}" + f"   {columns}" * len(groups)
 
 
@@ -108,7 +108,7 @@ def line(comparison: Comparison) -> str:
         for server in comparison.samples:
             text += f"{comparison.middle(server, figure) * scale:10.{digits}f}"
         ratio = comparison.ratio(figure)
-        if len(comparison.samples) > 1:
+        if "redis" in comparison.samples:
             text += f"{ratio:6.2f}x" if ratio is not None else "      -"
     return text
 
@@ -181,6 +181,9 @@ def build_parser() -> Parser:
         "--quick", action="store_true", help="one short run of each case: a look, not a measurement"
     )
     parser.add_argument(
+        "--floor", action="store_true", help="also a bare recv+send loop: what no server can beat"
+    )
+    parser.add_argument(
         "--json", type=Path, metavar="FILE", help=f"where to write the figures (default: {RESULTS}/)"
     )
     return parser
@@ -212,9 +215,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="grapevine-bench-") as name, ExitStack() as stack:
+            if options.floor:
+                kinds.append(floor_kind(Path(name)))
             servers = [stack.enter_context(running(kind, Path(name) / kind.name)) for kind in kinds]
             empty = {server.name: resident_bytes(server.pid) for server in servers}
-            print(", ".join(f"{kind.name} {kind.version}" for kind in kinds) + f"; {machine()['cpu']}")
+            print(
+                ", ".join(f"{kind.name} {kind.version}".strip() for kind in kinds) + f"; {machine()['cpu']}"
+            )
             print(head([kind.name for kind in kinds]))
             for comparison in compare(cases, servers, repeats=repeats, seconds=seconds):
                 comparisons.append(comparison)

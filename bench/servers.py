@@ -1,6 +1,8 @@
 """The servers a benchmark compares: each in its own process, a fresh directory, a free port."""
 
+import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -64,6 +66,23 @@ def redis_kind() -> Kind | None:
     )  # fmt: skip
 
 
+def floor_kind(directory: Path) -> Kind:
+    """The bare recv and send loop of floor.c, built into `directory`.
+
+    Raises:
+        ServerFailed: no C compiler, or it refuses.
+    """
+    source, program = Path(__file__).with_name("floor.c"), directory / "floor-loop"
+    words = [*shlex.split(os.environ.get("CC", "cc")), "-O2", str(source), "-o", str(program)]
+    try:
+        built = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ServerFailed(f"the floor needs a C compiler and there is no {words[0]}") from None
+    if built.returncode:
+        raise ServerFailed(f"floor.c does not compile: {built.stderr.strip().splitlines()[0]}")
+    return Kind("floor", "", lambda port, _directory: [str(program), str(port)])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -108,7 +127,7 @@ def running(kind: Kind, directory: Path) -> Iterator[Server]:
 def _answers(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as link:
-            link.sendall(b"PING\r\n")
-            return link.recv(7) == b"+PONG\r\n"
+            link.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return link.recv(1) == b"+"  # +PONG, or whatever else is not an error
     except OSError:
         return False

@@ -10,7 +10,7 @@ import pytest
 from bench.compare import Comparison, as_json, head, line, main
 from bench.load import Case, LoadFailed, Sample, arguments, parse, run
 from bench.measure import cpu_ns, machine, resident_bytes
-from bench.servers import redis_kind, running
+from bench.servers import floor_kind, redis_kind, running
 
 CASE = Case("get", 50, 16)
 ANSWER = (
@@ -59,7 +59,9 @@ def test_without_a_peer_there_is_no_ratio() -> None:
     assert "x" not in line(comparison)
 
 
-@pytest.mark.parametrize("names", [["grapevine"], ["redis", "grapevine"]])
+@pytest.mark.parametrize(
+    "names", [["grapevine"], ["redis", "grapevine"], ["redis", "grapevine", "floor"], ["grapevine", "floor"]]
+)
 def test_the_table_is_as_wide_as_its_head(names: list[str]) -> None:
     comparison = Comparison(CASE, {name: [sample(5)] for name in names})
     assert len(line(comparison)) == len(head(names).splitlines()[1])
@@ -87,6 +89,16 @@ def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
         main(words)
     assert end.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.oracle
+@pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="no redis-benchmark on PATH")
+def test_the_floor_answers_pipelines(tmp_path: Path) -> None:
+    with running(floor_kind(tmp_path), tmp_path) as server:
+        measured = run(Case("get", 2, 16, keys=100), server.port, server.pid, 20_000)
+    assert measured.requests_per_s > 0
+    assert 0 < measured.cpu_us_per_request < 50
 
 
 @pytest.mark.slow
