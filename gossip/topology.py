@@ -58,16 +58,22 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class ShardView:
-    """What a shard's register holds. An empty `primary` is a shard that has none yet."""
+    """What a shard's register holds. An empty `primary` is a shard that has none yet.
+
+    `heir` is a replica that a person wants in office (a planned failover): the primary hands over when it has
+    everything. Any change of the primary settles it.
+    """
 
     id: str
     primary: str = ""
     in_sync: tuple[str, ...] = ()
     epoch: int = 0
+    heir: str = ""
 
     def to_data(self) -> Plain:
         """As content of the register `shard/<id>`."""
-        return {"primary": self.primary, "in_sync": self.in_sync, "epoch": self.epoch}
+        data: dict[str, Plain] = {"primary": self.primary, "in_sync": self.in_sync, "epoch": self.epoch}
+        return data | {"heir": self.heir} if self.heir else data
 
     @classmethod
     def from_data(cls, shard_id: str, data: Plain) -> ShardView:
@@ -90,7 +96,10 @@ class ShardView:
             raise MessageError(
                 f"register 'shard/{shard_id}' has something else than member ids in its in-sync set"
             )
-        return cls(shard_id, primary, members, epoch)
+        heir = data.get("heir", "")
+        if not isinstance(heir, str):
+            raise MessageError(f"register 'shard/{shard_id}' holds an heir that is no member id")
+        return cls(shard_id, primary, members, epoch, heir)
 
 
 def shard_register(shard_id: str) -> str:

@@ -214,6 +214,10 @@ class Event:
 class Election:
     """One member's part in who leads its shard.
 
+    Members announce their replication offset by gossip, -1 while they hold no complete copy of the data of
+    the epoch they know (`announced_offset`). Right after a restart nothing has been heard of anybody yet,
+    which looks the same; hence the patience of an empty primary.
+
     `offset` and `data_epoch` describe our data and are kept current by the shell: `data_epoch` is the epoch
     of the configuration whose primary we hold a complete copy of (or which we led), 0 while there is none.
     """
@@ -289,6 +293,11 @@ class Election:
             return []
         self.wake_ms = None
         return self._happens(Event("timer", now_ms, self.shard))
+
+    @property
+    def announced_offset(self) -> int:
+        """What to tell the others about our data."""
+        return self.offset if self.data_epoch > 0 and self.data_epoch == self.shard.epoch else -1
 
     @property
     def leads(self) -> bool:
@@ -371,8 +380,8 @@ class Election:
             if sibling.id == self.member_id or not sibling.usable:
                 continue
             rivals.append((sibling.id, sibling.offset, sibling.id in in_sync))
-            current = sibling.epoch_seen >= self.shard.epoch
-            if current and (sibling.id not in in_sync, -sibling.offset, sibling.id) < mine:
+            whole = sibling.offset >= 0
+            if whole and (sibling.id not in in_sync, -sibling.offset, sibling.id) < mine:
                 rank += 1
         return rank, tuple(rivals)
 
@@ -521,20 +530,17 @@ class Election:
     def _seek_heir(self, event: Event) -> None:
         assert self._topology is not None
         self.shard = event.shard
-        unheard = False
+        members = self._topology.members
+        others = [member_id for member_id in self.shard.in_sync if member_id != self.member_id]
         heirs: list[MemberView] = []
-        for member_id in self.shard.in_sync:
-            member = self._topology.members.get(member_id)
-            if member_id == self.member_id:
-                continue
-            if member is None or not member.usable:
-                unheard = True
-            elif member.shard_id == self.shard.id and member.epoch_seen >= self.shard.epoch:
+        for member_id in others:
+            member = members.get(member_id)
+            if member is not None and member.usable and member.offset >= 0:
                 heirs.append(member)
         if heirs:
             heir = min(heirs, key=lambda member: (-member.offset, member.id))
             self._office_proposal(cession(self.member_id, heir.id, self.shard))
-        elif not unheard or event.now_ms >= self._return_deadline_ms:
+        elif not others or event.now_ms >= self._return_deadline_ms:
             # Nobody has anything: a new epoch, so that no copy of the old one can ever be elected.
             self._office_proposal(renewal(self.member_id, self.shard))
         else:

@@ -119,6 +119,8 @@ def test_shard_round_trip() -> None:
     shard = ShardView("s1", A, (A, B), 9)
     assert ShardView.from_data("s1", shard.to_data()) == shard
     assert ShardView.from_data("s1", None) == ShardView("s1")
+    nominated = ShardView("s1", A, (A, B), 9, B)
+    assert ShardView.from_data("s1", nominated.to_data()) == nominated
     assert shard_register("s1") == "shard/s1"
 
 
@@ -131,6 +133,7 @@ def test_shard_round_trip() -> None:
         {"primary": 5, "in_sync": (), "epoch": 1},
         {"primary": A, "in_sync": A, "epoch": 1},
         {"primary": A, "in_sync": (1,), "epoch": 1},
+        {"primary": A, "in_sync": (A,), "epoch": 1, "heir": 7},
     ],
 )
 def test_malformed_shards_are_refused(data: object) -> None:

@@ -36,7 +36,7 @@ POLICY = ElectionPolicy(turn_ms=200, retry_floor_ms=100, retry_cap_ms=1000, retu
 
 
 def member(member_id: str, **more: object) -> MemberView:
-    facts: dict[str, object] = {"shard_id": "s", "epoch_seen": 1, "offset": 100} | more
+    facts: dict[str, object] = {"shard_id": "s", "offset": 100} | more
     return MemberView(member_id, "127.0.0.1", 7000, 17000, **facts)  # type: ignore[arg-type]
 
 
@@ -165,7 +165,7 @@ def test_better_candidate_that_dies_is_not_waited_for() -> None:
 
 def test_siblings_with_outdated_data_are_not_waited_for() -> None:
     election = replica(R, offset=90)
-    election.observe(topology(SHARD, member(P, status="dead"), member(Q, epoch_seen=0), member(R)), 10)
+    election.observe(topology(SHARD, member(P, status="dead"), member(Q, offset=-1), member(R)), 10)
     assert election.wake_ms == 10
 
 
@@ -311,7 +311,7 @@ def test_empty_primary_cedes_to_the_replica_with_most_data() -> None:
 
 def test_empty_primary_waits_for_replicas_it_has_not_heard_of() -> None:
     election = Election(P, random.Random(1), POLICY)
-    nobody = topology(SHARD, member(P), member(Q, status="dead"), member(R, epoch_seen=0))
+    nobody = topology(SHARD, member(P), member(Q, status="dead"), member(R, offset=-1))
     assert election.observe(nobody, 0) == [Hold("s")]
     assert election.tick(1999) == []
     (proposal,) = election.tick(2000)
@@ -321,10 +321,10 @@ def test_empty_primary_waits_for_replicas_it_has_not_heard_of() -> None:
     assert election.won(decided, 2010) == [Lead("s", 2)]
 
 
-def test_empty_primary_leads_at_once_when_all_replicas_are_known_to_be_empty() -> None:
+def test_empty_primary_that_never_had_replicas_leads_at_once() -> None:
     election = Election(P, random.Random(1), POLICY)
-    everyone = topology(SHARD, member(P), member(Q, epoch_seen=0), member(R, epoch_seen=0))
-    hold, proposal = election.observe(everyone, 0)
+    alone = topology(replace(SHARD, in_sync=(P,)), member(P), member(Q))
+    hold, proposal = election.observe(alone, 0)
     assert hold == Hold("s")
     assert isinstance(proposal, Propose)
 
@@ -413,8 +413,7 @@ class ShardWorld:
                 member(
                     other,
                     status="alive" if other in alive or other == name else "dead",
-                    offset=self.nodes[other].election.offset,
-                    epoch_seen=self.nodes[other].election.data_epoch,
+                    offset=self.nodes[other].election.announced_offset,
                 )
                 for other in self.names
             ),
