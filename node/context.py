@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 from node.config import Config
 
 if TYPE_CHECKING:
+    from node.cluster_member import ClusterMember
     from node.engine.engine import Engine
     from node.engine.pump import Pump
     from node.engine.session import Session
@@ -41,6 +42,11 @@ class ProcessContext(Protocol):
 
     @property
     def config(self) -> Config: ...
+
+    @property
+    def cluster(self) -> ClusterMember | None:
+        """Our part in the cluster; None for a stand-alone node."""
+        ...
 
     @property
     def run_id(self) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 import trio
 
 from gossip.state import StateDirectory, StateError
+from node.cluster import ClusterNode
 from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
@@ -91,6 +92,7 @@ class Node:
         self.info_sections: Mapping[str, InfoSection] = {
             "replication": lambda: report.info_fields(self.replication, boottime_ms()),
         }
+        self.cluster: ClusterNode | None = None
         self._stop = trio.Event()
         self._stop_now = False
         follow_config(config, self.engine, self.pump)

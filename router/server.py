@@ -24,6 +24,7 @@ from gossip.config import GossipConfig
 from gossip.service import BUS_PORT_OFFSET, SelfMeta, Service
 from gossip.slots import SLOT_COUNT
 from gossip.state import StateError
+from node.cluster_member import ClusterMember
 from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
@@ -64,6 +65,7 @@ class Router:
         """
         self.config = config
         self.service = service
+        self.cluster = ClusterMember(service, full_coverage=config.flag("cluster-require-full-coverage"))
         self.started_ms = boottime_ms()
         self.run_id = secrets.token_hex(20)
         self.engine = Engine(
@@ -126,6 +128,7 @@ class Router:
             async with trio.open_nursery() as nursery:
                 await nursery.start(stop_on_signals, lambda hurry: self.stop(now=hurry))
                 await nursery.start(self.service.run)
+                await nursery.start(self.cluster.run)
                 self._install_routes()
                 nursery.start_soon(self._follow_topology)
                 nursery.start_soon(self._tick)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from node.commands import (
     client,
+    cluster,
     command,
     configuration,
     connection,
@@ -30,10 +31,11 @@ _FAMILIES = (
     command.COMMANDS,
     server.COMMANDS,
     replication.COMMANDS,
+    cluster.COMMANDS,
 )
 
 
 def all_commands(node: ProcessContext) -> tuple[CommandSpec, ...]:
     """Every row of the command table of this node."""
-    del node  # no family depends on it so far; those of the cluster will
+    del node  # no family depends on it so far
     return tuple(spec for family in _FAMILIES for spec in family)

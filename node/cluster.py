@@ -1,0 +1,613 @@
+"""A node with data as a member of the cluster: between gossip, election, replication and the engine.
+
+    Service.wait_changed --> Election --actions--> ReplicationManager: follow, stop, lead
+            |                    ^                 Service.propose (and back as won/failed)
+            v                    |
+         routes --> Engine    link broken / up, full sync began (from the ReplicationManager)
+
+Everything runs on the trio thread and every method here that is not `async` is atomic, so the engine never
+sees half of a change. The engine is told in this order: a role lost at once, before anything else; a role
+won only after replication has switched over.
+
+Nothing is decided here. The register says who leads, election.py says when to ask, the lease says how long
+to serve.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import trio
+
+from gossip.register import Change, NoMajority, Refused
+from gossip.service import Service
+from gossip.topology import SLOT_COUNT, SLOTS_REGISTER, ShardView, Topology, shard_register
+from node.cluster_member import ClusterMember
+from node.cluster_replies import shard_id_of
+from node.config import Config
+from node.election import (
+    Action,
+    Detach,
+    Election,
+    ElectionPolicy,
+    Follow,
+    Hold,
+    Lead,
+    Propose,
+    StopStream,
+    cession,
+    promotion,
+)
+from node.engine.engine import Engine
+from node.engine.reply import OK, CommandError, Reply, Status
+from node.replication.link import Cause, Report, Target
+from node.replication.manager import ReplicationManager
+from node.replication.source import Stage
+from node.slot_changes import (
+    assignment,
+    founding,
+    in_sync_set,
+    new_epoch,
+    nomination,
+    release,
+    transfer,
+    vacating,
+)
+
+log = logging.getLogger("grapevine.cluster")
+
+TICK_MS: Final = 50  # leases are renewed every few hundred ms; seeing one 50 ms late costs nothing
+OUT_OF_SYNC_MS: Final = 1000  # a link that is back within this stays in the set: a set that flaps costs votes
+TEND_PAUSE_MS: Final = 500
+HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
+SEEN_TIMEOUT_S: Final = 2.0
+PROPOSALS_WAITING_MAX: Final = 16
+
+
+class ClusterNode(ClusterMember):
+    """Start `run` with `nursery.start`, after the service and the replication manager run.
+
+    Args:
+        engine, replication, service, config: the node's own.
+        rng: dice for waiting times and ids of new shards.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        replication: ReplicationManager,
+        service: Service,
+        config: Config,
+        rng: random.Random,
+    ) -> None:
+        super().__init__(service, full_coverage=config.flag("cluster-require-full-coverage"))
+        self.engine = engine
+        self.replication = replication
+        self.election = Election(service.id, random.Random(rng.getrandbits(64)), ElectionPolicy())
+        self.migrating: dict[int, str] = {}
+        """Our slots on their way to another member's shard (CLUSTER SETSLOT MIGRATING)."""
+        self.importing: dict[int, str] = {}
+        self._rng = rng
+        self._lock = trio.Lock()  # one structural change by hand at a time
+        self._holding = False
+        self._handing_over = False
+        self._tending_until_ms = 0
+        self._missing_since_ms: dict[str, int] = {}
+        self._routes: object = None
+        self._poked = trio.Event()
+        self._proposals, self._proposals_due = trio.open_memory_channel[Propose](PROPOSALS_WAITING_MAX)
+        replication.on_link_broken = self._link_broken
+        replication.on_link_up = self._link_up
+        replication.on_sync_started = self.election.sync_started
+        config.on_change("cluster-require-full-coverage", lambda _: self._coverage_changed(config))
+        replication.identify(member_id=service.id, shard_id="", epoch=0)
+        self._route()
+
+    # -- what others read
+
+    @property
+    def ok(self) -> bool:
+        if self.election.leads:
+            return self.covered and self.service.now_ms() < self.service.lease_valid_until_ms()
+        return self.covered and self.hears_majority
+
+    @property
+    def is_replica(self) -> bool:
+        return self.replication.is_replica
+
+    def moving(self) -> Iterator[str]:
+        for slot in sorted(self.migrating):
+            yield f"[{slot}->-{self.migrating[slot]}]"
+        for slot in sorted(self.importing):
+            yield f"[{slot}-<-{self.importing[slot]}]"
+
+    def info_fields(self) -> Iterator[tuple[str, object]]:
+        """The section `cluster` of INFO."""
+        election = self.election
+        yield "cluster_enabled", 1
+        yield "grapevine_member_id", self.id
+        yield "grapevine_shard_id", election.shard.id
+        yield "grapevine_shard_epoch", election.shard.epoch
+        yield "grapevine_election_state", election.state
+        yield "grapevine_in_sync", ",".join(election.shard.in_sync)
+        yield "grapevine_why_not_electable", election.why_not
+        for number, account in enumerate(reversed(election.accounts)):
+            yield (
+                f"grapevine_election{number}",
+                f"shard={account.shard_id},epoch={account.epoch},reason={account.reason.replace(',', ';')},"
+                f"rank={account.rank},offset={account.offset},attempts={account.attempts},"
+                f"waited_ms={account.stood_ms - account.noticed_ms if account.stood_ms >= 0 else -1},"
+                f"took_ms={account.ended_ms - account.noticed_ms if account.ended_ms >= 0 else -1},"
+                f"outcome={account.outcome.replace(',', ';')}",
+            )
+
+    # -- running
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Takes part until cancelled; started means that the first look at the cluster was acted upon."""
+        self._observe()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.errands.run)
+            nursery.start_soon(self._follow_topology)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._carry_proposals)
+            task_status.started()
+
+    async def _follow_topology(self) -> None:
+        version = 0
+        while True:
+            version = (await self.service.wait_changed(version)).version
+            self._observe()
+
+    async def _keep_time(self) -> None:
+        while True:
+            now_ms = self.service.now_ms()
+            self._note_data()
+            self._act(self.election.tick(now_ms))
+            self._publish()
+            self._serve_or_not()
+            self._tend(now_ms)
+            wake_ms = self.election.wake_ms
+            due_ms = now_ms + TICK_MS if wake_ms is None else min(now_ms + TICK_MS, wake_ms)
+            with trio.move_on_after(max(1, due_ms - self.service.now_ms()) / 1000):
+                await self._poked.wait()
+            self._poked = trio.Event()
+
+    async def _carry_proposals(self) -> None:
+        async with trio.open_nursery() as nursery:
+            async for proposal in self._proposals_due:
+                nursery.start_soon(self._carry, proposal)
+
+    async def _carry(self, proposal: Propose) -> None:
+        register = shard_register(proposal.shard_id)
+        try:
+            decided = await self.service.propose(register, proposal.change)
+        except (Refused, NoMajority) as error:
+            log.warning("shard %s: %s", proposal.shard_id, error)
+            self._act(self.election.failed(str(error), self.service.now_ms()))
+        else:
+            self._note_data()
+            shard = ShardView.from_data(proposal.shard_id, decided)
+            self._act(self.election.won(shard, self.service.now_ms()))
+
+    # -- events
+
+    def _observe(self) -> None:
+        self._note_data()
+        self._act(self.election.observe(self.service.topology, self.service.now_ms()))
+        self._route()
+        self._follow_address()
+        self._publish()
+
+    def _link_broken(self, target: Target, report: Report) -> None:
+        if not target.member_id:
+            return
+        if report.cause in (Cause.REFUSED, Cause.RESET, Cause.UNREACHABLE, Cause.SILENT):
+            self.service.report_broken(target.member_id, refused=report.cause is Cause.REFUSED)
+        # A primary that forgot its data is as good as gone: it will give way, or we have the better claim.
+        if report.cause in (Cause.REFUSED, Cause.HISTORY_LOST) and target.epoch == self.election.shard.epoch:
+            self._note_data()
+            self._act(self.election.link_refused(self.service.now_ms()))
+        self._poked.set()
+
+    def _link_up(self, target: Target) -> None:
+        self.election.synced(target.epoch)
+        self._note_data()
+        self._publish()
+        self._serve_or_not()
+
+    def _coverage_changed(self, config: Config) -> None:
+        self.full_coverage = config.flag("cluster-require-full-coverage")
+        self._serve_or_not()
+
+    def _note_data(self) -> None:
+        self.election.offset = self.replication.offset
+        if not self.replication.complete:
+            self.election.sync_started()
+
+    def _publish(self) -> None:
+        self.service.update_self(offset=self.election.announced_offset)
+
+    # -- actions of the election
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Follow):
+                self._follow(action)
+            elif isinstance(action, StopStream):
+                self.replication.stop_following()
+            elif isinstance(action, Propose):
+                self._proposals.send_nowait(action)
+            elif isinstance(action, Lead):
+                self._lead(action)
+            elif isinstance(action, Hold):
+                self._hold(action)
+            else:
+                assert isinstance(action, Detach)
+                self._detach()
+        if actions:
+            self._poked.set()
+
+    def _follow(self, action: Follow) -> None:
+        self._route()  # first of all: a primary that was replaced serves nothing more
+        self._release_hold()
+        self.service.update_self(shard_id=action.shard_id)
+        self.replication.identify(member_id=self.id, shard_id=action.shard_id, epoch=action.epoch)
+        primary = self.service.topology.members.get(action.primary)
+        if primary is None:
+            self.replication.stop_following()
+            return
+        log.info("shard %s epoch %d: following %s", action.shard_id, action.epoch, primary.id)
+        self.replication.follow(
+            primary.host,
+            primary.port,
+            epoch=action.epoch,
+            member_id=primary.id,
+            shard_id=action.shard_id,
+        )
+
+    def _follow_address(self) -> None:
+        """The primary we follow may have moved to another address, or only now be known to gossip."""
+        if self.election.state != "following":
+            return
+        shard = self.election.shard
+        primary = self.service.topology.members.get(shard.primary)
+        target = self.replication.target
+        if primary is None or (
+            target is not None
+            and (target.host, target.port, target.member_id, target.epoch)
+            == (primary.host, primary.port, primary.id, shard.epoch)
+        ):
+            return
+        self._follow(Follow(shard.id, shard.primary, shard.epoch))
+
+    def _lead(self, action: Lead) -> None:
+        self._release_hold()
+        log.info("shard %s epoch %d: this node is the primary", action.shard_id, action.epoch)
+        self.replication.identify(member_id=self.id, shard_id=action.shard_id, epoch=action.epoch)
+        if self.replication.is_replica:
+            self.replication.become_primary()
+        self.service.update_self(shard_id=action.shard_id)
+        self._missing_since_ms.clear()
+        self._note_data()
+        self._route()
+        self._publish()
+
+    def _hold(self, action: Hold) -> None:
+        log.warning(
+            "shard %s: this primary came back without data and looks for a replica that has it",
+            action.shard_id,
+        )
+        self._holding = True
+        self.engine.loading = True  # neither clients nor replicas get to see an empty data set
+        self.service.release_lease()
+        if self.replication.is_replica:
+            self.replication.stop_following()
+        self._route()
+
+    def _release_hold(self) -> None:
+        if self._holding:
+            self._holding = False
+            self.engine.loading = False
+        self.service.lease_wanted = True
+
+    def _detach(self) -> None:
+        self._route()
+        self._release_hold()
+        self.service.update_self(shard_id="")
+        self.replication.identify(member_id=self.id, shard_id="", epoch=0)
+        if self.replication.is_replica:
+            self.replication.become_primary()
+
+    # -- the engine
+
+    def _route(self) -> None:
+        """Tells the engine who owns which slot and what we are, when that is news."""
+        topology = self.service.topology
+        election = self.election
+        shards = dict(topology.shards)
+        mine = election.shard
+        if mine.id and (mine.id not in shards or mine.epoch >= shards[mine.id].epoch):
+            shards[mine.id] = mine  # decided for us before gossip came round
+        endpoints: list[bytes] = []
+        index_of: dict[str, int] = {}
+        for shard_id in sorted(shards):
+            primary = topology.members.get(shards[shard_id].primary)
+            if primary is not None:
+                index_of[shard_id] = len(endpoints)
+                endpoints.append(f"{primary.host}:{primary.port}".encode())
+        ranges = topology.ranges()
+        own = index_of.get(mine.id, -1)
+        leads = election.leads
+        moves = (tuple(sorted(self.migrating.items())), tuple(sorted(self.importing)))
+        wanted = (ranges, endpoints, own, leads, moves)
+        if wanted != self._routes:
+            self._routes = wanted
+            engine = self.engine
+            engine.set_self_owner(-1, False)
+            for slot in range(SLOT_COUNT if self.migrating or self.importing else 0):
+                engine.set_migrating(slot, -1)
+                engine.set_importing(slot, False)
+            engine.set_slot_range(0, SLOT_COUNT - 1, -1)
+            engine.set_owners(endpoints)
+            for first, last, shard_id in ranges:
+                engine.set_slot_range(first, last, index_of.get(shard_id, -1))
+            self._settle_moves(topology, index_of)
+            engine.set_self_owner(own, leads)
+        self._serve_or_not()
+
+    def _settle_moves(self, topology: Topology, index_of: dict[str, int]) -> None:
+        """Slots on the move; those that arrived or left us are on the move no more."""
+        mine = self.election.shard.id
+        for slot in [slot for slot in self.migrating if topology.slot_owner(slot) != mine]:
+            del self.migrating[slot]
+        for slot in [slot for slot in self.importing if topology.slot_owner(slot) == mine]:
+            del self.importing[slot]
+        for slot, member_id in self.migrating.items():
+            self.engine.set_migrating(slot, index_of.get(shard_id_of(topology, member_id), -1))
+        for slot in self.importing:
+            self.engine.set_importing(slot, True)
+
+    def _serve_or_not(self) -> None:
+        engine = self.engine
+        # 0 would mean that leases do not matter; a primary that has none yet is past the end of it.
+        engine.lease_until_ms = max(1, self.service.lease_valid_until_ms()) if self.election.leads else 0
+        if not self.covered:
+            engine.set_serving(False, b"The cluster is down: some slots have no owner")
+        elif not self.election.leads and not self.hears_majority:
+            engine.set_serving(False, b"The cluster is down: this node hears no majority of the voters")
+        else:
+            engine.set_serving(True)
+
+    # -- a primary's duties
+
+    def _tend(self, now_ms: int) -> None:
+        """Keeps the in-sync set true and hands over to an heir, one proposal at a time."""
+        if not self.election.leads or now_ms < self._tending_until_ms:
+            return
+        shard = self.election.shard
+        if shard.heir and not self._handing_over:
+            if not self.errands.start_own(self._hand_over):
+                return
+            self._handing_over = True
+        wanted = self._in_sync(shard, now_ms)
+        if frozenset(wanted) != frozenset(shard.in_sync) and not self._handing_over:
+            self._tending_until_ms = now_ms + TEND_PAUSE_MS
+            self.errands.start_own(lambda: self._change_in_sync(shard, wanted))
+
+    def _in_sync(self, shard: ShardView, now_ms: int) -> tuple[str, ...]:
+        members = self.service.topology.members
+        attached = {
+            replica.member_id
+            for replica in self.replication.feeder.source.attached()
+            if replica.stage is Stage.ONLINE and replica.shard_id == shard.id and replica.member_id
+        }
+        for member_id in shard.in_sync:
+            if member_id in attached:
+                self._missing_since_ms.pop(member_id, None)
+            else:
+                self._missing_since_ms.setdefault(member_id, now_ms)
+        kept = [
+            member_id
+            for member_id in shard.in_sync
+            if member_id != self.id
+            and now_ms - self._missing_since_ms.get(member_id, now_ms) < OUT_OF_SYNC_MS
+            and member_id in members
+            and members[member_id].usable
+        ]
+        joined = [m for m in sorted(attached) if m in members and members[m].usable and m not in kept]
+        return (self.id, *kept, *joined)
+
+    async def _change_in_sync(self, shard: ShardView, wanted: tuple[str, ...]) -> None:
+        try:
+            await self.service.propose(shard_register(shard.id), in_sync_set(self.id, shard, wanted))
+        except (Refused, NoMajority) as error:
+            log.info("in-sync set of shard %s stays as it is: %s", shard.id, error)
+        self._tending_until_ms = self.service.now_ms() + TICK_MS
+        self._poked.set()
+
+    async def _hand_over(self) -> None:
+        """A planned failover: hold clients back, let the heir catch up, give up the lease and the office."""
+        shard = self.election.shard
+        try:
+            self.engine.pause(self.service.now_ms() + HANDOVER_MS, True)
+            caught_up = False
+            with trio.move_on_after(HANDOVER_MS / 2000):
+                await self.replication.drain()
+                caught_up = True
+            if caught_up and shard.heir in shard.in_sync and self.election.leads:
+                self.service.release_lease()
+                decided = await self.service.propose(
+                    shard_register(shard.id), cession(self.id, shard.heir, shard), timeout_ms=HANDOVER_MS
+                )
+                self._act(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
+            else:
+                why = "it did not catch up in time" if shard.heir in shard.in_sync else "it is not in sync"
+                log.warning("shard %s stays with this primary: %s", shard.id, why)
+                await self.service.propose(shard_register(shard.id), nomination("", shard))
+        except (Refused, NoMajority) as error:
+            log.warning("shard %s: handing over failed: %s", shard.id, error)
+        finally:
+            self._handing_over = False
+            self.service.lease_wanted = True
+            self.engine.unpause()
+            self._tending_until_ms = self.service.now_ms() + TEND_PAUSE_MS
+
+    # -- what a person asks for
+
+    def mark_migrating(self, slot: int, member_id: str) -> None:
+        """CLUSTER SETSLOT MIGRATING: missing keys of our slot are asked for there."""
+        self.migrating[slot] = member_id
+        self._route()
+
+    def mark_importing(self, slot: int, member_id: str) -> None:
+        """CLUSTER SETSLOT IMPORTING: with ASKING the slot can be used here."""
+        self.importing[slot] = member_id
+        self._route()
+
+    def mark_stable(self, slot: int) -> None:
+        """CLUSTER SETSLOT STABLE: on the move no more."""
+        self.migrating.pop(slot, None)
+        self.importing.pop(slot, None)
+        self.engine.set_migrating(slot, -1)
+        self.engine.set_importing(slot, False)
+        self._route()
+
+    async def add_slots(self, slots: Sequence[int]) -> Reply:
+        """CLUSTER ADDSLOTS: free slots become ours; founds our shard if we have none."""
+        async with self._lock:
+            shard_id = await self._shard_to_lead()
+            await self._change_slots(assignment(slots, shard_id))
+            await self._until(lambda topology: all(topology.slot_owner(slot) == shard_id for slot in slots))
+            return OK
+
+    async def release_slots(self, slots: Sequence[int]) -> Reply:
+        """CLUSTER DELSLOTS and FLUSHSLOTS: slots of ours become free."""
+        async with self._lock:
+            await self._change_slots(release(slots, self.election.shard.id))
+            await self._until(lambda topology: not any(topology.slot_owner(slot) for slot in slots))
+            return OK
+
+    async def move_slot(self, slot: int, member_id: str) -> Reply:
+        """CLUSTER SETSLOT NODE: the slot belongs to that member's shard from now on."""
+        async with self._lock:
+            topology = self.topology
+            led = topology.shard_led_by(member_id)
+            if led is None and member_id == self.id:
+                target = await self._shard_to_lead()
+            elif led is None:
+                raise CommandError("ERR Target node is not a master")
+            else:
+                target = led.id
+            await self._change_slots(transfer(slot, topology.slot_owner(slot), target))
+            await self._until(lambda topology: topology.slot_owner(slot) == target)
+            return OK
+
+    async def replicate(self, member_id: str) -> Reply:
+        """CLUSTER REPLICATE: we join the shard of that primary, giving up an empty one of our own."""
+        async with self._lock:
+            led = self.topology.shard_led_by(member_id)
+            if led is None:
+                shard_id = self._free_shard_id(member_id)
+                epoch = self.topology.epoch + 1
+                await self.service.propose(shard_register(shard_id), founding(member_id, shard_id, epoch))
+            else:
+                shard_id = led.id
+            await self._leave_shard()
+            self.service.update_self(shard_id=shard_id)
+            self._observe()
+            await self._until(lambda topology: topology.members[self.id].shard_id == shard_id)
+            return OK
+
+    async def reset(self) -> Reply:
+        """CLUSTER RESET: we own nothing, lead nothing and follow nobody; a replica drops its copy."""
+        async with self._lock:
+            if self.election.leads:
+                owned = [
+                    slot
+                    for first, last in self.topology.ranges_of(self.election.shard.id)
+                    for slot in range(first, last + 1)
+                ]
+                if owned:
+                    await self._change_slots(release(owned, self.election.shard.id))
+            was_replica = self.replication.is_replica
+            await self._leave_shard()
+            self.service.update_self(shard_id="")
+            self._observe()
+            if was_replica:
+                self.engine.keyspace.clear(-1)
+            self.migrating.clear()
+            self.importing.clear()
+            self._route()
+            return OK
+
+    async def fail_over(self, mode: str) -> Reply:
+        """CLUSTER FAILOVER.
+
+        Args:
+            mode: '' asks the primary to hand over to us; 'force' and 'takeover' do not ask it. Neither goes
+            without a
+                majority of the voters; 'takeover' also takes office with data of an older epoch.
+        """
+        shard = self.election.shard
+        if not mode:
+            await self.service.propose(shard_register(shard.id), nomination(self.id, shard))
+            return OK
+        if not self.replication.complete or (self.election.data_epoch == 0 and mode != "takeover"):
+            raise CommandError("ERR this replica holds no complete copy of its shard's data")
+        self.replication.stop_following()
+        try:
+            decided = await self.service.propose(
+                shard_register(shard.id), promotion(self.id, shard, force=True)
+            )
+        except (Refused, NoMajority):
+            self._follow(Follow(shard.id, shard.primary, shard.epoch))
+            raise
+        self._act(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
+        return OK
+
+    async def bump_epoch(self) -> Reply:
+        """CLUSTER BUMPEPOCH: the next epoch for our shard."""
+        shard = self.election.shard
+        decided = await self.service.propose(shard_register(shard.id), new_epoch(self.id, shard))
+        epoch = ShardView.from_data(shard.id, decided).epoch
+        return Status(f"BUMPED {epoch}".encode())
+
+    async def _shard_to_lead(self) -> str:
+        """Our shard's id; founds one if we belong to none."""
+        if self.election.leads:
+            return self.election.shard.id
+        if self.election.state != "alone":
+            raise CommandError("ERR this node is no primary: slots are assigned to primaries only")
+        shard_id = self._free_shard_id(self.id)
+        self.election.found(shard_id)
+        change = founding(self.id, shard_id, self.topology.epoch + 1)
+        await self.service.propose(shard_register(shard_id), change)
+        self.service.update_self(shard_id=shard_id)
+        await self._until(lambda topology: shard_id in topology.shards)
+        self._observe()
+        return shard_id
+
+    def _free_shard_id(self, founder: str) -> str:
+        """A first shard has its founder's id, which is also what CLUSTER MYSHARDID said before."""
+        return founder if founder not in self.topology.shards else f"{self._rng.getrandbits(160):040x}"
+
+    async def _leave_shard(self) -> None:
+        if self.election.leads:
+            shard_id = self.election.shard.id
+            await self.service.propose(shard_register(shard_id), vacating(self.id, shard_id))
+            await self._until(lambda topology: topology.shards[shard_id].primary != self.id)
+
+    async def _change_slots(self, change: Change) -> None:
+        await self.service.propose(SLOTS_REGISTER, change)
+
+    async def _until(self, seen: Callable[[Topology], bool]) -> None:
+        """Returns once our own view shows what was decided, so that the client's next question does too."""
+        with trio.move_on_after(SEEN_TIMEOUT_S):
+            topology = self.service.topology
+            while not seen(topology):
+                topology = await self.service.wait_changed(topology.version)
+        self._observe()

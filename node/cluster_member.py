@@ -1,0 +1,73 @@
+"""A process as a member of the cluster, as far as every kind of member goes: what CLUSTER commands need.
+
+A router is just this. A node with data is more, see cluster.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import trio
+
+from gossip.service import Service
+from gossip.topology import SLOT_COUNT, Topology
+from node.errands import Errands
+
+MAJORITY_LEASES: Final = 2  # silence of the voters for so many leases puts a member without a lease in doubt
+
+
+class ClusterMember:
+    """Gossip, and the errands of clients that wait for it.
+
+    Args:
+        service: made; run by the composition root, before this is.
+        full_coverage: whether a slot without an owner fails the whole (cluster-require-full-coverage).
+    """
+
+    def __init__(self, service: Service, *, full_coverage: bool = True) -> None:
+        self.service = service
+        self.full_coverage = full_coverage
+        self.errands = Errands()
+
+    @property
+    def id(self) -> str:
+        return self.service.id
+
+    @property
+    def topology(self) -> Topology:
+        return self.service.topology
+
+    @property
+    def hears_majority(self) -> bool:
+        """Whether we are on the side of the voters, if there are sides."""
+        silence_ms = self.service.now_ms() - self.service.majority_heard_ms()
+        return silence_ms <= MAJORITY_LEASES * self.service.config.lease_ms
+
+    @property
+    def covered(self) -> bool:
+        """Whether enough slots have an owner to serve any."""
+        return not self.full_coverage or self.topology.slots_assigned() == SLOT_COUNT
+
+    @property
+    def ok(self) -> bool:
+        """`cluster_state` of CLUSTER INFO."""
+        return self.covered and self.hears_majority
+
+    def moving(self) -> Iterator[str]:
+        """Our slots on the move, as CLUSTER NODES writes them."""
+        return iter(())
+
+    def pong_ms(self, member_id: str) -> int:
+        """When a member last answered us, in Unix ms; 0 for never."""
+        for link in self.service.links():
+            if link.member_id == member_id:
+                if link.answered_ms <= 0:
+                    return 0
+                return time.time_ns() // 1_000_000 - max(0, self.service.now_ms() - link.answered_ms)
+        return 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Does errands until cancelled."""
+        await self.errands.run(task_status=task_status)

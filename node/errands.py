@@ -1,0 +1,99 @@
+"""Work on behalf of clients that wait: a command whose answer needs other members.
+
+A handler cannot await. It hands a coroutine function to `start`, which answers BLOCKED; the client's session
+stands still until the errand has ended and its reply is given to `unblock`. Everybody else is served
+meanwhile. Errands run under one nursery, at most `limit` at a time; more are refused, since each holds a
+client and perhaps a round of votes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import trio
+
+from gossip.register import NoMajority, Refused
+from node.engine.reply import BLOCKED, CommandError, Failure, Reply
+
+if TYPE_CHECKING:
+    from node.engine.session import Session
+
+log = logging.getLogger("grapevine.errands")
+
+Errand: TypeAlias = Callable[[], Awaitable[Reply]]
+
+ERRANDS_MAX: Final = 64
+
+_Order: TypeAlias = "tuple[Session, Errand] | tuple[None, Callable[[], Awaitable[None]]]"
+
+
+class Errands:
+    """Start `run` with `nursery.start`; `start` may be called from then on."""
+
+    def __init__(self, limit: int = ERRANDS_MAX) -> None:
+        self._limit = limit
+        self._running = 0
+        self._send, self._receive = trio.open_memory_channel[_Order](limit)
+
+    @property
+    def running(self) -> int:
+        return self._running
+
+    def start(self, session: Session, errand: Errand) -> Reply:
+        """Lets the client wait for `errand`; return what this returns.
+
+        Raises:
+            CommandError: inside MULTI, or when too many run already; nothing was started.
+        """
+        if not session.may_block:
+            raise CommandError("ERR a command that changes the cluster cannot run inside a transaction")
+        if self._running >= self._limit:
+            raise CommandError(
+                f"ERR not applied: {self._limit} changes of the cluster are under way on this node; try again"
+            )
+        self._running += 1
+        self._send.send_nowait((session, errand))
+        return BLOCKED
+
+    def start_own(self, errand: Callable[[], Awaitable[None]]) -> bool:
+        """Work of our own, for no client, under the same nursery; False when there is no room just now."""
+        if self._running >= self._limit:
+            return False
+        self._running += 1
+        self._send.send_nowait((None, errand))
+        return True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """
+
+        Oes errands until cancelled; those under way are cancelled with it and their clients not answered.
+        """
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            async for order in self._receive:
+                if order[0] is None:
+                    nursery.start_soon(self._do_own, order[1])
+                else:
+                    nursery.start_soon(self._do, *order)
+
+    async def _do_own(self, errand: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await errand()
+        finally:
+            self._running -= 1
+
+    async def _do(self, session: Session, errand: Errand) -> None:
+        try:
+            reply = await errand()
+        except CommandError as error:
+            reply = error.failure
+        except Refused as refusal:
+            reply = Failure(f"ERR {refusal}".encode())
+        except NoMajority as error:
+            log.warning("%s", error)
+            reply = Failure(f"CLUSTERDOWN {error}".encode())
+        finally:
+            self._running -= 1
+        session.unblock(reply)
