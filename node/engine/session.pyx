@@ -225,7 +225,8 @@ cdef class Session:
         if self.parser.error_byte:
             text = text.replace("%c", chr(self.parser.error_byte))
             self.parser.error_byte = 0
-        self._refuse(b"ERR " + text.encode("latin-1"))
+        if not self.apply_stream:
+            self._refuse(b"ERR " + text.encode("latin-1"))
         self.closing = True
         self.close_reason = text
 
@@ -307,9 +308,21 @@ cdef class Session:
 
     # The stream of our primary: no checks, no replies (but to GETACK), deletions are the primary's to
     # decide, so keys that look expired here are still alive for these commands.
-    def _apply_failed(self, object error):
+    def _apply_failed(self, str name, bytes text):
+        # Told once for each command and link: a stream full of what we do not know must not flood the log.
+        if self.notes is None:
+            self.notes = {}
+        told = self.notes.setdefault("refused_in_stream", set())
+        if name in told or len(told) >= 64:
+            return
+        told.add(name)
         if self.engine.on_python_error is not None:
-            self.engine.on_python_error(error)
+            self.engine.on_python_error(
+                RuntimeError(
+                    f"the primary's stream brought '{name}' and it was refused, so this replica's data differs "
+                    f"from now on: {text.decode('latin-1')}"
+                )
+            )
 
     cdef int _apply(self, Command command, Py_ssize_t mark) except -1:
         cdef bint asks_ack = command.name == "replconf"
@@ -320,12 +333,7 @@ cdef class Session:
             self.keyspace.applying = False
         if not asks_ack:
             if self.out.used_bytes > mark and self.out.data[mark] == 45:  # '-': we now differ from our primary
-                self._apply_failed(
-                    RuntimeError(
-                        "the primary's stream brought %s and it was refused: %s"
-                        % (command.name, bytes(self.out.data[mark:self.out.used_bytes]).strip().decode("latin-1"))
-                    )
-                )
+                self._apply_failed(command.name, bytes(self.out.data[mark:self.out.used_bytes]).strip())
             self.out.used_bytes = mark
         return DISPATCHED
 
@@ -369,6 +377,9 @@ cdef class Session:
 
     cdef int _refuse(self, bytes text) except -1:
         """An error before the command ran: inside MULTI it also spoils the transaction."""
+        if self.apply_stream:  # our primary awaits no replies: an error would be a command to it
+            self._apply_failed(span_bytes(self.argv[0])[:64].decode("latin-1").lower(), text)
+            return 0
         if self.queued is not None and not self.running_script_or_multi:
             self.queue_broken = True
         if self.reply_mode == REPLIES_OFF or self.reply_mode == REPLIES_SKIP:

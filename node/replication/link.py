@@ -32,21 +32,33 @@ OFFSET_MAX = (1 << 63) - 1
 
 
 class State(enum.Enum):
-    """Where the link is. The value is what ROLE calls it."""
+    """Where the link is."""
 
-    IDLE = "none"
-    RESTING = "connect"
-    DIALING = "connecting"
-    GREETING = "handshake"
-    ASKING = "handshake "  # ROLE has one word for both; the blank keeps the members apart
-    PREPARING = "sync "
-    LOADING = "sync"
-    ONLINE = "connected"
+    IDLE = "follows nobody"
+    RESTING = "waits before it tries again"
+    DIALING = "connects"
+    GREETING = "says who it is"
+    ASKING = "asked for the stream"
+    PREPARING = "is promised a snapshot"
+    LOADING = "loads a snapshot"
+    ONLINE = "applies the stream"
 
     @property
     def label(self) -> str:
-        """The word ROLE shows."""
-        return self.value.strip()
+        """The word of ROLE, which tells fewer states apart."""
+        return _ROLE_WORDS[self]
+
+
+_ROLE_WORDS: Mapping[State, str] = {
+    State.IDLE: "connect",
+    State.RESTING: "connect",
+    State.DIALING: "connecting",
+    State.GREETING: "handshake",
+    State.ASKING: "handshake",
+    State.PREPARING: "sync",
+    State.LOADING: "sync",
+    State.ONLINE: "connected",
+}
 
 
 class Event(enum.Enum):
@@ -542,7 +554,7 @@ class Link:
     def _on_silence_tick(self, facts: _Facts) -> list[Action]:
         if not self._is_due(facts.now_ms):
             return []
-        text = f"said nothing for {self.settings.timeout_ms} ms (state {self.state.label})"
+        text = f"said nothing for {self.settings.timeout_ms} ms while this node {self.state.value}"
         return self._failed(Cause.SILENT, text, facts.now_ms)
 
     def _is_due(self, now_ms: int) -> bool:

@@ -34,7 +34,7 @@ class Settings:
     ack_period_ms: int = 1_000
     dial_timeout_ms: int = 5_000
     rest_first_ms: int = 100
-    rest_max_ms: int = 2_000
+    rest_max_ms: int = 1_000
     backlog_bytes: int = 1 << 20
     window_bytes: int = 256 << 20
     step_bytes: int = 64 << 10

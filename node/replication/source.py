@@ -20,18 +20,27 @@ from dataclasses import dataclass, field
 
 
 class Stage(enum.Enum):
-    """How far a replica has come. The value is what INFO and ROLE call it."""
+    """How far a replica has come."""
 
-    GREETING = "greeting"
-    WAITING = "wait_bgsave"
-    SENDING = "send_bulk"
-    SETTLING = "send_bulk "  # the same word for the reader; the blank keeps the members apart
-    ONLINE = "online"
+    GREETING = "has asked for nothing yet"
+    WAITING = "waits for a snapshot to begin"
+    SENDING = "is being sent a snapshot"
+    SETTLING = "loads the snapshot"
+    ONLINE = "reads the stream"
 
     @property
     def label(self) -> str:
-        """The word INFO shows."""
-        return self.value.strip()
+        """The word of INFO, which tells fewer stages apart."""
+        return _INFO_WORDS[self]
+
+
+_INFO_WORDS: Mapping[Stage, str] = {
+    Stage.GREETING: "none",
+    Stage.WAITING: "wait_bgsave",
+    Stage.SENDING: "send_bulk",
+    Stage.SETTLING: "send_bulk",
+    Stage.ONLINE: "online",
+}
 
 
 class Event(enum.Enum):

@@ -321,7 +321,7 @@ def test_rests_grow_to_their_limit_and_are_spread() -> None:
         now_ms = link.deadline_ms
         assert link.tick(now_ms) == [Dial("10.0.0.1", 7000)]
     for tried, rest in enumerate(rests):
-        longest_ms = min(2_000, 100 << tried)
+        longest_ms = min(1_000, 100 << tried)
         assert longest_ms / 2 <= rest <= longest_ms
     assert len(set(rests[-6:])) > 1
 

@@ -186,6 +186,21 @@ async def test_what_we_cannot_load_is_named_and_our_data_is_not_taken_for_whole(
             assert not replica.replication.complete
 
 
+async def test_what_the_stream_brings_and_we_do_not_know_is_told_once(tmp_path: Path) -> None:
+    async with running(1) as (replica,), redis_server(tmp_path, *DISKLESS) as port:  # noqa: SIM117
+        async with clients(port, replica) as (to_redis, to_us):
+            await replica.follow(port)
+            for number in range(3):
+                await to_redis(b"XADD", b"events", b"*", b"number", b"%d" % number)
+            await to_redis(b"SET", b"known", b"1")
+            assert await to_redis(b"WAIT", b"1", b"10000") == 1
+            assert await to_us(b"GET", b"known") == b"1"
+            (told,) = replica.broken
+            assert "brought 'xadd' and it was refused" in str(told)
+            replica.broken.clear()
+            assert (await info(to_redis, b"stats"))["total_error_replies"] == "1"  # REPLCONF grapevine
+
+
 async def test_redis_cli_takes_a_dump_of_us(tmp_path: Path) -> None:
     async with running(1) as (primary,), clients(primary) as (client,):
         await write_some(client, 0, 500)
