@@ -239,7 +239,6 @@ class Detector:
         self._gossiped_ms = now_ms - config.gossip_interval_ms
         self._exchange_due_ms = now_ms + self._exchange_pause_ms()
         self._reconnect_due_ms = now_ms + config.reconnect_interval_ms
-        self._expected_ms = self.next_due_ms()
 
     # -- what the shell reads ---------------------------------------------------------------------------
 
@@ -409,7 +408,7 @@ class Detector:
         """Do what is due. Drain the socket first: an answer that waits there must be heard before it is
         missed.
         """
-        late_ms = now_ms - self._expected_ms
+        late_ms = now_ms - self.next_due_ms()
         if late_ms > self.config.stall_ms:
             self._stood_still(late_ms)
         self._now_ms = max(self._now_ms, now_ms)
@@ -446,7 +445,6 @@ class Detector:
                 self._out.append(ExchangeWith(self._rng.choice(present).meta.bus_address))
         if len(self.news) and self._gossip_due_ms <= now_ms:
             self._gossip()
-        self._expected_ms = self.next_due_ms()
 
     def _stood_still(self, late_ms: int) -> None:
         self.awareness.worse()
@@ -489,7 +487,6 @@ class Detector:
         elif isinstance(message, Refused):
             self._heard_refused(message, sender)
         # ProbeFor grows memory by one relay for at most a probe timeout; the socket's budget bounds how many.
-        self._expected_ms = min(self._expected_ms, self.next_due_ms())
 
     def _heard(self, envelope: Envelope, source: Address) -> bool:
         """Note the sender's vitals. False when it is banned and must not be talked to."""
@@ -702,8 +699,9 @@ class Detector:
         self._gossip_soon()
 
     def _gossip_soon(self) -> None:
-        self._gossip_due_ms = min(self._gossip_due_ms, max(self._now_ms, self._gossiped_ms + BURST_PAUSE_MS))
-        self._expected_ms = min(self._expected_ms, self._gossip_due_ms)
+        soon_ms = max(self._now_ms, self._gossiped_ms + BURST_PAUSE_MS)
+        if self._gossip_due_ms < self._now_ms or self._gossip_due_ms > soon_ms:  # left over from quiet times, or far off
+            self._gossip_due_ms = soon_ms
 
     def _gossip(self) -> None:
         self._gossiped_ms = self._now_ms

@@ -105,6 +105,7 @@ class LeaseHolder:
         self._voters = VoterSet(0, ())
         self._sent_ms: dict[str, int] = {}
         self._due_ms = 0
+        self._asked_ms = 0
         self._valid_until_ms = 0
 
     @property
@@ -137,14 +138,27 @@ class LeaseHolder:
     def next_due_ms(self) -> int | None:
         return self._due_ms if self._shard_id else None
 
-    def renewals(self, now_ms: int) -> tuple[str, ...]:
-        """Whom to ask now; empty when it is not time. Every asked voter is to get the request with sent_ms =
-        now_ms.
+    def renewals(self, now_ms: int, slack_ms: int = 0) -> tuple[str, ...]:
+        """Whom to ask now; empty when it is not time within `slack_ms`. Each is to get a request with
+        sent_ms = now_ms.
+
+        One voter more than the quorum needs, those that granted last before the others: asking everybody
+        would cost packets and gain nothing while all is well. When the last renewal failed to complete,
+        everybody.
         """
-        if not self._shard_id or now_ms < self._due_ms:
+        if not self._shard_id or now_ms + slack_ms < self._due_ms:
             return ()
         self._due_ms = now_ms + self._lease_ms // 3
-        return self._voters.everyone()
+        everyone = self._voters.everyone()
+        late = self._asked_ms > self.majority_granted_ms()
+        self._asked_ms = now_ms
+        if late:
+            return everyone
+        ranked = sorted(everyone, key=lambda voter: -self._sent_ms.get(voter, 0))  # stable: ties in set order
+        for count in range(1, len(ranked)):
+            if self._voters.has_quorum(ranked[:count]):
+                return tuple(ranked[: count + 1])
+        return everyone
 
     def granted(self, voter: str, shard_id: str, epoch: int, sent_ms: int, now_ms: int) -> None:
         """A voter granted what we asked at `sent_ms`. Answers to other lives, shards or epochs are

@@ -222,9 +222,11 @@ class Voting:
         if grant.granted:
             self.held.granted(sender, grant.shard_id, grant.epoch, grant.sent_ms, now_ms)
 
-    def renewals(self, now_ms: int) -> tuple[LeaseRequest, tuple[str, ...]] | None:
-        """The request that is due and the voters to send it to; our own voter has answered already."""
-        voters = self.held.renewals(now_ms)
+    def renewals(self, now_ms: int, slack_ms: int) -> tuple[LeaseRequest, tuple[str, ...]] | None:
+        """The request that is due within `slack_ms` and the voters to send it to; our own voter has answered
+        already.
+        """
+        voters = self.held.renewals(now_ms, slack_ms)
         if not voters:
             return None
         request = LeaseRequest(self.held.shard_id, self.held.epoch, now_ms)
