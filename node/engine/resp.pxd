@@ -25,7 +25,8 @@ cdef enum:
 cdef struct Parser:
     Span *argv  # owned; while parsing, `at` holds an offset instead of an address
     Py_ssize_t argv_cap
-    Py_ssize_t argc  # arguments complete so far
+    Py_ssize_t argv_base  # where this command's arguments begin in argv; those before belong to others
+    Py_ssize_t argc  # arguments of this command complete so far
     Py_ssize_t expected  # arguments announced by '*'; -1 before the header is read
     Py_ssize_t bulk_len  # announced by '$'; -1 when the next header is not read
     Py_ssize_t at_bytes  # parsed so far
@@ -39,9 +40,13 @@ cdef struct ParserLimits:
     Py_ssize_t argc_max
     Py_ssize_t inline_max_bytes
 
-cdef void parser_reset(Parser *parser) noexcept
+cdef void parser_reset(Parser *parser) noexcept  # ready for the next command; argv_base stays
+cdef void parser_restart(Parser *parser) noexcept  # forgets everything, other commands' arguments too
+# The arguments of an unfinished command move to the front of argv: those before are done with.
+cdef void parser_rebase(Parser *parser) noexcept
 cdef void parser_free(Parser *parser) noexcept
-# On PARSE_DONE argv points into `input` (or into parser.unquoted): valid while both stay unchanged.
+# On PARSE_DONE argv[argv_base : argv_base + argc] points into `input`, or into parser.unquoted for an inline
+# command: valid while that stays unchanged.
 cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) except -1
 # How many more bytes the current argument is known to want; 0 unknown.
 cdef Py_ssize_t parser_wanted_bytes(const Parser *parser, Py_ssize_t have_bytes) noexcept

@@ -14,7 +14,7 @@ from cpython.mem cimport PyMem_Free
 from libc.math cimport isinf, isnan
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcpy, strlen
+from libc.string cimport memchr, memcpy, memmove, strlen
 
 from node.engine.buf cimport Buf, buf_append, buf_free, buf_grow
 from node.engine.span cimport Span, int64_to_bytes, span_of, span_to_int64
@@ -115,6 +115,17 @@ cdef void parser_reset(Parser *parser) noexcept:
     parser.unquoted.used_bytes = 0
 
 
+cdef void parser_restart(Parser *parser) noexcept:
+    parser.argv_base = 0
+    parser_reset(parser)
+
+
+cdef void parser_rebase(Parser *parser) noexcept:
+    if parser.argv_base > 0 and parser.argc > 0:
+        memmove(parser.argv, parser.argv + parser.argv_base, <size_t> parser.argc * sizeof(Span))
+    parser.argv_base = 0
+
+
 cdef void parser_free(Parser *parser) noexcept:
     free(parser.argv)
     parser.argv = NULL
@@ -125,15 +136,16 @@ cdef void parser_free(Parser *parser) noexcept:
 cdef inline int _push(Parser *parser, Py_ssize_t offset, Py_ssize_t len_bytes) except -1:
     cdef Py_ssize_t cap
     cdef Span *moved
-    if parser.argc == parser.argv_cap:
+    cdef Py_ssize_t place = parser.argv_base + parser.argc
+    if place == parser.argv_cap:
         cap = 16 if parser.argv_cap == 0 else parser.argv_cap * 2
         moved = <Span *> realloc(parser.argv, <size_t> cap * sizeof(Span))
         if moved == NULL:
             raise MemoryError("no memory for the arguments of a command")
         parser.argv = moved
         parser.argv_cap = cap
-    parser.argv[parser.argc].at = <const uint8_t *> offset
-    parser.argv[parser.argc].len_bytes = len_bytes
+    parser.argv[place].at = <const uint8_t *> offset
+    parser.argv[place].len_bytes = len_bytes
     parser.argc += 1
     parser.argv_bytes += len_bytes
     return 0
@@ -141,7 +153,7 @@ cdef inline int _push(Parser *parser, Py_ssize_t offset, Py_ssize_t len_bytes) e
 
 cdef inline void _bind(Parser *parser, const uint8_t *base) noexcept:
     cdef Py_ssize_t index
-    for index in range(parser.argc):
+    for index in range(parser.argv_base, parser.argv_base + parser.argc):
         parser.argv[index].at = base + <Py_ssize_t> parser.argv[index].at
 
 

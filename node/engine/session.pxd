@@ -20,6 +20,21 @@ cdef enum:
     REPLIES_SKIP = 3  # the command that runs now is not answered
 
 
+cdef enum:
+    BATCH_COMMANDS = 16  # parsed, and their keys' cache lines asked for, before the first of them runs
+    BATCH_ARGUMENTS = 256
+
+# A command of a pipeline between parsing and execution.
+cdef struct Parsed:
+    Py_ssize_t start_bytes  # in the input
+    Py_ssize_t len_bytes
+    Py_ssize_t argv_base
+    int argc  # 0: an empty line
+    int key_index  # of the key that was located already; 0: none
+    void *command  # borrowed from the registry; NULL: unknown
+    Key key
+
+
 cdef class Session:
     cdef readonly Engine engine
     cdef Keyspace keyspace  # engine.keyspace, one hop less
@@ -31,6 +46,7 @@ cdef class Session:
 
     # --- the conversation ------------------------------------------------------------------------------
     cdef Parser parser
+    cdef const uint8_t *input_at  # what `process` works on; only while it runs
     cdef Buf inbuf  # bytes that arrived and were not executed yet, from in_at on
     cdef Py_ssize_t in_at
     cdef Command command  # that runs now, or ran last
@@ -93,7 +109,9 @@ cdef class Session:
         self, const uint8_t *data, Py_ssize_t len_bytes, Py_ssize_t *consumed_bytes, int command_budget
     ) except -1
     cdef int run_buffered(self, int command_budget) except -1
-    cdef int dispatch(self) except -1
+    cdef int _pass_on(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1
+    cdef int _run_batch(self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget) except -1
+    cdef int dispatch(self, Command command) except -1
     cdef int _route(self, Command command) except -1
     cdef int _call(self, Command command) except -1
     cdef int _call_python(self, Command command) except -1

@@ -30,10 +30,12 @@ from node.engine.registry cimport (
 )
 from node.engine.resp cimport (
     PARSE_BROKEN,
-    PARSE_EMPTY,
     PARSE_MORE,
+    Parser,
     parser_free,
+    parser_rebase,
     parser_reset,
+    parser_restart,
     parser_step,
     resp_bulk,
     resp_double,
@@ -89,7 +91,7 @@ cdef class Session:
         else:
             self.id = engine.next_session_id
             engine.next_session_id += 1
-        parser_reset(&self.parser)
+        parser_restart(&self.parser)
 
     def __dealloc__(self):
         parser_free(&self.parser)
@@ -153,59 +155,129 @@ cdef class Session:
         read; and without it when the session is blocked, stalled or closing.
         """
         cdef Py_ssize_t consumed = 0
+        self.input_at = data
         self.more = False
         while True:
             try:
                 self._process(data, len_bytes, &consumed, command_budget)
                 return consumed
             except Exception as error:
-                # A compiled command broke: a bug of ours, or no memory. (Guarded here, once for a
-                # whole pipeline, and not around each call.)
+                # A compiled command broke: a bug of ours, or no memory. `consumed` is behind it. (Guarded
+                # here, once for a whole pipeline, and not around each call.)
                 self._command_broke(error)
-                consumed += self.parser.at_bytes
-                parser_reset(&self.parser)
+                parser_restart(&self.parser)
 
     cdef int _process(
         self, const uint8_t *data, Py_ssize_t len_bytes, Py_ssize_t *consumed_bytes, int command_budget
     ) except -1:
-        cdef Py_ssize_t consumed = consumed_bytes[0]
-        cdef Py_ssize_t taken
+        """Batch by batch: parse up to 16 commands, ask for the lines their keys live in, run them.
+
+        A lookup waits for three lines of memory, one behind the other: table, bucket, entry. Asked for
+        ahead, the waits of a batch overlap.
+        """
+        cdef Parsed batch[BATCH_COMMANDS]
+        cdef Parsed *item
+        cdef Parser *parser = &self.parser
+        cdef Py_ssize_t at
+        cdef int count
         cdef int outcome
-        while consumed < len_bytes:
+        cdef int step
+        cdef int index
+        cdef bint typed
+        cdef Command command
+        while consumed_bytes[0] < len_bytes:
             if self.closing or self.blocked or self.stalled:
                 break
             if command_budget <= 0 or self.out.used_bytes - self.out_sent > OUTPUT_PAUSE_BYTES:
                 self.more = True
                 break
-            outcome = parser_step(&self.parser, span_of(data + consumed, len_bytes - consumed), &self.engine.limits)
-            if outcome == PARSE_MORE:
+            at = consumed_bytes[0]
+            count = 0
+            outcome = PARSE_MORE
+            while count < BATCH_COMMANDS and at < len_bytes:
+                outcome = parser_step(parser, span_of(data + at, len_bytes - at), &self.engine.limits)
+                if outcome == PARSE_MORE or outcome == PARSE_BROKEN:
+                    break
+                item = &batch[count]
+                count += 1
+                item.start_bytes = at
+                item.len_bytes = parser.at_bytes
+                item.argv_base = parser.argv_base
+                item.argc = <int> parser.argc
+                at += parser.at_bytes
+                parser.argv_base += parser.argc
+                typed = parser.unquoted.used_bytes > 0
+                parser_reset(parser)
+                if typed or parser.argv_base > BATCH_ARGUMENTS:
+                    break  # the next inline command would overwrite this one's words
+            for index in range(count):
+                item = &batch[index]
+                item.key_index = 0
+                item.command = NULL
+                if item.argc == 0:
+                    continue
+                command = self.engine.registry.find(parser.argv[item.argv_base])
+                if command is None:
+                    continue
+                item.command = <void *> <PyObject *> command
+                if 0 < command.first_key < item.argc and command.children is None:
+                    item.key = self.keyspace.locate(parser.argv[item.argv_base + command.first_key])
+                    item.key_index = command.first_key
+            if count > 1:
+                for step in range(3):
+                    for index in range(count):
+                        if batch[index].key_index > 0:
+                            self.keyspace.prefetch_step(self.database, &batch[index].key, step)
+            if not self._run_batch(batch, count, consumed_bytes, &command_budget):
+                parser_restart(parser)  # what was parsed ahead is parsed again later
                 break
             if outcome == PARSE_BROKEN:
                 self._protocol_error()
-                parser_reset(&self.parser)
+                parser_restart(parser)
                 break
-            taken = self.parser.at_bytes
-            if outcome != PARSE_EMPTY:
-                command_budget -= 1
-                self.argv = self.parser.argv
-                self.argc = <int> self.parser.argc
-                if self.apply_stream:
-                    # The very bytes go on to our own replicas first: a command that breaks must not
-                    # leave our stream behind our primary's.
-                    if self.engine.effects.active:
-                        self.engine.effects._raw(data + consumed, <uint64_t> taken)
-                    self.applied_offset += <uint64_t> taken
-                if self.dispatch() == STALLED:
-                    parser_reset(&self.parser)
-                    self.stalled = True
-                    break
-            elif self.apply_stream:
-                if self.engine.effects.active:
-                    self.engine.effects._raw(data + consumed, <uint64_t> taken)
-                self.applied_offset += <uint64_t> taken
-            consumed += taken
-            consumed_bytes[0] = consumed
-            parser_reset(&self.parser)
+            parser_rebase(parser)
+            if outcome == PARSE_MORE:
+                break
+        return 0
+
+    cdef int _run_batch(
+        self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget
+    ) except -1:
+        """Runs parsed commands in order. Returns 0 when it had to stop before the last of them."""
+        cdef int index
+        cdef Parsed *item
+        cdef Command command
+        cdef const uint8_t *raw
+        for index in range(count):
+            item = &batch[index]
+            if self.closing or self.blocked or self.stalled:
+                return 0
+            if command_budget[0] <= 0 or self.out.used_bytes - self.out_sent > OUTPUT_PAUSE_BYTES:
+                self.more = True
+                return 0
+            consumed_bytes[0] = item.start_bytes + item.len_bytes  # also when it raises
+            if self.apply_stream:
+                # The very bytes go on to our own replicas first: a command that breaks must not
+                # leave our stream behind our primary's.
+                self._pass_on(item.start_bytes, item.len_bytes)
+            if item.argc == 0:
+                continue
+            command_budget[0] -= 1
+            self.argv = self.parser.argv + item.argv_base
+            self.argc = item.argc
+            self.first_key = item.key
+            self.first_key_index = item.key_index
+            command = None if item.command == NULL else <Command> <PyObject *> item.command
+            if self.dispatch(command) == STALLED:
+                consumed_bytes[0] = item.start_bytes
+                self.stalled = True
+                return 0
+        return 1
+
+    cdef int _pass_on(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1:
+        if self.engine.effects.active:
+            self.engine.effects._raw(self.input_at + start_bytes, <uint64_t> len_bytes)
+        self.applied_offset += <uint64_t> len_bytes
         return 0
 
     def _command_broke(self, error):
@@ -232,8 +304,8 @@ cdef class Session:
 
     # --------------------------------------------------------------------------------------- dispatch
 
-    cdef int dispatch(self) except -1:
-        cdef Command command = self.engine.registry.find(self.argv[0])
+    cdef int dispatch(self, Command command) except -1:
+        """Checks and runs the command in argv. `first_key` may hold its first key, located already."""
         cdef Engine engine = self.engine
         cdef Py_ssize_t mark = self.out.used_bytes
         cdef uint32_t flags
@@ -253,7 +325,6 @@ cdef class Session:
                 b"ERR wrong number of arguments for '%b' command" % command.name.encode("ascii")
             )
         flags = command.flags
-        self.first_key_index = 0
         self.active_ms = engine.monotonic_ms
 
         if self.apply_stream:
@@ -421,8 +492,9 @@ cdef class Session:
         else:
             if command.first_key >= self.argc:
                 return ROUTE_HERE
-            self.first_key = self.keyspace.locate(self.argv[command.first_key])
-            self.first_key_index = command.first_key
+            if self.first_key_index != command.first_key:
+                self.first_key = self.keyspace.locate(self.argv[command.first_key])
+                self.first_key_index = command.first_key
             last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
             if last > command.first_key:
                 indices = list(range(command.first_key, min(last, self.argc - 1) + 1, command.key_step))
@@ -663,7 +735,8 @@ cdef class Session:
                 buf_append(&spans, &span, sizeof(Span))
             self.argv = <Span *> spans.data
             self.argc = <int> len(arguments)
-            self.dispatch()
+            self.first_key_index = 0
+            self.dispatch(self.engine.registry.find(self.argv[0]))
         finally:
             self.argv = NULL
             self.argc = 0
