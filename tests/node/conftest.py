@@ -1,0 +1,27 @@
+"""One real redis-server for all tests of this folder that want to compare."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.oracle import Ours, RedisServer, Wire
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    if not RedisServer.is_installed():
+        pytest.skip("redis-server is not on PATH: install it to compare our replies with a real server's")
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def theirs(redis_server: RedisServer) -> Iterator[Wire]:
+    with redis_server.connect() as wire:
+        wire.pipeline([[b"FLUSHALL"], [b"CONFIG", b"RESETSTAT"]])
+        yield wire
+
+
+@pytest.fixture
+def ours() -> Ours:
+    return Ours()

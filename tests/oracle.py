@@ -1,0 +1,372 @@
+"""A real redis-server beside ours: the same bytes go to both, the same bytes must come back.
+
+    with RedisServer() as server, server.connect() as theirs:
+        ours = Ours()
+        compare(ours, theirs, [[b"SET", b"k", b"v"], [b"GET", b"k"]])
+
+`Ours` is the real engine, command table and session without sockets (`Session.feed`); `Wire` speaks to any
+server over TCP, so a node process can stand on either side.
+
+Where we differ on purpose, `compare` knows (LOOSE below); everything else is compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from node.engine.engine import Engine
+from node.engine.pump import Pump, boottime_ms
+from node.engine.room import install_compiled
+from node.engine.session import Session
+
+from node.commands import all_commands
+from node.config import Config
+from node.context import InfoSection
+from node.engine.reply import NULL_ARRAY, Failure, Push, Reply, SetReply, Status, Verbatim
+from node.info import Meter
+
+START_DEADLINE_S = 10.0
+REPLY_DEADLINE_S = 10.0
+Words = Sequence[bytes]
+
+
+# ------------------------------------------------------------------------------------------- protocol
+
+
+def request(words: Words) -> bytes:
+    """A command as clients send it."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+class Incomplete(Exception):
+    """More bytes are needed to finish a reply."""
+
+
+def parse_reply(data: bytes, at: int = 0) -> tuple[Reply, int]:
+    """One reply from `at` on, and where the next begins. Values as in node.engine.reply.
+
+    Raises:
+        Incomplete: the reply is not all there.
+        ValueError: it is no RESP.
+    """
+    end = data.find(b"\r\n", at)
+    if end < 0:
+        raise Incomplete
+    kind, line, after = data[at : at + 1], data[at + 1 : end], end + 2
+    match kind:
+        case b"+":
+            return Status(line), after
+        case b"-":
+            return Failure(line), after
+        case b":":
+            return int(line), after
+        case b",":
+            return float(line), after
+        case b"#":
+            return line == b"t", after
+        case b"_":
+            return None, after
+        case b"$" | b"=":
+            if line == b"-1":
+                return None, after
+            size = int(line)
+            if len(data) < after + size + 2:
+                raise Incomplete
+            if data[after + size : after + size + 2] != b"\r\n":
+                raise ValueError(f"a bulk of {size} bytes does not end where it says")
+            body = data[after : after + size]
+            return (Verbatim(body[:3], body[4:]) if kind == b"=" else body), after + size + 2
+        case b"*" | b"~" | b">":
+            if line == b"-1":
+                return NULL_ARRAY, after
+            items: list[Reply] = []
+            for _ in range(int(line)):
+                item, after = parse_reply(data, after)
+                items.append(item)
+            return {b"*": items, b"~": SetReply(items), b">": Push(items)}[kind], after
+        case b"%":
+            pairs: dict[bytes, Reply] = {}
+            for _ in range(int(line)):
+                key, after = parse_reply(data, after)
+                assert isinstance(key, bytes), key
+                pairs[key], after = parse_reply(data, after)
+            return pairs, after
+    raise ValueError(f"no reply starts with {kind!r} (at byte {at} of {data[at : at + 40]!r})")
+
+
+def split_replies(data: bytes) -> list[bytes]:
+    """The raw bytes of each reply. Raises Incomplete if the last one is not whole."""
+    out = []
+    at = 0
+    while at < len(data):
+        _, end = parse_reply(data, at)
+        out.append(data[at:end])
+        at = end
+    return out
+
+
+# -------------------------------------------------------------------------------------------- servers
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A redis-server of our own: free port, directory of its own, ended by its process id."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+
+    @staticmethod
+    def is_installed() -> bool:
+        return shutil.which("redis-server") is not None
+
+    def __enter__(self) -> RedisServer:
+        self._directory = tempfile.TemporaryDirectory(prefix="grapevine-oracle-")
+        self.port = free_port()
+        log = Path(self._directory.name) / "log"
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", self._directory.name, "--logfile", str(log), "--enable-debug-command", "yes"]
+        self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                with self.connect() as wire:
+                    if wire.call(b"PING") == b"+PONG\r\n":
+                        return self
+            except OSError:
+                pass
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                text = log.read_text() if log.exists() else "(no log)"
+                self.__exit__(None, None, None)
+                raise RuntimeError(f"redis-server did not start on port {self.port}:\n{text}")
+            time.sleep(0.01)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        assert self._directory is not None
+        self._process.terminate()
+        self._process.wait(10)
+        self._directory.cleanup()
+
+    @contextmanager
+    def connect(self) -> Iterator[Wire]:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=REPLY_DEADLINE_S) as connection:
+            yield Wire(connection)
+
+
+class Wire:
+    """A connection to some server."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def call(self, *words: bytes) -> bytes:
+        """Sends one command; the raw bytes of its reply."""
+        return self.pipeline([words])[0]
+
+    def pipeline(self, commands: Sequence[Words]) -> list[bytes]:
+        """Sends commands at once; the raw bytes of as many replies."""
+        self._socket.sendall(b"".join(map(request, commands)))
+        replies: list[bytes] = []
+        while len(replies) < len(commands):
+            try:
+                _, end = parse_reply(self._received)
+            except Incomplete:
+                more = self._socket.recv(1 << 16)
+                if not more:
+                    raise ConnectionError(
+                        f"closed after {len(replies)} of {len(commands)} replies, with {self._received!r}"
+                    ) from None
+                self._received += more
+                continue
+            replies.append(self._received[:end])
+            self._received = self._received[end:]
+        return replies
+
+    def converse(self, data: bytes) -> bytes:
+        """Sends raw bytes and says nothing more; everything the server answers until it closes."""
+        try:
+            self._socket.sendall(data)
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it closed already: what it said before is still to be read
+        out = self._received
+        while True:
+            try:
+                more = self._socket.recv(1 << 16)
+            except ConnectionResetError:
+                return out
+            if not more:
+                return out
+            out += more
+
+
+class Ours:
+    """A stand-alone node without sockets: the real engine, table and parameters, and one session."""
+
+    def __init__(self, *settings: str) -> None:
+        self.config = Config.load(None, ["enable-debug-command=yes", *settings])
+        self.engine = Engine(
+            cluster=self.config.flag("cluster-enabled"),
+            databases=self.config.integer("databases"),
+            hash_key=secrets.token_bytes(16),
+            clock_ms=self.clock_us() // 1000,
+        )
+        self.engine.on_python_error = self._keep_error
+        self.errors: list[BaseException] = []
+        self.engine.bind_context(self)
+        install_compiled(self.engine.registry)
+        for spec in all_commands(self):
+            self.engine.add_command(spec)
+        self.pump = Pump(self.engine)
+        self.started_ms = boottime_ms()
+        self.engine.set_clock_ms(self.clock_us() // 1000, self.started_ms)
+        self.meter = Meter(self.engine, self.started_ms)
+        self.run_id = secrets.token_hex(20)
+        self.is_replica = False
+        self.active_expiry = True
+        self.info_sections: Mapping[str, InfoSection] = {}
+        self.stopped: bool | None = None  # or the `now` of the stop
+        self.session = self.connect()
+
+    def connect(self) -> Session:
+        """Another client."""
+        return Session(self.engine, address="127.0.0.1:1", local_address="127.0.0.1:2")
+
+    def clock_us(self) -> int:
+        return time.time_ns() // 1000
+
+    def stop(self, *, now: bool = False) -> None:
+        self.stopped = now
+
+    def call(self, *words: bytes) -> bytes:
+        return self.pipeline([words])[0]
+
+    def value(self, *words: bytes) -> Reply:
+        """The parsed reply to one command."""
+        return parse_reply(self.call(*words))[0]
+
+    def pipeline(self, commands: Sequence[Words]) -> list[bytes]:
+        replies = split_replies(self.feed(b"".join(map(request, commands))))
+        assert len(replies) == len(commands), (commands, replies)
+        return replies
+
+    def converse(self, data: bytes) -> bytes:
+        """As Wire.converse, in a session of its own."""
+        self._tell_time()
+        out = self.connect().feed(data)
+        self._raise_errors()
+        return out
+
+    def feed(self, data: bytes) -> bytes:
+        self._tell_time()
+        out = self.session.feed(data)
+        self._raise_errors()
+        return out
+
+    def _tell_time(self) -> None:
+        self.engine.set_clock_ms(self.clock_us() // 1000, boottime_ms())
+
+    def _keep_error(self, error: BaseException) -> None:
+        self.errors.append(error)
+
+    def _raise_errors(self) -> None:
+        if self.errors:
+            raise AssertionError("a command broke") from self.errors.pop()
+
+
+# ----------------------------------------------------------------------------------------- comparing
+
+
+def decoded(raw: bytes) -> Reply:
+    return parse_reply(raw)[0]
+
+
+def _same_items(ours: bytes, theirs: bytes) -> bool:
+    """Arrays whose order means nothing."""
+    mine, its = decoded(ours), decoded(theirs)
+    if isinstance(mine, list) and isinstance(its, list):
+        return sorted(map(repr, mine)) == sorted(map(repr, its))
+    return ours == theirs
+
+
+def _close(tolerance: int) -> Callable[[bytes, bytes], bool]:
+    """Integers that depend on the moment: times left, times to expire at."""
+
+    def same(ours: bytes, theirs: bytes) -> bool:
+        mine, its = decoded(ours), decoded(theirs)
+        if isinstance(mine, int) and isinstance(its, int) and mine > 0 and its > 0:
+            return abs(mine - its) <= tolerance
+        return ours == theirs
+
+    return same
+
+
+def _both_or_neither(ours: bytes, theirs: bytes) -> bool:
+    """Some key of the database: any will do, but errors and null must agree."""
+    if ours[:1] == b"-" or theirs[:1] == b"-" or ours[:3] in (b"$-1", b"_\r\n"):
+        return ours == theirs
+    return theirs[:1] == ours[:1]
+
+
+# Legitimate differences, by command. The key order of KEYS is nobody's promise; times pass between the
+# two servers; OBJECT's figures describe how each keeps its data.
+LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
+    b"keys": _same_items,
+    b"randomkey": _both_or_neither,
+    b"ttl": _close(1),
+    b"pttl": _close(2000),
+    b"expiretime": _close(2),
+    b"pexpiretime": _close(2000),
+    b"time": _both_or_neither,
+    b"info": _both_or_neither,
+    b"lolwut": _both_or_neither,
+}
+
+
+def same(words: Words, ours: bytes, theirs: bytes) -> bool:
+    """Whether two raw replies to a command are as equal as they must be."""
+    if ours == theirs:
+        return True
+    loose = LOOSE.get(words[0].lower()) if words else None
+    return loose is not None and loose(ours, theirs)
+
+
+def compare(ours: Ours | Wire, theirs: Wire, commands: Sequence[Words]) -> None:
+    """Runs commands on both sides, in one pipeline each, and compares every reply."""
+    mine = ours.pipeline(commands)
+    its = theirs.pipeline(commands)
+    for number, (words, own, other) in enumerate(zip(commands, mine, its, strict=True)):
+        if not same(words, own, other):
+            history = "\n".join(f"  {b' '.join(before)!r}" for before in commands[:number])
+            raise AssertionError(
+                f"{b' '.join(words)!r}\n   ours: {own[:500]!r}\n  redis: {other[:500]!r}\nafter\n{history}"
+            )
+
+
+def fresh(ours: Ours | Wire, theirs: Wire, resp: int) -> None:
+    """Empties both servers and puts both connections into the same state."""
+    for side in (ours, theirs):
+        side.pipeline([[b"RESET"], [b"FLUSHALL"]])
+        side.call(b"HELLO", b"%d" % resp)
