@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from node.commands.help import answer_help
 from node.commands.table import command
-from node.commands.words import NOT_AN_INTEGER, SYNTAX_ERROR, integer, on_or_off, printable, shown
+from node.commands.words import (
+    NOT_AN_INTEGER,
+    SYNTAX_ERROR,
+    integer,
+    on_or_off,
+    printable,
+    shown,
+    wrong_subcommand,
+)
 from node.context import node_of
 from node.engine.reply import NO_REPLY, OK, CommandError, Reply, SetReply, Verbatim
 
@@ -165,14 +173,12 @@ def pause(session: Session, args: list[bytes]) -> Reply:
         case [_]:
             raise CommandError("ERR CLIENT PAUSE mode must be WRITE or ALL")
         case _:
-            raise CommandError(SYNTAX_ERROR)
+            raise wrong_subcommand("CLIENT", args[1])
     wait_ms = integer(
         args[2], "ERR timeout is not an integer or out of range", low=0, range_error="ERR timeout is negative"
     )
-    now_ms = session.engine.monotonic_now_ms
-    if wait_ms > (1 << 62):
-        raise CommandError("ERR timeout is out of range")
-    session.engine.pause(now_ms + wait_ms, everything)
+    # As long as 64 bits allow: the sum must not run over.
+    session.engine.pause(session.engine.monotonic_now_ms + min(wait_ms, 1 << 62), everything)
     return OK
 
 
@@ -197,7 +203,7 @@ def unblock(session: Session, args: list[bytes]) -> Reply:
         case [_]:
             raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
         case _:
-            raise CommandError(SYNTAX_ERROR)
+            raise wrong_subcommand("CLIENT", args[1])
     other = node_of(session).pump.sessions.get(integer(args[2], NOT_AN_INTEGER))
     if other is None or not other.blocked or other.notes is None:
         return 0

@@ -112,7 +112,7 @@ def document(spec: CommandSpec) -> dict[bytes, Reply]:
 
 
 def _key_runs(spec: CommandSpec) -> list[int]:
-    """For each key in the syntax, its key spec: one for an open run, as many as there are for a closed one."""
+    """For each key in the syntax, its key spec: one key for an open run, as many as there are for a closed."""
     runs: list[int] = []
     for number, keys in enumerate(spec.key_specs):
         runs += [number] * (1 if keys.last < 0 else keys.last // keys.step + 1)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from node.commands.table import command
-from node.commands.words import SYNTAX_ERROR, shown
+from node.commands.words import SYNTAX_ERROR, shown, wrong_subcommand
 from node.context import node_of
 from node.engine.digest import digest
 from node.engine.reply import BLOCKED, OK, CommandError, Failure, Reply, SetReply, Status, Verbatim
@@ -89,9 +89,7 @@ def debug(session: Session, args: list[bytes]) -> Reply:
             return Status(b"%016x" % digest(node.engine.keyspace))
         case [b"protocol", kind]:
             return _example(kind.lower())
-    raise CommandError(
-        f"ERR unknown subcommand or wrong number of arguments for '{shown(args[1])}'. Try DEBUG HELP."
-    )
+    raise wrong_subcommand("DEBUG", args[1])
 
 
 def _seconds(word: bytes) -> float:

@@ -32,6 +32,13 @@ def integer(
     return value
 
 
+def wrong_subcommand(container: str, word: bytes) -> CommandError:
+    """What a subcommand answers whose words cannot be what it takes."""
+    return CommandError(
+        f"ERR unknown subcommand or wrong number of arguments for '{shown(word)}'. Try {container} HELP."
+    )
+
+
 def on_or_off(word: bytes) -> bool:
     """ON or OFF in any case.
 
