@@ -23,7 +23,7 @@ _UNITS = {
     "g": 1000**3, "gb": 1 << 30,
 }  # fmt: skip
 _MEMORY = re.compile(r"([0-9]{1,19})([a-z]*)\Z")
-_INTEGER = re.compile(r"-?[0-9]{1,19}\Z")
+_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 INT64_MAX = (1 << 63) - 1
 INT32_MAX = (1 << 31) - 1
 
@@ -67,17 +67,17 @@ class Kind:
 class Integer(Kind):
     low: int = 0
     high: int = INT32_MAX
-    clamp_high: int | None = None  # larger values are taken as this one
+    taken: tuple[int, int] | None = None  # legal values outside are taken as the nearer end
 
     def parse(self, text: str, _before: Value, /) -> Value:
-        if not _INTEGER.match(text) or not -INT64_MAX <= int(text) <= INT64_MAX:
+        if not _INTEGER.match(text) or not -INT64_MAX - 1 <= int(text) <= INT64_MAX:
             raise BadValue("argument couldn't be parsed into an integer")
         return self.check(int(text))
 
     def check(self, value: int) -> int:
         if not self.low <= value <= self.high:
             raise BadValue(f"argument must be between {self.low} and {self.high} inclusive")
-        return value if self.clamp_high is None else min(value, self.clamp_high)
+        return value if self.taken is None else max(self.taken[0], min(value, self.taken[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ PARAMETERS = (
         doc="What to do at maxmemory. noeviction: refuse writes that could need memory.",
     ),
     Parameter(
-        "hz", Integer(1, INT32_MAX, clamp_high=500), 10, unit="1/s",
+        "hz", Integer(0, INT32_MAX, taken=(1, 500)), 10, unit="1/s",
         doc="Rounds of background work (active expiry, idle clients) a second. More makes expired keys"
         " leave memory sooner and costs CPU when idle.",
     ),

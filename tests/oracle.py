@@ -12,6 +12,7 @@ Where we differ on purpose, `compare` knows (LOOSE below); everything else is co
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import socket
@@ -337,13 +338,12 @@ def _both_or_neither(ours: bytes, theirs: bytes) -> bool:
 
 
 # Legitimate differences, by command. The order of KEYS, of CONFIG's map and of the flags in COMMAND is
-# nobody's promise; times pass between the two servers; HELLO tells version and connection; OBJECT's and
-# MEMORY's figures describe how each keeps its data.
+# nobody's promise; times pass between the two servers; OBJECT's and MEMORY's figures describe how each
+# keeps its data.
 LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
     b"keys": _same_in_any_order,
     b"config": _same_in_any_order,
     b"command": _same_in_any_order,
-    b"hello": _both_or_neither,
     b"object": _both_or_neither,
     b"memory": _both_or_neither,
     b"randomkey": _both_or_neither,
@@ -357,10 +357,22 @@ LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
 }
 
 
+# HELLO, alone or inside EXEC, tells version and connection.
+_HELLO = re.compile(rb"(\$7\r\nversion\r\n)\$\d+\r\n[^\r]*|(\$2\r\nid\r\n):\d+")
+
+
+def _masked(raw: bytes) -> bytes:
+    return _HELLO.sub(rb"\1\2(masked)", raw)
+
+
 def same(words: Words, ours: bytes, theirs: bytes) -> bool:
     """Whether two raw replies to a command are as equal as they must be."""
+    ours, theirs = _masked(ours), _masked(theirs)
     if ours == theirs:
         return True
+    if ours[:1] == theirs[:1] == b"-" and any(b"\x00" in word for word in words):
+        # Redis quotes what was sent as C does: only up to a zero byte.
+        return ours.partition(b"'")[0] == theirs.partition(b"'")[0]
     loose = LOOSE.get(words[0].lower()) if words else None
     return loose is not None and loose(ours, theirs)
 

@@ -11,6 +11,7 @@ from node.commands import (
     configuration,
     connection,
     keys,
+    memory,
     replication,
     server,
     strings,
@@ -30,6 +31,7 @@ _FAMILIES = (
     configuration.COMMANDS,
     command.COMMANDS,
     server.COMMANDS,
+    memory.COMMANDS,
     replication.COMMANDS,
     cluster.COMMANDS,
 )

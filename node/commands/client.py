@@ -263,10 +263,8 @@ def kill(session: Session, args: list[bytes]) -> Reply:
 
 
 def _read_filter(words: list[bytes]) -> _Filter:
-    if len(words) % 2:
-        raise CommandError(SYNTAX_ERROR)
     chosen = _Filter()
-    for option, value in zip(words[::2], words[1::2], strict=True):
+    for option, value in zip(words[::2], words[1::2], strict=False):
         match option.lower():
             case b"id":
                 chosen.client = integer(value, "ERR client-id should be greater than 0", low=1)
@@ -284,6 +282,8 @@ def _read_filter(words: list[bytes]) -> _Filter:
                 chosen.skip_me = value.lower() == b"yes"
             case _:
                 raise CommandError(SYNTAX_ERROR)
+    if len(words) % 2:
+        raise CommandError(SYNTAX_ERROR)
     return chosen
 
 

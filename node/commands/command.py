@@ -112,7 +112,7 @@ def document(spec: CommandSpec) -> dict[bytes, Reply]:
 
 
 def _key_runs(spec: CommandSpec) -> list[int]:
-    """For each key in the syntax, its key spec: one key for an open run, as many as there are for a closed."""
+    """For each key in the syntax, its key spec: one key for an open run, all keys of a closed one."""
     runs: list[int] = []
     for number, keys in enumerate(spec.key_specs):
         runs += [number] * (1 if keys.last < 0 else keys.last // keys.step + 1)
@@ -124,7 +124,7 @@ def _rows(session: Session) -> Sequence[CommandSpec]:
 
 
 def _row(session: Session, name: bytes) -> CommandSpec | None:
-    found = session.engine.registry.get(name.decode("latin-1"))
+    found = None if name.endswith(b"|") else session.engine.registry.get(name.decode("latin-1"))
     return None if found is None else found.spec
 
 

@@ -38,7 +38,7 @@ def hello(session: Session, args: list[bytes]) -> Reply:
     while at < len(args):
         match args[at].lower(), len(args) - at:
             case b"auth", left if left > 2:
-                user = args[at + 1]
+                user = _authenticated(args[at + 1])
                 at += 3
             case b"setname", left if left > 1:
                 name = check_name(args[at + 1])
@@ -46,7 +46,7 @@ def hello(session: Session, args: list[bytes]) -> Reply:
             case _:
                 raise CommandError(f"ERR Syntax error in HELLO option '{shown(args[at])}'")
     if user is not None:
-        _authenticate(session, user)
+        session.user = user
     if name is not None:
         session.name = name
     session.set_protocol(protocol)
@@ -67,7 +67,7 @@ def auth(session: Session, args: list[bytes]) -> Reply:
         raise CommandError(SYNTAX_ERROR)
     if len(args) == 2:
         raise CommandError(_NO_PASSWORD)
-    _authenticate(session, args[1])
+    session.user = _authenticated(args[1])
     return OK
 
 
@@ -82,10 +82,10 @@ def end(session: Session, _args: list[bytes]) -> Reply:
     return OK
 
 
-def _authenticate(session: Session, user: bytes) -> None:
+def _authenticated(user: bytes) -> bytes:
     if user != b"default":
         raise CommandError("WRONGPASS invalid username-password pair or user is disabled.")
-    session.user = user
+    return user
 
 
 _connection = partial(command, group="connection", categories="connection")

@@ -1,5 +1,6 @@
 """The commands about the conversation itself that must be as fast as it gets, and transactions."""
 
+from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t
 
 from node.engine.registry cimport Registry
@@ -25,6 +26,8 @@ cdef int _select(Session s) except -1:
     cdef int64_t database = 0
     if not s.int64_at(1, &database):
         return 0
+    if database > INT_MAX or database < INT_MIN:
+        return s.reply_error("ERR value is out of range, value must between -2147483648 and 2147483647")
     if s.engine.cluster and database != 0:
         return s.reply_error("ERR SELECT is not allowed in cluster mode")
     if database < 0 or database >= s.keyspace.database_count:

@@ -3,6 +3,7 @@
 The engine reads no clock: whoever drives it (the pump, a test, the simulator) says what time it is.
 """
 
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
 from node.engine.effects cimport Effects
@@ -39,7 +40,7 @@ cdef class Engine:
         self.watched = {}
         self.next_session_id = 1
         self.limits.bulk_len_max = 512 * 1024 * 1024
-        self.limits.argc_max = 1024 * 1024
+        self.limits.argc_max = INT_MAX
         self.limits.inline_max_bytes = 64 * 1024
 
     def bind_context(self, context):
@@ -162,8 +163,11 @@ cdef class Engine:
             self.errors_by_code[code] = 1
         return 0
 
-    def set_limits(self, *, int64_t bulk_len_max=512 * 1024 * 1024, int64_t argc_max=1024 * 1024):
-        """proto-max-bulk-len, and the largest announced number of arguments."""
+    def set_limits(self, *, int64_t bulk_len_max=512 * 1024 * 1024, int64_t argc_max=INT_MAX):
+        """proto-max-bulk-len, and the largest announced number of arguments (Redis's limit by default).
+
+        Neither costs memory when announced: both are paid for as the bytes arrive.
+        """
         self.limits.bulk_len_max = <Py_ssize_t> bulk_len_max
         self.limits.argc_max = <Py_ssize_t> argc_max
 

@@ -793,6 +793,16 @@ cdef class Keyspace:
         self.check_database(database)
         return self.find(database, &key) != NULL
 
+    def key_bytes(self, int database, bytes name):
+        """Memory that a key and its value take, its place in the table included; -1: no such key."""
+        cdef Key key = self._key(name)
+        cdef Entry *entry
+        self.check_database(database)
+        entry = self.find(database, &key)
+        if entry == NULL:
+            return -1
+        return heap_block_bytes(entry, entry_bytes(entry)) + sizeof(uint64_t)
+
     def type(self, int database, bytes name):
         cdef Key key = self._key(name)
         cdef Entry *entry

@@ -118,6 +118,7 @@ cdef class Session:
     cdef int _apply(self, Command command, Py_ssize_t mark) except -1
     cdef int _propagate(self) except -1
     cdef int _refuse(self, bytes text) except -1
+    cdef int _reject(self, Command command, bytes text) except -1
     cdef int _touch_keys(self, Command command) except -1
     cdef list _arguments(self)
 

@@ -320,8 +320,7 @@ cdef class Session:
                 )
             command = child
         if (command.arity > 0 and self.argc != command.arity) or self.argc < -command.arity:
-            command.rejected += 1
-            return self._refuse(
+            return self._reject(command, 
                 b"ERR wrong number of arguments for '%b' command" % command.name.encode("ascii")
             )
         flags = command.flags
@@ -336,23 +335,18 @@ cdef class Session:
                 return DISPATCHED
         if flags & FLAG_WRITE:
             if engine.read_only:
-                command.rejected += 1
-                return self._refuse(b"READONLY You can't write against a read only replica.")
+                return self._reject(command, b"READONLY You can't write against a read only replica.")
             if engine.write_refusal is not None:
-                command.rejected += 1
-                return self._refuse(engine.write_refusal)
+                return self._reject(command, engine.write_refusal)
         if engine.max_memory_bytes > 0 and flags & FLAG_DENYOOM:
             if self.keyspace.used_bytes() > <uint64_t> engine.max_memory_bytes:
-                command.rejected += 1
-                return self._refuse(b"OOM command not allowed when used memory > 'maxmemory'.")
+                return self._reject(command, b"OOM command not allowed when used memory > 'maxmemory'.")
         if engine.stale and not flags & FLAG_STALE:
-            command.rejected += 1
-            return self._refuse(
+            return self._reject(command, 
                 b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
             )
         if engine.loading and not flags & FLAG_LOADING:
-            command.rejected += 1
-            return self._refuse(b"LOADING Redis is loading the dataset in memory")
+            return self._reject(command, b"LOADING Redis is loading the dataset in memory")
         if engine.pause_mode != PAUSE_NONE and not self.is_feed:
             if engine.monotonic_ms >= engine.pause_until_ms:
                 engine.unpause()
@@ -364,7 +358,7 @@ cdef class Session:
         if self.queued is not None and not self.running_script_or_multi:
             if command.name not in ("exec", "discard", "multi", "watch", "quit", "reset"):
                 if flags & FLAG_NO_MULTI:
-                    return self._refuse(b"ERR Command not allowed inside a transaction")
+                    return self._reject(command, b"ERR Command not allowed inside a transaction")
                 self.queued.append(self._arguments())
                 return self.reply_simple("QUEUED")
         self.command_count += 1
@@ -458,6 +452,15 @@ cdef class Session:
                 self.reply_mode = REPLIES_ON
             return 0
         return self.reply_error_bytes(text)
+
+    cdef int _reject(self, Command command, bytes text) except -1:
+        """A known command that may not run here and now. An EXEC that may not run ends the transaction."""
+        command.rejected += 1
+        if command.name == "exec":
+            self.queued = None
+            self.unwatch()
+            text = b"EXECABORT Transaction discarded because of: " + text.removeprefix(b"ERR ")
+        return self._refuse(text)
 
     def _unknown_command(self):
         cdef int index

@@ -5,7 +5,7 @@ not its cause: a relative expiry goes out as PXAT, a float sum as the SET of its
 needs neither our clock nor our rounding. A command without such an effect is propagated in its own words.
 """
 
-from libc.errno cimport ERANGE, errno
+from libc cimport errno
 from libc.math cimport HUGE_VAL
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -487,11 +487,11 @@ cdef bint _parse_float(Span text, long double *value) noexcept nogil:
     copy[text.len_bytes] = 0
     if copy[0] == 32 or (copy[0] >= 9 and copy[0] <= 13):
         return False
-    errno = 0
+    errno.errno = 0  # through the module: a bare name would be a local variable
     value[0] = strtold(copy, &end)
     if end != copy + text.len_bytes or __builtin_isnan(value[0]):
         return False
-    if errno == ERANGE and (value[0] == HUGE_VAL or value[0] == -HUGE_VAL or value[0] == 0):
+    if errno.errno == errno.ERANGE and (value[0] == HUGE_VAL or value[0] == -HUGE_VAL or value[0] == 0):
         return False
     return True
 

@@ -141,10 +141,12 @@ def test_a_change_that_cannot_be_applied_is_taken_back() -> None:
     assert seen == [0, 7, 0]
 
 
-def test_values_above_the_clamp_are_lowered() -> None:
+def test_values_out_of_reason_are_taken_as_the_nearest_reasonable_one() -> None:
     config = Config()
     config.set_many([("hz", "100000")])
     assert config.shown()["hz"] == "500"
+    config.set_many([("hz", "0")])
+    assert config.shown()["hz"] == "1"
 
 
 def test_rewrite_keeps_what_it_did_not_change(tmp_path: Path) -> None:

@@ -18,13 +18,27 @@ LATER = {(b"client", b"tracking"), (b"client", b"caching")}
 OWN_WORDS = {b"help"}
 
 
+# Answers about all commands and all clients: a real server has others.
+ABOUT_ALL = {
+    (b"command",),
+    *((b"command", word) for word in (b"info", b"docs", b"list", b"count")),
+    *((b"client", word) for word in (b"list", b"info", b"id")),
+}
+
+
 def is_comparable(command: list[bytes]) -> bool:
     head = tuple(word.lower() for word in command[:2])
+    if len(command) == len(head) and head in ABOUT_ALL:
+        return False
+    if head[0] == b"shutdown" and head not in {(b"shutdown", b"abort"), (b"shutdown", b"x")}:
+        return False  # it would
+    if head[0] == b"hello" and b"setname" in map(bytes.lower, command) and len(command) != 4:
+        return False  # Redis 7.0 takes a name before it has looked at the rest; we and 7.2 do not
     return head not in NEWER | LATER and not (len(head) == 2 and head[1] in OWN_WORDS)
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     commands=st.lists(connection_commands.filter(is_comparable), min_size=1, max_size=25),
     resp=st.sampled_from([2, 3]),
@@ -61,7 +75,7 @@ def test_random_sequences(ours: Ours, theirs: Wire, commands: list[list[bytes]],
         "CONFIG SET client-output-buffer-limit 'slave 1mb 2mb x'|CONFIG RESETSTAT x|CONFIG REWRITE",
         "COMMAND COUNT x|COMMAND INFO nothing|COMMAND INFO get|"
         "COMMAND NOTHING|COMMAND LIST x|COMMAND DOCS nothing",
-        "COMMAND INFO mget rename object|COMMAND INFO config|COMMAND INFO set",
+        "COMMAND INFO mget rename object|COMMAND INFO config",
         "COMMAND LIST FILTERBY|COMMAND LIST FILTERBY x y|COMMAND LIST FILTERBY MODULE x",
         "COMMAND LIST FILTERBY PATTERN getset|COMMAND LIST FILTERBY PATTERN config?r*",
         "COMMAND LIST FILTERBY ACLCAT nothing",

@@ -5,9 +5,10 @@ ours again cut at every place, which must change nothing.
 """
 
 import tracemalloc
+from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle import Ours, RedisServer, Wire, parse_reply, request
@@ -69,18 +70,20 @@ CONVERSATIONS = {
     "unknown command, long": request([b"x" * 300, *[b"y" * 50] * 5]),
     "unknown command, many arguments": request([b"NOSUCH", *[b"%d" % n for n in range(100)]]),
     "unknown command, line breaks": request([b"NO\r\nSUCH", b"a\r\nb", b"\r"]),
-    "unknown command, longest kept argument": request([b"NOSUCH", b"y" * 127, b"z"]) + request([b"N", b"y" * 128, b"z"]),
+    "unknown command, longest kept argument": request([b"NOSUCH", b"y" * 127, b"z"])
+    + request([b"N", b"y" * 128, b"z"]),
     "unknown subcommand": request([b"CLIENT", b"nosuch", b"x"]) + request([b"CONFIG", b"x" * 300]),
     "unknown subcommand, line breaks": request([b"CLIENT", b"no\r\nsuch"]),
-    "wrong arity": request([b"GET"]) + request([b"get", b"a", b"b"]) + request([b"CLIENT"]) + request([b"CLIENT", b"ID", b"x"]),
+    "wrong arity": b"GET\r\nget a b\r\nCLIENT\r\nCLIENT ID x\r\n",
     "wrong arity, mixed case": request([b"gEt"]) + request([b"client", b"SetName"]),
     "quit ends the pipeline": b"PING\r\nQUIT\r\nPING\r\n",
     "host: of a browser": b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET k hacked\r\n",
 }  # fmt: skip
 
-# A real server takes these two for an attack from a browser and hangs up without a word; to us they are
-# unknown commands like any other.
-NOT_COMPARED = {"host: of a browser"}
+# A real server takes POST and Host: for an attack from a browser and hangs up without a word; to us they
+# are unknown commands like any other. It looks for the end of an inline line as C does, and so not beyond
+# a zero byte; to us that is a blank.
+NOT_COMPARED = {"host: of a browser", "inline binary", "inline NUL inside"}
 
 
 @pytest.mark.oracle
@@ -109,8 +112,10 @@ def test_any_split_changes_nothing(ours: Ours, name: str) -> None:
 
 _PIECES = st.sampled_from(
     [
-        b"*", b"$", b"\r\n", b"\n", b"\r", b"1", b"3", b"-1", b"0", b"PING", b"GET", b"SET", b"k", b"*1\r\n", b"*2\r\n",
-        b"*3\r\n$3\r\n", b"$4\r\nPING\r\n", b"$1\r\nk\r\n", b'"', b"'", b" ", b"\x00", b"\xff", b"*1\r\n$4\r\nPING\r\n",
+        b"*", b"$", b"\r\n", b"\n", b"\r", b"1", b"3", b"-1", b"0", b"PING", b"GET", b"SET", b"k",
+        b"*1\r\n", b"*2\r\n",
+        b"*3\r\n$3\r\n", b"$4\r\nPING\r\n", b"$1\r\nk\r\n", b'"', b"'", b" ",
+        b"\x00", b"\xff", b"*1\r\n$4\r\nPING\r\n",
         b"9223372036854775808", b"\\", b"\\x4", SET, GET,
     ]
 )  # fmt: skip
@@ -128,8 +133,8 @@ soup = st.one_of(
 @hostile
 @given(data=soup)
 @example(data=b'"\\x4"\r\n')
-@example(data=b"\x00\r\nPING\r\n")
 def test_soup_is_answered_as_by_the_real_server(ours: Ours, redis_server: RedisServer, data: bytes) -> None:
+    assume(b"\x00" not in data)  # see NOT_COMPARED
     ours.call(b"FLUSHALL")
     with redis_server.connect() as wire:
         wire.call(b"FLUSHALL")
@@ -146,7 +151,7 @@ def test_soup_in_pieces(ours: Ours, data: bytes, cuts: list[int]) -> None:
     ours.call(b"FLUSHALL")
     session = ours.connect()
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(places)]
     assert b"".join(map(session.feed, pieces)) == whole
     at = 0
     while at < len(whole):  # whatever it is, it is RESP

@@ -23,7 +23,7 @@ EVERYTHING = [
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     commands=st.lists(st.one_of(key_commands, key_commands, string_commands), min_size=1, max_size=30),
     resp=st.sampled_from([2, 3]),

@@ -12,7 +12,7 @@ from tests.oracle import Ours, Wire, compare, fresh
 pytestmark = pytest.mark.oracle
 
 random_sequences = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 EVERYTHING = [
     *([b"GET", key] for key in (b"a", b"b", b"c", b"", b"\x00\xff\r\n", b"{t}x", b"{t}y")),

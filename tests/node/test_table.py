@@ -17,7 +17,7 @@ ROWS = {row.name: row for row in all_commands(None)}  # type: ignore[arg-type]  
 ALL = {spec.name: spec for row in ROWS.values() for spec in (row, *row.subcommands)}
 
 # Newer than the Redis 7.0 that we compare with.
-ONLY_OURS = {"client|no-touch", "client|setinfo"}
+ONLY_OURS = {"client|no-touch", "client|setinfo", "waitaof"}
 
 
 def plain(value: object) -> Any:

@@ -18,9 +18,7 @@ from node.engine.reply import BLOCKED, Reply
 from node.engine.session import Session
 
 
-def make(
-    name: str, arity: int, handler: Callable[..., Reply] | None, flags: str = "loading stale", **more: Any
-) -> CommandSpec:
+def make(name: str, arity: int, handler: Callable[..., Reply] | None, flags: str = "loading stale", **more: Any) -> CommandSpec:
     return command(name, arity, flags, group="test", summary="-", since="1.0.0", handler=handler, **more)
 
 
