@@ -380,6 +380,13 @@ class Detector:
         self._start_probe(listed)
         self._check_port(listed)
 
+    def check_port(self, member: str, now_ms: int) -> None:
+        """Find out whether its port is closed, dead or not: our voter has to know for itself."""
+        self._now_ms = max(self._now_ms, now_ms)
+        listed = self.members.get(member)
+        if listed is not None and listed.status is not Status.LEFT:
+            self._check_port(listed)
+
     def datagram_refused(self, address: Address, now_ms: int) -> None:
         """The network said that nobody listens at `address` (ICMP port unreachable)."""
         for member in self.members:
@@ -674,10 +681,11 @@ class Detector:
         if change.after in PRESENT and change.before not in PRESENT:
             at = self._rng.randint(self._ring_at, len(self._ring))
             self._ring.insert(at, change.member)
-        if change.after is not Status.SUSPECT:
+        if change.after in (Status.ALIVE, Status.LEFT):
             self.refusals.contradicted(change.member)
         elif (
             change.before is Status.ALIVE
+            and change.after is Status.SUSPECT
             and isinstance(change.spread, Suspect)
             and change.spread.accuser != self.me
         ):

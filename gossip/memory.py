@@ -24,6 +24,7 @@ class Past:
 
     Attributes:
         registers: what Registers.restore takes, None when there was nothing.
+        shard_id: the shard we belonged to, '' for none: a replica follows it again.
     """
 
     fresh: bool
@@ -32,6 +33,7 @@ class Past:
     incarnation: int
     members: tuple[Record, ...]
     registers: Mapping[str, Plain] | None
+    shard_id: str = ""
 
 
 class Memory:
@@ -61,18 +63,18 @@ class Memory:
             return Past(True, secrets.token_hex(ID_BYTES), secrets.token_hex(ID_BYTES), 0, (), None)
         member_id, cluster_id = state.get("member_id"), state.get("cluster_id")
         incarnation, members = state.get("incarnation"), state.get("members", ())
-        registers = state.get("registers")
+        registers, shard_id = state.get("registers"), state.get("shard_id", "")
         if not isinstance(member_id, str) or not isinstance(cluster_id, str):
             raise self.unusable("it names no member or no cluster")
         if not isinstance(incarnation, int) or not isinstance(members, tuple):
             raise self.unusable("it has no incarnation or no members")
-        if not isinstance(registers, Mapping):
-            raise self.unusable("it has no registers")
+        if not isinstance(registers, Mapping) or not isinstance(shard_id, str):
+            raise self.unusable("it has no registers or no shard")
         try:
             records = tuple(record_from_plain(item) for item in members)
         except PeerError as error:
             raise self.unusable(str(error)) from error
-        return Past(False, member_id, cluster_id, incarnation, records, registers)
+        return Past(False, member_id, cluster_id, incarnation, records, registers, shard_id)
 
     def unusable(self, why: str) -> StateError:
         """The error for a file that is whole but makes no sense."""
@@ -116,6 +118,7 @@ def content(
     incarnation: int,
     members: tuple[Record, ...],
     registers: Mapping[str, Plain],
+    shard_id: str,
 ) -> dict[str, Plain]:
     """The state file's content."""
     return {
@@ -124,4 +127,5 @@ def content(
         "incarnation": incarnation,
         "members": tuple(record_to_plain(record) for record in members),
         "registers": registers,
+        "shard_id": shard_id,
     }

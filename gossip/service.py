@@ -203,7 +203,7 @@ class Service:
             bus_port=me.bus_port or me.port + BUS_PORT_OFFSET,
             kind=me.kind,
             zone=me.zone,
-            shard_id=me.shard_id,
+            shard_id=me.shard_id or past.shard_id,
             started_ms=time.time_ns() // 1_000_000,
             software=me.software,
         )
@@ -220,7 +220,7 @@ class Service:
                 tell=self._tell,
                 learned=self._learned,
                 settled=self._carry_out,
-                is_gone=self._detector.has_refused_evidence,
+                is_gone=self._found_gone,
             ),
             0 if past.fresh else now_ms + config.lease_ms,
         )
@@ -375,6 +375,7 @@ class Service:
             meta = replace(meta, zone=zone)
         if meta != self._meta:
             self._meta = meta
+            self._memory.unsaved = True
             self._detector.update_self(meta, boottime_ms())
             self._carry_out()
 
@@ -763,7 +764,15 @@ class Service:
             self._detector.incarnation,
             self._detector.records()[1:],
             self._voting.registers.durable_state(),
+            self._meta.shard_id,
         )
+
+    def _found_gone(self, member_id: str) -> bool:
+        """Whether we found its port closed. If not, we look, so that the next attempt finds us knowing."""
+        if self._detector.has_refused_evidence(member_id):
+            return True
+        self._detector.check_port(member_id, boottime_ms())
+        return False
 
     async def _save_surely(self) -> None:
         await self._memory.save_surely(self._state)

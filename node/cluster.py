@@ -127,7 +127,6 @@ class ClusterNode(ClusterMember):
     def info_fields(self) -> Iterator[tuple[str, object]]:
         """The section `cluster` of INFO."""
         election = self.election
-        yield "cluster_enabled", 1
         yield "grapevine_member_id", self.id
         yield "grapevine_shard_id", election.shard.id
         yield "grapevine_shard_epoch", election.shard.epoch
@@ -302,6 +301,7 @@ class ClusterNode(ClusterMember):
             action.shard_id,
         )
         self._holding = True
+        self.service.update_self(shard_id=action.shard_id)
         self.engine.loading = True  # neither clients nor replicas get to see an empty data set
         self.service.release_lease()
         if self.replication.is_replica:
