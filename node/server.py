@@ -152,7 +152,7 @@ class Node:
         self.pump.close_all()
 
     async def _background(self) -> None:
-        """Active expiry, reclaiming of flushed data, idle clients, and the time for all of them."""
+        """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients, and the time for it."""
         keyspace = self.engine.keyspace
         while True:
             await trio.sleep(1 / self.config.integer("hz"))
@@ -160,6 +160,7 @@ class Node:
             self.meter.sample(self.engine.monotonic_now_ms)
             for _ in range(BACKGROUND_SLICES_PER_TICK):
                 more = keyspace.free_some(FREE_ENTRIES_PER_SLICE)
+                more = keyspace.sweep_some(FREE_ENTRIES_PER_SLICE) or more
                 if self.active_expiry and not keyspace.follower:
                     more = keyspace.expire_some(EXPIRE_ENTRIES_PER_SLICE) or more
                 if not more:

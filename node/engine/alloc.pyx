@@ -32,6 +32,8 @@ cdef extern from "malloc.h" nogil:
     size_t malloc_usable_size(void *block)
 
 cdef extern from *:
+    # 1 in the sanitizer build (setup.py): every small block comes from malloc, which the sanitizer watches.
+    const bint GRAPEVINE_PLAIN_MALLOC
     int __builtin_ctzll(unsigned long long word) nogil
 
 cdef enum:
@@ -227,6 +229,10 @@ cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil:
         heap.held_bytes += taken
         return block
     block_bytes = _class_bytes(len_bytes)
+    if GRAPEVINE_PLAIN_MALLOC:
+        heap.used_bytes += block_bytes
+        heap.held_bytes += block_bytes
+        return malloc(block_bytes)
     arena = heap.partial[block_bytes >> 3]
     if arena == NULL:
         arena = _arena_new(heap, <uint32_t> block_bytes)
@@ -248,11 +254,15 @@ cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil:
 cdef void *heap_take_lines(Heap *heap, size_t line_count) noexcept nogil:
     cdef void *block = NULL
     cdef size_t taken
-    if line_count * 64 <= SMALL_BYTES_MAX:
+    if line_count * 64 <= SMALL_BYTES_MAX and not GRAPEVINE_PLAIN_MALLOC:
         # The arena's header is one line, so blocks of whole lines start on one.
         return heap_take(heap, line_count * 64)
     if posix_memalign(&block, 64, line_count * 64) != 0:
         return NULL
+    if line_count * 64 <= SMALL_BYTES_MAX:
+        heap.used_bytes += line_count * 64
+        heap.held_bytes += line_count * 64
+        return block
     taken = malloc_usable_size(block) + MALLOC_HEADER_BYTES
     heap.used_bytes += taken
     heap.held_bytes += taken
@@ -266,6 +276,11 @@ cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil:
         taken = malloc_usable_size(block) + MALLOC_HEADER_BYTES
         heap.used_bytes -= taken
         heap.held_bytes -= taken
+        free(block)
+        return
+    if GRAPEVINE_PLAIN_MALLOC:
+        heap.used_bytes -= _class_bytes(len_bytes)
+        heap.held_bytes -= _class_bytes(len_bytes)
         free(block)
         return
     arena = <Arena *> (<uintptr_t> block & ~(<uintptr_t> ARENA_BYTES - 1))

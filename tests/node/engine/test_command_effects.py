@@ -1,4 +1,4 @@
-"""What replicas are told: effects and not causes, nothing when nothing changed, and no difference after applying it."""
+"""What replicas are told: effects and not causes, nothing when nothing changed; applied, the same data."""
 
 from __future__ import annotations
 
