@@ -131,6 +131,7 @@ class Node:
             if not self.engine.cluster:  # a member's directory is locked by its gossip service
                 stack.enter_context(contextlib.closing(StateDirectory(Path(self.config.text("dir")))))
             listeners = stack.enter_context(listening(self.config))
+            self.replication.port = listeners[0].getsockname()[1]
             nursery = await stack.enter_async_context(trio.open_nursery())
             await nursery.start(drive_pump, self.pump)
             nursery.start_soon(self._background)

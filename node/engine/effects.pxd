@@ -4,6 +4,11 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from node.engine.span cimport Span
 
+cdef enum:
+    GROWTH_FACTOR = 4
+
+cdef uint64_t NOBODY_READS
+
 
 cdef class Effects:
     cdef readonly bint active  # off: nothing is written (no replica was ever attached)
@@ -12,6 +17,10 @@ cdef class Effects:
     cdef uint8_t *_ring  # owned; NULL while not active
     cdef readonly uint64_t capacity_bytes
     cdef readonly uint64_t start  # offset of the first byte still in the ring
+    # The oldest bytes still needed; NOBODY_READS: none. While the ring can grow they are not overwritten.
+    cdef uint64_t feeds_from  # by feeds of the pump, kept by it
+    cdef uint64_t syncs_from  # by full syncs in progress
+    cdef readonly uint64_t capacity_max_bytes  # how far it may grow for their sake
     cdef int _owed  # arguments the effect in progress still lacks
 
     # One effect = begin, then exactly argc arguments. All of it is nothing while not active.
@@ -29,4 +38,6 @@ cdef class Effects:
     # stream and where the ring does not reach: ask holds() to tell these apart.
     cdef Span peek(self, uint64_t offset) noexcept
     cdef int _argument(self, const uint8_t *data, Py_ssize_t len_bytes) except -1
+    cdef int _grow(self, uint64_t oldest, uint64_t end) noexcept
+    cdef bint _move(self, uint64_t capacity_bytes) noexcept
     cdef int _header(self, uint8_t mark, int64_t count) except -1

@@ -15,7 +15,8 @@ class Effects:
     database: int
     """Of the last SELECT in the stream; -1 when the next effect has to select."""
     capacity_bytes: int
-
+    capacity_max_bytes: int
+    """How far the ring grows by itself rather than overwrite what a reader still needs."""
     def __init__(self, capacity_bytes: int = ...) -> None: ...
     def activate(self) -> None:
         """Allocates the ring and begins to record. Does nothing when it is on already."""
@@ -25,6 +26,16 @@ class Effects:
 
     def resize(self, capacity_bytes: int) -> None:
         """Keeps as much of the end of the stream as the new ring can hold. Cost: one copy of that."""
+
+    def limit_growth(self, capacity_max_bytes: int) -> None:
+        """How far the ring may grow for its readers; never below its present size."""
+
+    def hold_for_syncs(self, offset: int | None) -> None:
+        """The oldest byte that a full sync in progress will continue with; None: there is none."""
+
+    @property
+    def oldest_needed(self) -> int:
+        """The oldest byte that some reader needs; `offset` when all have everything."""
 
     def append(self, database: int, args: list[bytes]) -> None:
         """Writes one command, preceded by SELECT when the database changes. Nothing while not active.

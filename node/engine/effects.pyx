@@ -5,10 +5,14 @@ The stream is an endless run of bytes and `offset` is its length. The ring keeps
     stream   0 ........... start ================= offset        (offset - start <= capacity_bytes)
     ring     byte number n of the stream lives at n % capacity_bytes
 
-Nothing here ever waits for a reader. A reader (the feed of a replica) comes with an offset of its own;
-when the ring has moved past it, `holds` says no and that reader has to start again with a full sync.
-So the memory a slow replica costs its primary is the ring, whatever it does. The rejected alternative,
-a buffer per replica as Redis 6 had it, costs the stream once for each of them.
+Nothing here ever waits for a reader. A reader (the feed of a replica, a full sync that will continue here)
+has an offset of its own. While what it needs would be overwritten the ring grows, up to
+`capacity_max_bytes`; beyond that `holds` says no and that reader has to start again with a full sync. So
+what all slow replicas together cost their primary is bounded, whatever they do. The rejected
+alternative, a buffer per replica as Redis 6 had it, costs the stream once for each of them.
+
+Growing moves what is there into a larger ring, four times as large, so that a burst pays for few moves; at
+the largest (64 MiB into 256) one takes about 15 ms. Narrowing is left to whoever looks after the replicas.
 
 An effect may be larger than the ring. Its bytes then simply overwrite each other and `start` ends up
 in the middle of it; nobody can ask for an offset before `start`, and those at its end are served.
@@ -26,6 +30,7 @@ DEFAULT_CAPACITY_BYTES = 1 << 20  # Redis's repl-backlog-size
 SMALLEST_CAPACITY_BYTES = 16  # sense begins at Redis's 16 KiB; tests want rings that wrap at once
 
 cdef uint64_t OFFSET_MAX = <uint64_t> 0x7FFFFFFFFFFFFFFF  # offsets travel as signed 64-bit integers
+NOBODY_READS = <uint64_t> 0xFFFFFFFFFFFFFFFF
 
 
 cdef class Effects:
@@ -37,6 +42,9 @@ cdef class Effects:
         self._ring = NULL
         self._owed = 0
         self.capacity_bytes = _checked_capacity(capacity_bytes)
+        self.capacity_max_bytes = self.capacity_bytes
+        self.feeds_from = NOBODY_READS
+        self.syncs_from = NOBODY_READS
 
     def __dealloc__(self):
         free(self._ring)
@@ -101,12 +109,15 @@ cdef class Effects:
         cdef uint64_t position
         cdef uint64_t first_bytes
         cdef uint64_t skipped_bytes
+        cdef uint64_t oldest = self.feeds_from if self.feeds_from < self.syncs_from else self.syncs_from
         if self._ring is NULL:
             raise ValueError("the ring of effects is not active")
         if len_bytes > OFFSET_MAX - self.offset:
             raise OverflowError(f"the replication offset {self.offset} cannot grow by {len_bytes} bytes")
         if len_bytes == 0:
             return 0
+        if oldest <= self.offset and self.offset + len_bytes - oldest > self.capacity_bytes:
+            self._grow(oldest, self.offset + len_bytes)
         if len_bytes > self.capacity_bytes:  # only the end of it can stay
             skipped_bytes = len_bytes - self.capacity_bytes
             data += skipped_bytes
@@ -123,6 +134,45 @@ cdef class Effects:
         if self.offset - self.start > self.capacity_bytes:
             self.start = self.offset - self.capacity_bytes
         return 0
+
+    cdef int _grow(self, uint64_t oldest, uint64_t end) noexcept:
+        cdef uint64_t wanted = self.capacity_bytes
+        if oldest < self.start:  # lost already
+            return 0
+        while wanted < end - oldest and wanted < self.capacity_max_bytes:
+            wanted = wanted * GROWTH_FACTOR if wanted <= self.capacity_max_bytes // GROWTH_FACTOR else (
+                self.capacity_max_bytes
+            )
+        if wanted > self.capacity_bytes:
+            self._move(wanted)  # without memory it stays, and the slow reader is lost
+        return 0
+
+    # Into a ring of another size, with as much of the end of the stream as it can hold.
+    cdef bint _move(self, uint64_t capacity_bytes) noexcept:
+        cdef uint64_t keep_bytes = self.offset - self.start
+        cdef uint64_t at
+        cdef uint64_t position
+        cdef uint64_t piece_bytes
+        cdef Span run
+        cdef uint8_t *ring = <uint8_t *> malloc(capacity_bytes)
+        if ring is NULL:
+            return False
+        if keep_bytes > capacity_bytes:
+            keep_bytes = capacity_bytes
+        at = self.offset - keep_bytes
+        self.start = at
+        while at < self.offset:
+            run = self.peek(at)
+            position = at % capacity_bytes
+            piece_bytes = capacity_bytes - position
+            if piece_bytes > <uint64_t> run.len_bytes:
+                piece_bytes = <uint64_t> run.len_bytes
+            memcpy(ring + position, run.at, piece_bytes)
+            at += piece_bytes
+        free(self._ring)
+        self._ring = ring
+        self.capacity_bytes = capacity_bytes
+        return True
 
     # An effect was begun and not finished: its command failed half-way. What is in the ring can't be
     # continued by anybody, so the history ends here, one byte further than any reader can have come:
@@ -188,34 +238,24 @@ cdef class Effects:
 
     def resize(self, capacity_bytes):
         cdef uint64_t wanted = _checked_capacity(capacity_bytes)
-        cdef uint64_t keep_bytes
-        cdef uint64_t at
-        cdef uint64_t position
-        cdef uint64_t piece_bytes
-        cdef uint8_t *ring
-        cdef Span run
-        if wanted == self.capacity_bytes:
-            return
-        if self._ring is not NULL:
-            ring = <uint8_t *> malloc(wanted)
-            if ring is NULL:
+        if wanted != self.capacity_bytes:
+            if self._ring is not NULL and not self._move(wanted):
                 raise MemoryError(f"no memory for a replication backlog of {wanted} bytes")
-            keep_bytes = self.offset - self.start
-            if keep_bytes > wanted:
-                keep_bytes = wanted
-            at = self.offset - keep_bytes
-            self.start = at
-            while at < self.offset:
-                run = self.peek(at)
-                position = at % wanted
-                piece_bytes = wanted - position
-                if piece_bytes > <uint64_t> run.len_bytes:
-                    piece_bytes = <uint64_t> run.len_bytes
-                memcpy(ring + position, run.at, piece_bytes)
-                at += piece_bytes
-            free(self._ring)
-            self._ring = ring
-        self.capacity_bytes = wanted
+            self.capacity_bytes = wanted
+        if self.capacity_max_bytes < wanted:
+            self.capacity_max_bytes = wanted
+
+    def limit_growth(self, capacity_max_bytes):
+        cdef uint64_t limit = _checked_capacity(capacity_max_bytes)
+        self.capacity_max_bytes = limit if limit > self.capacity_bytes else self.capacity_bytes
+
+    def hold_for_syncs(self, offset):
+        self.syncs_from = NOBODY_READS if offset is None else <uint64_t> offset
+
+    @property
+    def oldest_needed(self):
+        cdef uint64_t oldest = self.feeds_from if self.feeds_from < self.syncs_from else self.syncs_from
+        return self.offset if oldest > self.offset else oldest
 
     def append(self, int database, list args):
         cdef bytes value

@@ -25,6 +25,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from node.engine.buf cimport Buf, buf_append, buf_free, buf_reserve
+from node.engine.effects cimport NOBODY_READS
 from node.engine.engine cimport Engine
 from node.engine.resp cimport parser_wanted_bytes
 from node.engine.session cimport Session
@@ -345,9 +346,10 @@ cdef class Pump:
             session = <Session> <PyObject *> events[index].data.ptr
             if session.fd >= 0:
                 self._event(session, events[index].events)
-        for session in list(self._feeds) if self._feeds else ():
-            if session.fd >= 0:
-                self._send_feed(session)
+        if self._feeds:
+            self._send_feeds()
+        elif engine.effects.feeds_from != NOBODY_READS:
+            engine.effects.feeds_from = NOBODY_READS
         if lease_ran and _clock_us(CLOCK_BOOTTIME) // 1000 >= engine.lease_until_ms:
             self._drop_replies()
         if self._unsent:
@@ -569,6 +571,17 @@ cdef class Pump:
             self.close(session, "the output buffer limit was reached")
             return True
         return False
+
+    cdef int _send_feeds(self) except -1:
+        cdef Session session
+        cdef uint64_t oldest = NOBODY_READS
+        for session in list(self._feeds):
+            if session.fd >= 0:
+                self._send_feed(session)
+            if session.fd >= 0 and session.feed_offset < oldest:
+                oldest = session.feed_offset
+        self.engine.effects.feeds_from = oldest
+        return 0
 
     cdef int _send_feed(self, Session session) except -1:
         """Hands a replica what the ring has beyond its offset, as far as its socket takes it."""

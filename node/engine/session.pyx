@@ -831,6 +831,8 @@ cdef class Session:
             )
         self.is_feed = True
         self.feed_offset = offset
+        if offset < self.engine.effects.feeds_from:  # until the pump's next turn counts all feeds
+            self.engine.effects.feeds_from = offset
         if self.waker is not None:
             self.waker(self)
 

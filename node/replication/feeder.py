@@ -4,9 +4,8 @@ A snapshot is made for all replicas that wait at that moment and written to each
 slowest sets the pace, and one that takes nothing for repl-timeout is dropped. There is one snapshot at a
 time: who asks meanwhile waits for the next.
 
-While a replica is being synced, what is written goes into the ring and must still be there when it is
-done. So the ring is widened to the window (256 MiB) for that time. That is address space; memory is
-used as the stream grows into it, and given back when the ring is narrowed again. When even the window is
+While a replica is being synced, or its socket takes less than is written, the ring grows so that nothing
+it needs is overwritten, up to the window (256 MiB); here it is narrowed again. When even the window is
 overrun the replica is dropped: the memory of a primary is bounded whatever its replicas do.
 """
 
@@ -98,6 +97,7 @@ class Feeder:
         action = self.source.acknowledged(session.id, offset, self._clock_ms())
         if action is Action.STREAM:
             self._start_stream(session, replica)
+            self.check_ring()
         self._answer_waiters(self._clock_ms())
 
     def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
@@ -161,6 +161,7 @@ class Feeder:
         if session.id in self.source.replicas:
             stage = self.source.replicas[session.id].stage
             self.source.happened(session.id, Event.CLOSED)
+            self.check_ring()
             self._drained.set()
             if stage is not Stage.GREETING:
                 log.info("replica %s is gone: %s", session.address, session.close_reason)
@@ -180,7 +181,7 @@ class Feeder:
         for session_id in self.source.silent(now_ms, settings.timeout_ms):
             text = f"the replica was silent for more than {settings.timeout_ms} ms (repl-timeout)"
             self._drop(session_id, Event.SILENT, text)
-        self._check_ring()
+        self.check_ring()
         if now_ms >= self._ping_due_ms and any(True for _ in self.source.attached()):
             self._ping_due_ms = now_ms + settings.ping_period_ms
             self._append([b"PING"])
@@ -190,16 +191,11 @@ class Feeder:
         return min(due_ms)
 
     async def drain(self) -> None:
-        """Returns when every online replica acknowledged all of the stream. Give it a deadline."""
+        """Returns when every replica acknowledged all of the stream so far. Give it a deadline."""
         offset = self._engine.effects.offset
         self._append([b"REPLCONF", b"GETACK", b"*"])
         while True:
-            behind = [
-                replica
-                for replica in self.source.replicas.values()
-                if replica.stage is Stage.ONLINE and not replica.plain_sync and replica.ack_offset < offset
-            ]
-            if not behind:
+            if all(replica.ack_offset >= offset or replica.plain_sync for replica in self.source.attached()):
                 return
             await trio.sleep(0.005)
 
@@ -239,26 +235,19 @@ class Feeder:
             log.warning("replica %s dropped: %s", session.address, text)
             self._pump.close(session, text)
 
-    def _check_ring(self) -> None:
+    def check_ring(self) -> None:
+        """Keeps what full syncs need in the ring, drops those that lost it, narrows a ring too wide."""
         effects = self._engine.effects
         for replica in self.source.syncing():
             if not effects.can_continue_from(replica.offset):
                 self._drop(replica.session_id, Event.OVERRUN, _overrun_text(replica, effects.start))
-        if not effects.active or self.source.syncing():
-            return
+        effects.hold_for_syncs(min((replica.offset for replica in self.source.syncing()), default=None))
         backlog_bytes = self._settings().backlog_bytes
-        if effects.capacity_bytes != backlog_bytes and all(
-            effects.offset - feed.feed_offset < backlog_bytes for feed in self._pump.feeds
-        ):
+        if effects.capacity_bytes != backlog_bytes and effects.offset - effects.oldest_needed < backlog_bytes:
             effects.resize(backlog_bytes)
 
     async def _send_snapshot(self) -> None:
         settings = self._settings()
-        effects = self._engine.effects
-        try:
-            effects.resize(max(settings.window_bytes, effects.capacity_bytes))
-        except MemoryError as error:
-            log.warning("full sync with the ring as it is: %s", error)
         try:
             snapshot = SnapshotWriter(self._engine.keyspace, _aux_fields(), limit_bytes=settings.window_bytes)
         except SnapshotBusy as error:
@@ -292,6 +281,7 @@ class Feeder:
             self.source.happened(replica.session_id, Event.BEGINS)
             line = b"+FULLRESYNC %s %d\r\n" % (self._history().id.encode(), effects.offset)
             self._write(replica, (b"" if replica.plain_sync else line) + b"$EOF:" + mark + b"\r\n")
+        self.check_ring()
         self.full_sync_count += len(taking)
         return taking
 
@@ -326,7 +316,7 @@ class Feeder:
         """Waits until every replica can take more; returns those that are still there."""
         await trio.lowlevel.checkpoint()
         while True:
-            self._check_ring()
+            self.check_ring()
             taking = [r for r in taking if self.source.replicas.get(r.session_id) is r]
             sessions = self._pump.sessions
             pending = [sessions[replica.session_id].output_pending_bytes for replica in taking]

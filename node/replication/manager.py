@@ -47,6 +47,7 @@ class ReplicationManager:
         on_link_up: called when the stream of our primary begins or goes on: our copy is complete then.
         on_sync_started: called when a full sync begins to replace our data: we have nothing to offer
             until on_link_up.
+        port: where we listen for clients, as INFO of our primary shows it.
         member_id, shard_id, epoch: what we say about ourselves to other Grapevine nodes; set by the
             cluster glue (`identify`), empty and -1 stand-alone.
     """
@@ -54,6 +55,7 @@ class ReplicationManager:
     def __init__(self, engine: Engine, pump: Pump, config: Config, source_of_chance: random.Random) -> None:
         self.settings = _settings_of(config)
         self.history = History(_new_id())
+        self.port = config.integer("port")
         self.member_id = ""
         self.shard_id = ""
         self.epoch = -1
@@ -170,7 +172,7 @@ class ReplicationManager:
         self._engine.keyspace.follower = True
         self._down_since_ms = boottime_ms()
         log.info("following %s%s", target.address, f" at epoch {epoch}" if epoch >= 0 else "")
-        self.follower.follow(target, Myself(self._config.integer("port"), self.member_id))
+        self.follower.follow(target, Myself(self.port, self.member_id))
 
     def stop_following(self) -> None:
         """Ends the stream: after this returns nothing of it is applied. We stay a replica."""
@@ -280,8 +282,8 @@ class ReplicationManager:
     def _settings_changed(self, _value: object) -> None:
         self.settings = _settings_of(self._config)
         self._link.settings = self.settings
-        if not self.feeder.source.syncing():
-            self._engine.effects.resize(self.settings.backlog_bytes)
+        self._engine.effects.limit_growth(self.settings.window_bytes)
+        self.feeder.check_ring()
 
 
 def _settings_of(config: Config) -> Settings:

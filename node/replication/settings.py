@@ -22,8 +22,8 @@ class Settings:
             then multiplied by a random factor in 0.5..1, so that replicas of one primary do not come back
             in step. The first attempt after a link broke waits for nothing.
         backlog_bytes: size of the ring of effects [repl-backlog-size].
-        window_bytes: how far the ring may grow while a full sync is on its way, so that what is written
-            meanwhile is still there at its end [the hard limit of client-output-buffer-limit replica].
+        window_bytes: how far the ring may grow for replicas that are slow or in a full sync, so that what
+            they need is not overwritten [the hard limit of client-output-buffer-limit replica].
         step_bytes: the snapshot is written in pieces of about this size; between two of them the clients
             get their turn. 64 KiB is what a local socket takes at once.
         pending_bytes: a replica whose socket has this much unsent gets no more of the snapshot for now.

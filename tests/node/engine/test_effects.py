@@ -123,6 +123,35 @@ def test_a_ring_has_a_sensible_size(capacity: int) -> None:
         active().resize(capacity)
 
 
+def test_the_ring_grows_for_a_sync_in_progress_up_to_its_limit() -> None:
+    effects = active(16)
+    effects.limit_growth(200)
+    effects.append_raw(b"before")
+    effects.hold_for_syncs(effects.offset)
+    assert effects.oldest_needed == 6
+    for size in range(1, 101):
+        effects.append_raw(b"x")
+        assert effects.read(6, 1000) == b"x" * size
+    assert effects.capacity_bytes == 200  # 16, 64, then the limit
+    effects.append_raw(b"y" * 101)
+    assert effects.read(6, 1000) is None
+    assert effects.capacity_bytes == 200
+    effects.hold_for_syncs(None)
+    assert effects.oldest_needed == effects.offset
+    effects.resize(16)
+    effects.append_raw(b"z" * 100)
+    assert (effects.capacity_bytes, effects.read(effects.start, 1000)) == (16, b"z" * 16)
+
+
+def test_one_effect_larger_than_the_ring_makes_it_grow_at_once() -> None:
+    effects = active(16)
+    effects.limit_growth(1 << 20)
+    effects.hold_for_syncs(0)
+    effects.append_raw(b"0123456789" * 1000)
+    assert effects.read(0, 1 << 20) == b"0123456789" * 1000
+    assert effects.capacity_bytes == 16384
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(
