@@ -225,7 +225,12 @@ def make_router(options: argparse.Namespace) -> Router:
         bind=bind,
     )
     rng = random.Random(secrets.randbits(64))
-    service = Service(GossipConfig(), me, options.dir, rng, join=parse_seeds(options.join))
+    gossip_config = GossipConfig(
+        probe_interval_ms=config.integer("probe-interval-ms"),
+        probe_timeout_ms=config.integer("probe-timeout-ms"),
+        lease_ms=config.integer("lease-ms"),  # the primaries whose leases it grants count with the same
+    )
+    service = Service(gossip_config, me, options.dir, rng, join=parse_seeds(options.join))
     return Router(config, service)
 
 
