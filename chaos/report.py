@@ -69,7 +69,9 @@ def _round_json(each: RoundResult) -> dict[str, Any]:
 def print_table(result: Result, console: Console) -> None:
     """The table of rounds, then what was lost and what could not be checked."""
     title = f"kill-primary, seed {result.plan.seed}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # fits 80 columns
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )  # fits 80 columns
     table.add_column("round", justify="right", no_wrap=True)
     table.add_column("victim", no_wrap=True)
     table.add_column("took\nover", no_wrap=True)
