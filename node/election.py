@@ -513,7 +513,8 @@ class Election:
         """Somebody else was decided: our reign is over, our tail that nobody has is void."""
         self._close_account("another member is the decided primary", event.now_ms)
         self._founded = ""
-        self.data_epoch = 0  # ours is another history until the new primary says otherwise (`synced`)
+        if self.state in ("leading", "returning", "ceding"):
+            self.data_epoch = 0  # ours is another history until the new primary says otherwise (`synced`)
         self._follow(event)
 
     # -- the empty primary

@@ -338,6 +338,18 @@ def test_empty_primary_tries_again_when_the_voters_do_not_answer() -> None:
     assert isinstance(proposal, Propose)
 
 
+def test_own_cession_heard_twice_does_not_void_the_copy_made_since() -> None:
+    election = in_state("ceding")
+    shard = replace(SHARD, primary=Q, epoch=2, in_sync=(Q,))
+    election.observe(topology(shard, member(P), member(Q)), 10)  # gossip was faster than the answer
+    election.synced(2)
+    assert election.won(shard, 20) == []
+    assert election.data_epoch == 2
+    assert election.observe(topology(replace(shard, primary=P, epoch=3), member(P), member(Q)), 30) == [
+        Lead("s", 3)
+    ]
+
+
 def test_replica_elected_meanwhile_is_followed() -> None:
     election = in_state("ceding")
     shard = replace(SHARD, primary=R, epoch=2, in_sync=(R,))
