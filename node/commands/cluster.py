@@ -427,7 +427,8 @@ _SUBCOMMANDS = (
     ),
     _cluster(
         "cluster|addslotsrange", -4, _ADMIN, handler=partial(add_slots, read=_ranges), since="7.0.0",
-        arguments="range=(start-slot:integer end-slot:integer)...", complexity="O(N) in the number of slots",
+        arguments="start-slot_end-slot=(start-slot:integer end-slot:integer)...",
+        complexity="O(N) in the number of slots",
         summary="Gives free ranges of slots to this node.",
     ),
     _cluster(
@@ -450,7 +451,8 @@ _SUBCOMMANDS = (
     ),
     _cluster(
         "cluster|delslotsrange", -4, _ADMIN, handler=partial(del_slots, read=_ranges), since="7.0.0",
-        arguments="range=(start-slot:integer end-slot:integer)...", complexity="O(N) in the number of slots",
+        arguments="start-slot_end-slot=(start-slot:integer end-slot:integer)...",
+        complexity="O(N) in the number of slots",
         summary="Makes ranges of slots of this node free.",
     ),
     _cluster(
@@ -489,7 +491,7 @@ _SUBCOMMANDS = (
     ),
     _cluster(
         "cluster|meet", -4, _ADMIN, handler=meet,
-        arguments="ip:string port:integer [cluster-bus-port:integer]",
+        arguments="ip:string port:integer [cluster_bus_port:integer]",
         summary="Makes this node's cluster and another's one.",
     ),
     _cluster("cluster|myid", 2, _READS, handler=myid, summary="Answers the id of this member."),
@@ -512,7 +514,7 @@ _SUBCOMMANDS = (
     ),
     _cluster(
         "cluster|reset", -2, "admin noscript stale", handler=reset,
-        arguments="[reset-type=(HARD | SOFT)]", complexity="O(N) in the number of keys",
+        arguments="[hard_soft=(HARD | SOFT)]", complexity="O(N) in the number of keys",
         summary="Makes this node own nothing and follow nobody.",
     ),
     _cluster(
@@ -525,8 +527,8 @@ _SUBCOMMANDS = (
     ),
     _cluster(
         "cluster|setslot", -4, _ADMIN, handler=setslot,
-        arguments="slot:integer subcommand=(IMPORTING importing:string | MIGRATING migrating:string"
-        " | NODE node:string | STABLE)",
+        arguments="slot:integer subcommand=(IMPORTING node-id:string | MIGRATING node-id:string"
+        " | NODE node-id:string | STABLE)",
         summary="Marks a slot as on the move, or moves it.",
     ),
     _cluster(
