@@ -337,7 +337,7 @@ PARAMETERS = (
         doc="Gossip port, UDP and TCP. 0: `port` + 10000.",
     ),
     Parameter(
-        "probe-interval-ms", Integer(10, 60000), 200, unit="ms", runtime=False,
+        "probe-interval-ms", Integer(10, 60000), 250, unit="ms", runtime=False,
         doc="Time between two probes of a random member. Failures are found in about interval + timeout +"
         " suspicion; load is one small packet an interval whatever the size of the cluster.",
     ),
@@ -347,7 +347,7 @@ PARAMETERS = (
         " round trips x 3; must be shorter than probe-interval-ms.",
     ),
     Parameter(
-        "lease-ms", Integer(100, 600000), 1000, unit="ms", runtime=False,
+        "lease-ms", Integer(100, 600000), 800, unit="ms", runtime=False,
         doc="A primary that has not heard from a majority of the voters for so long stops serving."
         " A frozen or cut-off primary is replaced only after it: short means quick failover, long means"
         " patience with bad networks. At least 3 x probe-interval-ms.",

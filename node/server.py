@@ -23,6 +23,8 @@ from pathlib import Path
 
 import trio
 
+from gossip.config import GossipConfig
+from gossip.service import BUS_PORT_OFFSET, SelfMeta, Service
 from gossip.state import StateDirectory, StateError
 from node.cluster import ClusterNode
 from node.commands import all_commands
@@ -44,6 +46,7 @@ from node.serving import (
     log_to_stderr,
     stop_on_signals,
 )
+from node.version import GRAPEVINE_VERSION
 
 log = logging.getLogger("grapevine.node")
 
@@ -92,6 +95,7 @@ class Node:
         self.info_sections: Mapping[str, InfoSection] = {
             "replication": lambda: report.info_fields(self.replication, boottime_ms()),
         }
+        self.service: Service | None = None
         self.cluster: ClusterNode | None = None
         self._stop = trio.Event()
         self._stop_now = False
@@ -136,14 +140,54 @@ class Node:
             await nursery.start(drive_pump, self.pump)
             nursery.start_soon(self._background)
             await nursery.start(self.replication.run)
-            if self._replica_of and not self.engine.cluster:
+            port = int(listeners[0].getsockname()[1])
+            if self.engine.cluster:
+                await self._join_cluster(nursery, port)
+            elif self._replica_of:
                 self.replication.follow(*_address(self._replica_of, "--replica-of"))
             for listener in listeners:
                 self.pump.listen(listener.fileno())
-            task_status.started(listeners[0].getsockname()[1])
+            task_status.started(port)
             await self._stop.wait()
             await self._shut_down(listeners)
             nursery.cancel_scope.cancel()
+
+    async def _join_cluster(self, nursery: trio.Nursery, port: int) -> None:
+        """Becomes a member: gossip and votes first, then whoever turns decisions into deeds."""
+        config = self.config
+        bind = (config.text("bind").split() or ["127.0.0.1"])[0]
+        bus_port = config.integer("cluster-port") or port + BUS_PORT_OFFSET
+        if bus_port > 65535:
+            raise StartError(f"port {port} leaves no room for the bus at {bus_port}: set cluster-port")
+        gossip_config = GossipConfig(
+            probe_interval_ms=config.integer("probe-interval-ms"),
+            probe_timeout_ms=config.integer("probe-timeout-ms"),
+            lease_ms=config.integer("lease-ms"),
+        )
+        me = SelfMeta(
+            host=config.text("cluster-announce-ip") or bind,
+            port=config.integer("cluster-announce-port") or port,
+            bus_port=config.integer("cluster-announce-bus-port") or bus_port,
+            bind=bind,
+            kind="node",
+            zone=config.text("zone"),
+            software=GRAPEVINE_VERSION,
+        )
+        seeds = [_address(seed, "--join") for seed in self._seeds.split(",") if seed]
+        service = Service(
+            gossip_config, me, Path(config.text("dir")), random.Random(secrets.randbits(64)), join=seeds
+        )
+        self.service = service
+        try:
+            await nursery.start(service.run)
+        except OSError as error:
+            raise StartError(str(error)) from error
+        cluster = ClusterNode(
+            self.engine, self.replication, service, config, random.Random(secrets.randbits(64))
+        )
+        self.cluster = cluster
+        self.info_sections = {**self.info_sections, "cluster": cluster.info_fields}
+        await nursery.start(cluster.run)
 
     async def _shut_down(self, listeners: Sequence[socket.socket]) -> None:
         for listener in listeners:
