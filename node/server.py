@@ -32,6 +32,7 @@ from node.config import Config, ConfigError
 from node.context import InfoSection
 from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
+from node.engine.reply import CommandError
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
@@ -188,6 +189,8 @@ class Node:
         self.cluster = cluster
         self.info_sections = {**self.info_sections, "cluster": cluster.info_fields}
         await nursery.start(cluster.run)
+        if self._replica_of:
+            nursery.start_soon(_enlist, cluster, service, self._replica_of)
 
     async def _shut_down(self, listeners: Sequence[socket.socket]) -> None:
         for listener in listeners:
@@ -197,7 +200,7 @@ class Node:
         self.pump.close_all()
 
     async def _background(self) -> None:
-        """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients, and the time for it."""
+        """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients."""
         keyspace = self.engine.keyspace
         while True:
             await trio.sleep(1 / self.config.integer("hz"))
@@ -211,6 +214,27 @@ class Node:
                 if not more:
                     break
                 await trio.lowlevel.checkpoint()
+
+
+async def _enlist(cluster: ClusterNode, service: Service, wanted: str) -> None:
+    """--replica-of: joins a shard, named by its id or its primary's client address, once it is there."""
+    topology = service.topology
+    while not topology.members[service.id].shard_id:
+        shard = topology.shards.get(wanted)
+        primary = shard.primary if shard is not None else ""
+        if shard is None and ":" in wanted:
+            host, port = _address(wanted, "--replica-of")
+            primary = next(
+                (each.id for each in topology.members.values() if (each.host, each.port) == (host, port)), ""
+            )
+        if primary:
+            try:
+                await cluster.replicate(primary)
+            except CommandError as error:
+                log.warning("cannot replicate %s yet: %s", wanted, error.text.decode("utf-8", "replace"))
+            else:
+                return
+        topology = await service.wait_changed(topology.version)
 
 
 def _address(text: str, flag: str) -> tuple[str, int]:
