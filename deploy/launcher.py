@@ -279,6 +279,7 @@ class Launcher:
         count = len(addresses)
         refusals: dict[str, str] = {}
         waiting_for = ""
+        seen: dict[Address, NodeView | str] = {}
         with trio.move_on_after((FORM_MS + count * FORM_PER_PROCESS_MS) / 1000):
             while True:
                 seen = await observe_all(addresses, ASK_MS)
@@ -296,10 +297,12 @@ class Launcher:
                     for command in step.commands:
                         nursery.start_soon(self._send, command.port, command.words, refusals)
                 await trio.sleep((LOOK_MS + count * LOOK_PER_PROCESS_MS) / 1000)
-        why = "".join(f"; {command}: {text}" for command, text in list(refusals.items())[:1])
+        reasons = [view for view in seen.values() if isinstance(view, str)]
+        reasons += [f"{command}: {text}" for command, text in refusals.items()]
+        why = f" ({reasons[0]})" if reasons else ""
         self._failure = (
-            f"the cluster in {self.plan.directory} did not get ready: still waiting for {waiting_for}{why} "
-            f"(logs: {self.plan.directory}/*/node.log)"
+            f"the cluster in {self.plan.directory} did not get ready: still waiting for {waiting_for}{why}; "
+            f"logs: {self.plan.directory}/*/node.log"
         )
         return False
 

@@ -16,11 +16,13 @@ from rich.table import Table
 
 from deploy.rows import Row
 
-PLAIN_PROGRESS_S: Final = 1.0  # without a terminal, progress is worth a line this often
+# Without a terminal, progress is worth a line this often; one that repeats the last, less often.
+PLAIN_PROGRESS_S: Final = 1.0
+PLAIN_REPEAT_S: Final = 15.0
 
 
 class Screen:
-    """Progress on one line while waiting (a line a second when nobody watches), then tables and text."""
+    """Progress on one line while waiting (a line now and then when nobody watches), then tables and text."""
 
     def __init__(self, farewell: str = "") -> None:
         """`farewell` is the line after the table of a cluster that has become ready."""
@@ -28,7 +30,8 @@ class Screen:
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status: Status | None = None
-        self._next_plain_at = 0.0
+        self._plain_at = -PLAIN_PROGRESS_S
+        self._plain_text = ""
 
     def progress(self, text: str) -> None:
         if self._console.is_terminal:
@@ -37,9 +40,11 @@ class Screen:
                 self._status.start()
             else:
                 self._status.update(escape(text))
-        elif time.monotonic() >= self._next_plain_at:
-            self._next_plain_at = time.monotonic() + PLAIN_PROGRESS_S
-            self._console.print(escape(text))
+        else:
+            now = time.monotonic()
+            if now - self._plain_at >= (PLAIN_REPEAT_S if text == self._plain_text else PLAIN_PROGRESS_S):
+                self._plain_at, self._plain_text = now, text
+                self._console.print(escape(text))
 
     def note(self, text: str) -> None:
         self._console.print(escape(text))
