@@ -106,13 +106,13 @@ class ClusterPlan:
 def node_arguments(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
     """What the `grapevine` command is told for this process: the words after `grapevine`.
 
-    Every node but the first is told to join the first; the first is told to join the second, so that any of
-    them may be the one that lost its state and comes back.
+    Everybody joins the first node and nobody else. With several seeds, a router that starts quickly could join
+    a node that is still alone, and that node, no longer alone, could not join the others any more. At a later
+    start the seeds hardly matter: the state files name all members.
     """
-    directory = str(plan.process_directory(process))
-    if process.kind == "router":
-        seeds = ",".join(f"{LOCAL_HOST}:{port}" for port in plan.node_ports[:3])
-        return ["router", "--port", str(process.port), "--dir", directory, "--join", seeds]
-    return ["node", "--port", str(process.port), "--dir", directory, "--cluster"] + (
-        ["--join", f"{LOCAL_HOST}:{plan.port}"] if process.port != plan.port else []
-    )
+    words = [process.kind, "--port", str(process.port), "--dir", str(plan.process_directory(process))]
+    if process.kind == "node":
+        words.append("--cluster")
+    if process.port != plan.port:
+        words += ["--join", f"{LOCAL_HOST}:{plan.port}"]
+    return words

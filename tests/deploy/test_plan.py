@@ -51,7 +51,7 @@ def test_command_lines_join_the_first_node() -> None:
     ]  # fmt: skip
     assert words[6] == [
         "router", "--port", "6379", "--dir", "/somewhere/router-6379",
-        "--join", "127.0.0.1:7000,127.0.0.1:7001,127.0.0.1:7002",
+        "--join", "127.0.0.1:7000",
     ]  # fmt: skip
 
 
