@@ -46,6 +46,7 @@ from node.engine.reply import OK, CommandError, Reply, Status
 from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
 from node.replication.source import Stage
+from node.serving import next_beat_ms
 from node.slot_changes import (
     assignment,
     founding,
@@ -59,7 +60,7 @@ from node.slot_changes import (
 
 log = logging.getLogger("grapevine.cluster")
 
-TICK_MS: Final = 50  # leases are renewed every few hundred ms; seeing one 50 ms late costs nothing
+TICK_MS: Final = 100  # leases are renewed every few hundred ms; seeing one 100 ms late costs nothing
 OUT_OF_SYNC_MS: Final = 1000  # a link that is back within this stays in the set: a set that flaps costs votes
 TEND_PAUSE_MS: Final = 500
 HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
@@ -170,7 +171,10 @@ class ClusterNode(ClusterMember):
             self._serve_or_not()
             self._tend(now_ms)
             wake_ms = self.election.wake_ms
-            due_ms = now_ms + TICK_MS if wake_ms is None else min(now_ms + TICK_MS, wake_ms)
+            # On the same beat as the node's other housekeeping: one wake-up for both.
+            due_ms = next_beat_ms(now_ms, TICK_MS)
+            if wake_ms is not None:
+                due_ms = min(due_ms, wake_ms)
             with trio.move_on_after(max(1, due_ms - self.service.now_ms()) / 1000):
                 await self._poked.wait()
             self._poked = trio.Event()

@@ -45,6 +45,7 @@ from node.serving import (
     listening,
     log_broken_command,
     log_to_stderr,
+    next_beat_ms,
     stop_on_signals,
 )
 from node.version import GRAPEVINE_VERSION
@@ -203,7 +204,9 @@ class Node:
         """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients."""
         keyspace = self.engine.keyspace
         while True:
-            await trio.sleep(1 / self.config.integer("hz"))
+            now_ms = boottime_ms()
+            due_ms = next_beat_ms(now_ms, max(1, 1000 // self.config.integer("hz")))
+            await trio.sleep((due_ms - now_ms) / 1000)
             self.pump.tick()
             self.meter.sample(self.engine.monotonic_now_ms)
             for _ in range(BACKGROUND_SLICES_PER_TICK):
