@@ -41,7 +41,8 @@ class GossipConfig:
         gossip_fanout: members that get each round of news. More is faster and costs that many packets a
             round.
         retransmit_factor: lambda. Each piece of news leaves this member at most
-            ceil(retransmit_factor * log10(n + 1)) times.
+            ceil(retransmit_factor * log10(n + 1)) times. With 4 and a tenth of the packets lost one member
+            in 700 misses a piece (and learns it later); with 6 one in 10,000.
         news_max: pieces of news kept for passing on; the most transmitted ones fall out first.
         exchange_interval_ms: time between two full state exchanges over TCP of one member, up to 32 members;
             grows with log2(n / 32) beyond, since each exchange costs bytes in proportion to n.
@@ -83,7 +84,7 @@ class GossipConfig:
     stall_ms: int = 80
     gossip_interval_ms: int = 100
     gossip_fanout: int = 3
-    retransmit_factor: float = 4.0
+    retransmit_factor: float = 6.0
     news_max: int = 4096
     exchange_interval_ms: int = 30_000
     reconnect_interval_ms: int = 2_000

@@ -369,6 +369,13 @@ class Detector:
         if listed is not None:
             listed.answered_ms = now_ms
 
+    def report_silent(self, member: str, now_ms: int) -> None:
+        """`member` should have spoken to us by now: probe it at once, directly and indirectly."""
+        self._now_ms = max(self._now_ms, now_ms)
+        listed = self.members.get(member)
+        if listed is not None and listed.status in PRESENT:
+            self._start_probe(listed, urgent=True)
+
     def report_broken(self, member: str, now_ms: int) -> None:
         """Evidence that `member` may be gone (a refused or reset connection): probe it and check its port at
         once.
@@ -377,7 +384,7 @@ class Detector:
         listed = self.members.get(member)
         if listed is None or listed.status not in PRESENT:
             return
-        self._start_probe(listed)
+        self._start_probe(listed, urgent=True)
         self._check_port(listed)
 
     def check_port(self, member: str, now_ms: int) -> None:
@@ -578,14 +585,25 @@ class Detector:
                 self._start_probe(member)
             return
 
-    def _start_probe(self, member: Member) -> None:
-        if any(probe.target == member.id for probe in self._probes.values()):
-            return
-        sequence = self._next_sequence()
+    def _start_probe(self, member: Member, *, urgent: bool = False) -> None:
+        """Ping it. Urgent: there is a reason to doubt, so ask the helpers without waiting and decide
+        sooner.
+        """
         timeout_ms = self.awareness.stretch_ms(self.config.probe_timeout_ms)
-        interval_ms = self.awareness.stretch_ms(self.config.probe_interval_ms)
-        self._probes[sequence] = _Probe(member.id, self._now_ms + timeout_ms, self._now_ms + interval_ms)
+        due_ms = self._now_ms + (
+            timeout_ms * 3 // 2 if urgent else self.awareness.stretch_ms(self.config.probe_interval_ms)
+        )
+        for sequence, running in self._probes.items():
+            if running.target == member.id:
+                running.due_ms = min(running.due_ms, due_ms)
+                if urgent and not running.indirect:
+                    self._probe_indirectly(sequence, running)
+                return
+        sequence = self._next_sequence()
+        probe = self._probes[sequence] = _Probe(member.id, self._now_ms + timeout_ms, due_ms)
         self._send(member.meta.bus_address, Ping(sequence, member.id), member.id)
+        if urgent:
+            self._probe_indirectly(sequence, probe)
 
     def _probe_indirectly(self, sequence: int, probe: _Probe) -> None:
         probe.indirect = True
@@ -597,9 +615,8 @@ class Detector:
             probe.asked += 1
             asked = ProbeFor(sequence, target.id, target.meta.host, target.meta.bus_port)
             self._send(helper.meta.bus_address, asked, helper.id)
-        self._send(
-            target.meta.bus_address, Ping(sequence, target.id), target.id
-        )  # once more: packets do get lost
+        if self._now_ms >= probe.indirect_due_ms:  # once more: packets do get lost
+            self._send(target.meta.bus_address, Ping(sequence, target.id), target.id)
 
     def _probe_failed(self, probe: _Probe) -> None:
         target = self.members.get(probe.target)
@@ -681,7 +698,11 @@ class Detector:
         if change.after in PRESENT and change.before not in PRESENT:
             at = self._rng.randint(self._ring_at, len(self._ring))
             self._ring.insert(at, change.member)
-        if change.after in (Status.ALIVE, Status.LEFT):
+        if change.after is Status.DEAD:
+            listed = self.members.get(change.member)
+            if listed is not None and self.me in self.voters and not self.has_refused_evidence(change.member):
+                self._check_port(listed)  # with evidence of our own, our voter need not wait for its lease
+        elif change.after is not Status.SUSPECT:
             self.refusals.contradicted(change.member)
         elif (
             change.before is Status.ALIVE
@@ -700,7 +721,7 @@ class Detector:
             return
         mate = listed.meta.shard_id != "" and listed.meta.shard_id == self.meta.shard_id
         if mate or self.me in self.voters or self._rng.random() * (self.members.present + 1) < CONFIRMERS:
-            self._start_probe(listed)
+            self._start_probe(listed, urgent=True)
 
     def _spread(self, claim: MemberClaim) -> None:
         self.news.add(claim.member, claim, len(encode_claim(claim)))
@@ -708,7 +729,7 @@ class Detector:
 
     def _gossip_soon(self) -> None:
         soon_ms = max(self._now_ms, self._gossiped_ms + BURST_PAUSE_MS)
-        if self._gossip_due_ms < self._now_ms or self._gossip_due_ms > soon_ms:  # left over from quiet times, or far off
+        if not self._now_ms <= self._gossip_due_ms <= soon_ms:  # left over from quiet times, or far off
             self._gossip_due_ms = soon_ms
 
     def _gossip(self) -> None:
@@ -744,7 +765,8 @@ class Detector:
             if accusation is not None:
                 news.append(accusation)
                 room_bytes -= len(encode_claim(accusation))
-        news.extend(self.news.take(room_bytes, self.config.retransmit_limit(self.members.present + 1)))
+        limit = self.config.retransmit_limit(self.members.present + 1)
+        news.extend(claim for claim in self.news.take(room_bytes, limit) if claim not in news)
         self._out.append(Send(address, self.envelope(message, tuple(news))))
 
     def _accusation(self, listed: Member) -> MemberClaim | None:

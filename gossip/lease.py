@@ -44,6 +44,7 @@ class LeaseVoter:
         self._lease_ms = lease_ms
         self._forgot_until_ms = forgot_until_ms
         self._grants: dict[str, _Grant] = {}
+        self._heard: dict[str, tuple[str, int]] = {}  # shard -> (primary, when it last asked), oldest first
 
     def __len__(self) -> int:
         return len(self._grants)
@@ -66,6 +67,8 @@ class LeaseVoter:
         ):
             return False
         self._grants[shard.id] = _Grant(primary, epoch, now_ms + self._lease_ms)
+        self._heard.pop(shard.id, None)
+        self._heard[shard.id] = (primary, now_ms)
         return True
 
     def release(self, shard_id: str, primary: str, epoch: int) -> None:
@@ -73,6 +76,27 @@ class LeaseVoter:
         grant = self._grants.get(shard_id)
         if grant is not None and grant.primary == primary and grant.epoch <= epoch:
             del self._grants[shard_id]
+            self._heard.pop(shard_id, None)
+
+    def next_silence_ms(self) -> int | None:
+        """When the primary that has been silent for longest is worth a look. Constant time."""
+        for _primary, heard_ms in self._heard.values():
+            return heard_ms + self._lease_ms // 2
+        return None
+
+    def silences(self, now_ms: int) -> list[str]:
+        """Primaries that asked us and have been silent for half a lease now; each is named once.
+
+        They ask at a third of a lease, so something is wrong, or they ask others this time: worth a probe,
+        no more.
+        """
+        silent: list[str] = []
+        for shard_id, (primary, heard_ms) in list(self._heard.items()):
+            if heard_ms + self._lease_ms // 2 > now_ms:
+                break
+            del self._heard[shard_id]
+            silent.append(primary)
+        return silent
 
     def holder(self, shard_id: str, now_ms: int) -> str:
         """Who holds a running grant, '' if nobody."""
@@ -150,7 +174,8 @@ class LeaseHolder:
             return ()
         self._due_ms = now_ms + self._lease_ms // 3
         everyone = self._voters.everyone()
-        late = self._asked_ms > self.majority_granted_ms()
+        granted_ms = self.majority_granted_ms()
+        late = granted_ms == 0 or self._asked_ms > granted_ms
         self._asked_ms = now_ms
         if late:
             return everyone

@@ -42,8 +42,10 @@ INTEGER_MAX: Final = (1 << 63) - 1
 TEXT_BYTES_MAX: Final = 255
 LONG_TEXT_BYTES_MAX: Final = 1_024
 """Explanations for people."""
-HEADER_BYTES_MAX: Final = 120
-"""Upper bound of the bytes around the news of a probe, an acknowledgement or a pure news message."""
+HEADER_BYTES_MAX: Final = 168
+"""Upper bound of the bytes around the news of any message of the detector; the largest is ProbeFor over
+IPv6.
+"""
 
 Address: TypeAlias = tuple[str, int]
 """Host (an IP address once resolved) and bus port."""

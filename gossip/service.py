@@ -568,6 +568,8 @@ class Service:
             if due_ms <= soon_ms:
                 self._detector.tick(max(now_ms, due_ms))
             self._voting.tick(now_ms)
+            for primary in self._voting.granted.silences(now_ms):
+                self._detector.report_silent(primary, now_ms)
             renewal = self._voting.renewals(now_ms, TIMER_SLACK_MS)
             if renewal is not None:
                 envelope = self._detector.envelope(renewal[0])

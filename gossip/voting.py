@@ -103,8 +103,8 @@ class Voting:
 
     def next_due_ms(self) -> int | None:
         """When `tick` is next needed."""
-        due = [due_ms for due_ms in (self.registers.wake_ms(), self.held.next_due_ms()) if due_ms is not None]
-        return min(due, default=None)
+        due = (self.registers.wake_ms(), self.held.next_due_ms(), self.granted.next_silence_ms())
+        return min((due_ms for due_ms in due if due_ms is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
         """Let proposals move on. Leases are renewed by `renewals`."""
