@@ -1,8 +1,9 @@
 """A network of detector cores under virtual time: one event heap, one seeded source of dice per component.
 
-Cores are driven exactly as the shell drives them: messages first, then the clock; `tick` at `next_due_ms` or as soon
-after it as the member is awake. Datagrams take a random time, get lost, and pass cuts in one direction only. State
-exchanges over TCP happen as one event at both ends and fail when either direction is cut.
+Cores are driven exactly as the shell drives them: messages first, then the clock; `tick` at `next_due_ms` or
+as soon after it as the member is awake. Datagrams take a random time, get lost, and pass cuts in one
+direction only. State exchanges over TCP happen as one event at both ends and fail when either direction is
+cut.
 """
 
 import heapq
@@ -96,7 +97,7 @@ class Network:
     def join(self, number: int, through: int) -> None:
         self._exchange(number, through)
         self.stations[number].core.announce(self.now_ms)
-        self._act(number)
+        self.act(number)
 
     # -- faults
 
@@ -157,9 +158,9 @@ class Network:
             station.core.receive(envelope, source, self.now_ms)
         if station.core.next_due_ms() <= self.now_ms:
             station.core.tick(self.now_ms)
-        self._act(number)
+        self.act(number)
 
-    def _act(self, number: int) -> None:
+    def act(self, number: int) -> None:
         station = self.stations[number]
         for action in station.core.actions():
             if isinstance(action, Send):
@@ -205,8 +206,8 @@ class Network:
         of_first, of_second = first.records(), second.records()
         second.merge(of_first, first.me, self.now_ms)
         first.merge(of_second, second.me, self.now_ms)
-        self._act(one)
-        self._act(other)
+        self.act(one)
+        self.act(other)
 
     def _check(self, number: int, check: CheckPort) -> None:
         target = self._by_address[check.address]
@@ -215,7 +216,7 @@ class Network:
             return
         refused = not self.stations[target].alive
         station.core.checked(check.member, check.incarnation, refused, self.now_ms)
-        self._act(number)
+        self.act(number)
 
     # -- looking
 
