@@ -11,7 +11,16 @@ import trio
 
 from chaos.client import Connection, ConnectionLost, NotConnected
 from chaos.resp import ErrorReply, encode_command
-from chaos.topology import Address, BadView, NodeLine, SlotRange, parse_info, parse_nodes, parse_slots
+from chaos.topology import (
+    Address,
+    BadView,
+    NodeLine,
+    SlotRange,
+    parse_address,
+    parse_info,
+    parse_nodes,
+    parse_slots,
+)
 from gossip.slots import SLOT_COUNT
 
 QUESTIONS = (("INFO",), ("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"))
@@ -34,6 +43,7 @@ class NodeView:
     memory_bytes: int
     uptime_s: int
     version: str
+    routers: tuple[Address, ...]  # CLUSTER NODES leaves them out
     lines: tuple[NodeLine, ...]  # CLUSTER NODES as it tells it
     ranges: tuple[SlotRange, ...]  # CLUSTER SLOTS as it tells it
 
@@ -83,6 +93,9 @@ def parse_view(address: Address, info: dict[str, str], cluster: dict[str, str] |
         memory_bytes=int(info.get("used_memory_rss", 0)) or int(info.get("used_memory", 0)),
         uptime_s=int(info.get("uptime_in_seconds", 0)),
         version=info.get("grapevine_version", ""),
+        routers=tuple(
+            parse_address(text) for text in (cluster or {}).get("cluster_routers", "").split(",") if text
+        ),
         lines=lines,
         ranges=ranges,
     )

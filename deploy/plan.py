@@ -106,9 +106,9 @@ class ClusterPlan:
 def node_arguments(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
     """What the `grapevine` command is told for this process: the words after `grapevine`.
 
-    Everybody joins the first node and nobody else. With several seeds, a router that starts quickly could join
-    a node that is still alone, and that node, no longer alone, could not join the others any more. At a later
-    start the seeds hardly matter: the state files name all members.
+    Everybody joins the first node and nobody else. With several seeds, a router that starts quickly could
+    join a node that is still alone, and that node, no longer alone, could not join the others any more. At a
+    later start the seeds hardly matter: the state files name all members.
     """
     words = [process.kind, "--port", str(process.port), "--dir", str(plan.process_directory(process))]
     if process.kind == "node":

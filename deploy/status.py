@@ -24,7 +24,8 @@ async def look(address: Address) -> dict[Address, NodeView | str]:
     seen = await observe_all([address], ASK_MS)
     view = seen[address]
     if isinstance(view, NodeView):
-        others = dict.fromkeys(line.address for line in view.lines if line.address != address)
+        others = dict.fromkeys([*(line.address for line in view.lines), *view.routers])
+        others.pop(address, None)
         seen |= await observe_all(others, ASK_MS)
     return seen
 

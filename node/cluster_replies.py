@@ -180,3 +180,6 @@ def info_fields(
     yield "total_cluster_links_buffer_limit_exceeded", 0
     yield "cluster_id", topology.cluster_id
     yield "cluster_voters", len(topology.voters)
+    # The one place where a node names routers: people ask where they are, clients never look here.
+    routers = (member for member in topology.members.values() if member.kind == "router" and member.usable)
+    yield "cluster_routers", ",".join(sorted(f"{router.host}:{router.port}" for router in routers))

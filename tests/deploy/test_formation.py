@@ -55,6 +55,7 @@ class ModelCluster:
             memory_bytes=0,
             uptime_s=0,
             version="0.1.0",
+            routers=(),
             lines=tuple(
                 NodeLine(member_id(each), at(each), frozenset(), "", "connected", 0, -1) for each in known
             ),
