@@ -9,6 +9,7 @@ cdef enum:
     CLASS_COUNT = 145  # SMALL_BYTES_MAX / 8 + 1; class 0 and 1 (8 bytes) are not used
     CHUNK_ARENAS = 64
     DIRTY_ARENAS_MAX = 16
+    LINE_BINS = 10
 
 cdef struct Chunk:
     uint8_t *base  # 64 arenas, aligned to ARENA_BYTES; mapped by this chunk, unmapped with it
@@ -26,7 +27,7 @@ cdef struct Arena:
     uint32_t free_offset  # of the first block that was given back; 0: none
     uint32_t fresh_offset  # blocks from here on were never handed out
     uint32_t index  # within its chunk
-    uint32_t listed  # 1 while it is in Heap.partial
+    uint32_t listed  # not 0 while it is in a list of the heap
 
 cdef struct Heap:
     uint64_t used_bytes  # in blocks handed out, rounding and malloc's headers included
@@ -35,12 +36,12 @@ cdef struct Heap:
     uint64_t dirty_count  # free, pages not returned yet
     Chunk *roomy
     Arena *partial[CLASS_COUNT]
+    Arena *line_bins[LINE_BINS]  # arenas of lines (lines.pyx) by the logarithm of their longest hole
 
 cdef Heap *heap_new() except NULL
 cdef void heap_delete(Heap *heap) noexcept  # every block must have been given back
-# NULL when there is no memory. Blocks are aligned to 8; those of whole 64-byte lines (heap_take_lines) to 64.
+# NULL when there is no memory. Blocks are aligned to 8.
 cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil
-cdef void *heap_take_lines(Heap *heap, size_t line_count) noexcept nogil
 cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil
 # As realloc: keeps the first min(old, new) bytes, NULL (and the old block intact) when there is no memory.
 # `spare_bytes` more may be taken when the block is a large one.
@@ -48,5 +49,8 @@ cdef void *heap_resize(Heap *heap, void *block, size_t old_bytes, size_t new_byt
 # What a block of len_bytes really takes, and how many bytes of it may be used.
 cdef size_t heap_block_bytes(const void *block, size_t len_bytes) noexcept nogil
 cdef size_t heap_block_room(const void *block, size_t len_bytes) noexcept nogil
+# An arena that is nobody's yet (chunk and index are set), and the way back.
+cdef Arena *arena_map(Heap *heap) noexcept nogil
+cdef void arena_release(Heap *heap, Arena *arena) noexcept nogil
 # Returns the pages of free arenas to the system now.
 cdef void heap_trim(Heap *heap) noexcept nogil

@@ -14,6 +14,8 @@ through their own first four bytes. An arena whose last block comes back is free
 arenas keep their pages (so that one entry set and deleted over and over costs no system call), those
 beyond it go back with madvise, and a chunk without a used arena is unmapped.
 
+The buckets of tables are runs of lines and have arenas of another kind, see lines.pyx.
+
 Overhead: 64 bytes an arena (0.1 %), plus the tail that does not fit a block (0.9 % for 1,152-byte blocks,
 less for smaller), plus what is free in partly used arenas. Larger blocks are malloc's, counted with
 what malloc really set aside (malloc_usable_size and its 8-byte header).
@@ -26,7 +28,6 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 from posix.mman cimport MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, madvise, mmap, munmap
-from posix.stdlib cimport posix_memalign
 
 cdef extern from "malloc.h" nogil:
     size_t malloc_usable_size(void *block)
@@ -137,7 +138,7 @@ cdef inline void _arena_unlink(Heap *heap, Arena *arena) noexcept nogil:
         arena.next.previous = arena.previous
 
 
-cdef Arena *_arena_new(Heap *heap, uint32_t block_bytes) noexcept nogil:
+cdef Arena *arena_map(Heap *heap) noexcept nogil:
     cdef Chunk *chunk = heap.roomy
     cdef Arena *arena
     cdef uint64_t candidates
@@ -159,16 +160,24 @@ cdef Arena *_arena_new(Heap *heap, uint32_t block_bytes) noexcept nogil:
         _chunk_unlink(heap, chunk)
     arena.chunk = chunk
     arena.index = <uint32_t> index
+    arena.listed = 0
+    heap.arena_count += 1
+    return arena
+
+
+cdef Arena *_arena_new(Heap *heap, uint32_t block_bytes) noexcept nogil:
+    cdef Arena *arena = arena_map(heap)
+    if arena == NULL:
+        return NULL
     arena.block_bytes = block_bytes
     arena.used_count = 0
     arena.free_offset = 0
     arena.fresh_offset = ARENA_HEADER_BYTES
-    heap.arena_count += 1
     _arena_link(heap, arena)
     return arena
 
 
-cdef void _arena_release(Heap *heap, Arena *arena) noexcept nogil:
+cdef void arena_release(Heap *heap, Arena *arena) noexcept nogil:
     cdef Chunk *chunk = arena.chunk
     cdef uint64_t bit = (<uint64_t> 1) << arena.index
     heap.arena_count -= 1
@@ -251,24 +260,6 @@ cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil:
     return block
 
 
-cdef void *heap_take_lines(Heap *heap, size_t line_count) noexcept nogil:
-    cdef void *block = NULL
-    cdef size_t taken
-    if line_count * 64 <= SMALL_BYTES_MAX and not GRAPEVINE_PLAIN_MALLOC:
-        # The arena's header is one line, so blocks of whole lines start on one.
-        return heap_take(heap, line_count * 64)
-    if posix_memalign(&block, 64, line_count * 64) != 0:
-        return NULL
-    if line_count * 64 <= SMALL_BYTES_MAX:
-        heap.used_bytes += line_count * 64
-        heap.held_bytes += line_count * 64
-        return block
-    taken = malloc_usable_size(block) + MALLOC_HEADER_BYTES
-    heap.used_bytes += taken
-    heap.held_bytes += taken
-    return block
-
-
 cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil:
     cdef Arena *arena
     cdef size_t taken
@@ -291,7 +282,7 @@ cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil:
     if arena.used_count == 0:
         if arena.listed:
             _arena_unlink(heap, arena)
-        _arena_release(heap, arena)
+        arena_release(heap, arena)
     elif not arena.listed:
         _arena_link(heap, arena)
 

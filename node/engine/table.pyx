@@ -39,8 +39,9 @@ Redis 7.2: 8 (bucket pointer, at load 1; 4 to 16 in practice) and a 24-byte dict
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from node.engine.alloc cimport SMALL_BYTES_MAX, heap_block_bytes, heap_give, heap_take, heap_take_lines
+from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
 from node.engine.hashing cimport hash_span
+from node.engine.lines cimport heap_give_lines, heap_lines_bytes, heap_take_lines
 
 
 # How many entries n buckets may hold: 89 %, but a single bucket may be full.
@@ -58,7 +59,7 @@ cdef inline uint32_t _buckets_for(uint32_t count) noexcept nogil:
 cdef inline uint64_t _line_bytes(Segment *segment) noexcept nogil:
     if segment.bucket_count == 0:
         return 0
-    return heap_block_bytes(segment.line, <size_t> segment.bucket_count * 64)
+    return heap_lines_bytes(segment.line, segment.bucket_count)
 
 
 cdef inline void _place(Bucket *line, uint32_t bucket_count, uint64_t word, uint64_t tag, uint64_t **at) noexcept nogil:
@@ -115,7 +116,7 @@ cdef bint _resize(Store *store, Table *table, Segment *segment, uint32_t bucket_
                     only = old[index].word[way]
                 else:
                     _place(line, bucket_count, old[index].word[way], tag, &at)
-        heap_give(store.heap, old, <size_t> old_count * 64)
+        heap_give_lines(store.heap, old, old_count)
     segment.line = line if bucket_count > 0 else <Bucket *> only
     segment.bucket_count = <uint16_t> bucket_count
     table.used_bytes += _line_bytes(segment)
@@ -142,7 +143,7 @@ cdef Segment *_segment_new(Store *store, Table *table, uint32_t bucket_count, in
 cdef void _segment_delete(Store *store, Table *table, Segment *segment) noexcept nogil:
     table.used_bytes -= sizeof(Segment) + _line_bytes(segment)
     if segment.bucket_count > 0:
-        heap_give(store.heap, segment.line, <size_t> segment.bucket_count * 64)
+        heap_give_lines(store.heap, segment.line, segment.bucket_count)
     heap_give(store.heap, segment, sizeof(Segment))
 
 
@@ -208,7 +209,7 @@ cdef bint _split(Store *store, Table *table, Segment *segment, uint64_t hash) no
         places[0] = halves[0]
         places[1] = halves[1]
         table.used_bytes += heap_block_bytes(places, _directory_bytes(1)) - _line_bytes(segment)
-        heap_give(store.heap, segment.line, <size_t> segment.bucket_count * 64)
+        heap_give_lines(store.heap, segment.line, segment.bucket_count)
         table.root.line = <Bucket *> places
         table.root.bucket_count = DIRECTORY
         table.root.depth = 1
@@ -314,7 +315,7 @@ cdef void segment_shrink(Store *store, Table *table, Segment *segment) noexcept 
         return
     if segment.count == 0:
         table.used_bytes -= _line_bytes(segment)
-        heap_give(store.heap, segment.line, <size_t> segment.bucket_count * 64)
+        heap_give_lines(store.heap, segment.line, segment.bucket_count)
         segment.line = NULL
         segment.bucket_count = 0
         segment.next_expiry_ms = 0
@@ -436,7 +437,7 @@ cdef void table_dismantle(Store *store, Table *table) noexcept nogil:
         heap_give(store.heap, places, _directory_bytes(table.root.depth))
     elif table.root.bucket_count > 0:
         table.used_bytes -= _line_bytes(&table.root)
-        heap_give(store.heap, table.root.line, <size_t> table.root.bucket_count * 64)
+        heap_give_lines(store.heap, table.root.line, table.root.bucket_count)
     memset(&table.root, 0, sizeof(Segment))
 
 
