@@ -185,10 +185,6 @@ class Service:
     ) -> None:
         self.config = config
         self.join = tuple(join)
-        self.lease_wanted = True
-        """False: do not ask for leases though the register names us primary (our data is not in place
-        yet).
-        """
         self.join_error: str | None = None
         """Why joining was refused, if it was; it is not tried again then."""
         self._me = me
@@ -237,6 +233,7 @@ class Service:
         self._nap = trio.CancelScope()
         self._changed = trio.Event()
         self._left = False
+        self._lease_wanted = True
         self._dropped: Counter[str] = Counter()
         self._logged_ms: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
@@ -298,6 +295,18 @@ class Service:
         Constant time.
         """
         return self._voting.held.valid_until_ms
+
+    @property
+    def lease_wanted(self) -> bool:
+        """Whether we ask for leases when the register names us primary. True from the start; set it to False
+        while our data is not in place, or to stop serving. Takes effect at once.
+        """
+        return self._lease_wanted
+
+    @lease_wanted.setter
+    def lease_wanted(self, wanted: bool) -> None:
+        self._lease_wanted = wanted
+        self._follow_lease()
 
     def majority_heard_ms(self) -> int:
         """The latest moment since which each of some majority of the voters has been heard; 0 when never.
@@ -443,9 +452,9 @@ class Service:
         """Stop serving now and tell the voters, so that a planned successor need not wait for our lease to
         end.
 
-        `lease_wanted` becomes False; set it to True again to take part anew.
+        Sets `lease_wanted` to False; set it to True again to take part anew.
         """
-        self.lease_wanted = False
+        self._lease_wanted = False
         message = self._voting.release(boottime_ms())
         if message is not None:
             envelope = self._detector.envelope(message)
@@ -657,9 +666,7 @@ class Service:
             actions = self._detector.actions()
         if self._stale:
             self._publish()
-        # The driving task may sleep beyond a timer that was just set; its deadline moves while it sleeps.
-        due_s = trio.current_time() + (self._next_due_ms() - boottime_ms()) / 1000
-        self._nap.deadline = min(self._nap.deadline, due_s)
+        self._shorten_nap()
 
     def _act(self, action: Action, conversations: Conversations) -> None:
         if isinstance(action, Send):
@@ -742,11 +749,23 @@ class Service:
         self._stale = False
         self._vitals_revision = self._detector.vitals_revision
         self._topology = self._build(self._topology, self._topology.version + 1)
-        led = self._topology.shard_led_by(self._id) if self.lease_wanted else None
-        shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
-        self._voting.held.serve(shard_id, epoch, self._voting.voter_set, boottime_ms())
+        self._follow_lease()
         self._changed.set()
         self._changed = trio.Event()
+
+    def _follow_lease(self) -> None:
+        """Want a lease for the shard that the registers let us lead, unless told otherwise."""
+        led = self._topology.shard_led_by(self._id) if self._lease_wanted else None
+        shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
+        self._voting.held.serve(shard_id, epoch, self._voting.voter_set, boottime_ms())
+        self._shorten_nap()
+
+    def _shorten_nap(self) -> None:
+        """The driving task may sleep beyond a timer that was just set; its deadline moves while it sleeps."""
+        if self._conversations is None:
+            return
+        due_s = trio.current_time() + (self._next_due_ms() - boottime_ms()) / 1000
+        self._nap.deadline = min(self._nap.deadline, due_s)
 
     def _build(self, predecessor: Topology | None, version: int) -> Topology:
         voting = self._voting
