@@ -17,12 +17,14 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from node.commands import all_commands
 from node.config import Config
@@ -34,8 +36,10 @@ from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
 
-START_DEADLINE_S = 10.0
-REPLY_DEADLINE_S = 10.0
+START_DEADLINE_S = 30.0  # a busy machine; a quick one needs a tenth of a second
+END_DEADLINE_S = 30.0
+COMMANDS_AT_ONCE = 10_000  # neither side's socket buffers fill while the other still writes
+REPLY_DEADLINE_S = 30.0
 Words = Sequence[bytes]
 
 
@@ -124,8 +128,10 @@ def free_port() -> int:
         return port
 
 
-class RedisServer:
-    """A redis-server of our own: free port, directory of its own, ended by its process id."""
+class Server:
+    """A server process of our own: free port, directory of its own, ended by its process id."""
+
+    name = "server"
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -133,17 +139,28 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
-    @staticmethod
-    def is_installed() -> bool:
-        return shutil.which("redis-server") is not None
+    def command(self, directory: Path) -> list[str]:
+        raise NotImplementedError
 
-    def __enter__(self) -> RedisServer:
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def wait_ended(self, deadline_s: float = END_DEADLINE_S) -> int:
+        """The exit status once it ended by itself."""
+        assert self._process is not None
+        return self._process.wait(deadline_s)
+
+    def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="grapevine-oracle-")
         self.port = free_port()
-        log = Path(self._directory.name) / "log"
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--dir", self._directory.name, "--logfile", str(log), "--enable-debug-command", "yes"]
-        self._process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL)
+        directory = Path(self._directory.name)
+        log = directory / "stderr"
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                [*self.command(directory), *self._options], stdout=subprocess.DEVNULL, stderr=stream
+            )
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
             try:
@@ -153,9 +170,9 @@ class RedisServer:
             except OSError:
                 pass
             if self._process.poll() is not None or time.monotonic() > deadline:
-                text = log.read_text() if log.exists() else "(no log)"
+                text = log.read_text()
                 self.__exit__(None, None, None)
-                raise RuntimeError(f"redis-server did not start on port {self.port}:\n{text}")
+                raise RuntimeError(f"{self.name} did not start on port {self.port}:\n{text}")
             time.sleep(0.01)
 
     def __exit__(
@@ -164,13 +181,38 @@ class RedisServer:
         assert self._process is not None
         assert self._directory is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(END_DEADLINE_S)
         self._directory.cleanup()
 
     @contextmanager
     def connect(self) -> Iterator[Wire]:
         with socket.create_connection(("127.0.0.1", self.port), timeout=REPLY_DEADLINE_S) as connection:
             yield Wire(connection)
+
+
+class RedisServer(Server):
+    """A real redis-server."""
+
+    name = "redis-server"
+
+    @staticmethod
+    def is_installed() -> bool:
+        return shutil.which("redis-server") is not None
+
+    def command(self, directory: Path) -> list[str]:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(directory), "--enable-debug-command", "yes"]
+        return command
+
+
+class NodeServer(Server):
+    """A stand-alone node of ours."""
+
+    name = "the node"
+
+    def command(self, directory: Path) -> list[str]:
+        command = [sys.executable, "-m", "node", "--port", str(self.port), "--dir", str(directory)]
+        return [*command, "--set", "enable-debug-command=yes"]
 
 
 class Wire:
@@ -186,23 +228,55 @@ class Wire:
         return self.pipeline([words])[0]
 
     def pipeline(self, commands: Sequence[Words]) -> list[bytes]:
-        """Sends commands at once; the raw bytes of as many replies."""
-        self._socket.sendall(b"".join(map(request, commands)))
+        """Sends commands, a part at a time; the raw bytes of as many replies."""
         replies: list[bytes] = []
-        while len(replies) < len(commands):
+        for at in range(0, len(commands), COMMANDS_AT_ONCE):
+            part = commands[at : at + COMMANDS_AT_ONCE]
+            self._socket.sendall(b"".join(map(request, part)))
+            replies += self._replies(len(part))
+        return replies
+
+    def _replies(self, count: int) -> list[bytes]:
+        replies: list[bytes] = []
+        at = 0
+        while len(replies) < count:
             try:
-                _, end = parse_reply(self._received)
+                _, end = parse_reply(self._received, at)
             except Incomplete:
                 more = self._socket.recv(1 << 16)
                 if not more:
                     raise ConnectionError(
-                        f"closed after {len(replies)} of {len(commands)} replies, with {self._received!r}"
+                        f"closed after {len(replies)} of {count} replies, with {self._received[at:]!r}"
                     ) from None
-                self._received += more
+                self._received = self._received[at:] + more
+                at = 0
                 continue
-            replies.append(self._received[:end])
-            self._received = self._received[end:]
+            replies.append(self._received[at:end])
+            at = end
+        self._received = self._received[at:]
         return replies
+
+    def send(self, data: bytes) -> None:
+        """Sends raw bytes and waits for nothing."""
+        self._socket.sendall(data)
+
+    def receive(self) -> bytes:
+        """The raw bytes of the next reply."""
+        return self._replies(1)[0]
+
+    def ended(self, wait_s: float = REPLY_DEADLINE_S) -> bool:
+        """Whether the server closes the connection, without another word, within this time."""
+        self._socket.settimeout(wait_s)
+        try:
+            more = self._socket.recv(1 << 16)
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
+            return True
+        finally:
+            self._socket.settimeout(REPLY_DEADLINE_S)
+        assert not more, f"the server said {more!r}"
+        return True
 
     def converse(self, data: bytes) -> bytes:
         """Sends raw bytes and says nothing more; everything the server answers until it closes."""

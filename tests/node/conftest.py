@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.oracle import Ours, RedisServer, Wire
+from tests.oracle import NodeServer, Ours, RedisServer, Wire
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,13 @@ def theirs(redis_server: RedisServer) -> Iterator[Wire]:
     with redis_server.connect() as wire:
         wire.pipeline([[b"FLUSHALL"], [b"CONFIG", b"RESETSTAT"]])
         yield wire
+
+
+@pytest.fixture(scope="session")
+def node_server() -> Iterator[NodeServer]:
+    """One node process for tests that leave it as they found it."""
+    with NodeServer() as server:
+        yield server
 
 
 @pytest.fixture
