@@ -108,6 +108,8 @@ class Conversations:
         """Conversations in which somebody takes our cluster id: until they end we must not give it up."""
         self._moving = False
         """We are taking another cluster's id."""
+        self._promised = False
+        """We said that we shall: from the answer on, nobody else may be told the same."""
 
     # -- errands: nobody waits for them -----------------------------------------------------------------
 
@@ -176,7 +178,9 @@ class Conversations:
 
     def _standing(self) -> meeting.Standing:
         standing = self._ties.standing()
-        return replace(standing, alone=standing.alone and not self._hosting, moving=self._moving)
+        return replace(
+            standing, alone=standing.alone and not self._hosting, moving=self._moving or self._promised
+        )
 
     async def _meet(self, address: Address) -> str:
         ours = self._standing()
@@ -201,8 +205,14 @@ class Conversations:
         if answer.verdict == meeting.ADOPTING_YOURS:
             self._hosting += 1  # it takes the cluster id that we have now
             try:
-                while not self._ties.know(other):
-                    await self._ties.wait_changed()
+                # It takes some tens of ms. It may also have failed there, of which nobody tells us.
+                with trio.fail_after(self._config.connect_timeout_ms / 1000):
+                    while not self._ties.know(other):
+                        await self._ties.wait_changed()
+            except trio.TooSlowError:
+                raise TryAgain(
+                    f"{address[0]}:{address[1]} wanted to join our cluster and did not come"
+                ) from None
             finally:
                 self._hosting -= 1
         return other
@@ -297,10 +307,22 @@ class Conversations:
             finally:
                 self._hosting -= 1
             return
-        await self._say(stream, answer)
-        if verdict == meeting.ADOPTING_YOURS:
-            adopt = partial(self._adopt_from, envelope.cluster)
-            self._nursery.start_soon(self.errand, adopt, asked.claim.meta.bus_address)
+        if verdict != meeting.ADOPTING_YOURS:
+            await self._say(stream, answer)
+            return
+        self._promised = True
+        try:
+            await self._say(stream, answer)
+        except BaseException:
+            self._promised = False  # it never heard
+            raise
+        self._nursery.start_soon(self._keep_promise, envelope.cluster, asked.claim.meta.bus_address)
+
+    async def _keep_promise(self, cluster_id: str, address: Address) -> None:
+        try:
+            await self.errand(partial(self._adopt_from, cluster_id), address)
+        finally:
+            self._promised = False
 
     # -- talking ----------------------------------------------------------------------------------------
 

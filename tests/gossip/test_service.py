@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -114,6 +115,23 @@ async def test_members_join_and_see_each_other(tmp_path: Path) -> None:
         ids = {service.id for service in services}
         assert all(set(service.topology.members) == ids for service in services)
         assert all(status(service, other) == "alive" for service in services for other in services)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+async def test_a_crowd_that_joins_one_member_at_once_is_not_held_up(tmp_path: Path, attempt: int) -> None:
+    """Which side gives way depends on the ids, which are random: a few attempts meet every order of events.
+
+    One who is promised the first member's company, and left for another, must not wait out the long timeout.
+    """
+    async with village(tmp_path) as here:
+        first = await here.start("m0")
+        crowd = [f"m{number}" for number in range(1, 7)]
+        async with trio.open_nursery() as nursery:
+            for name in crowd:
+                nursery.start_soon(partial(here.start, name, join="m0"))
+        services = [first, *(here.services[name] for name in crowd)]
+        await until(lambda: all(len(service.topology.members) == 7 for service in services), timeout_s=4)
+        assert len({service.cluster_id for service in services}) == 1
 
 
 async def test_the_voter_set_grows_and_decides(tmp_path: Path) -> None:
