@@ -71,6 +71,8 @@ cdef class Session:
     cdef public bint readonly_mode  # READONLY: reads may be served by a replica
     cdef public bint apply_stream  # the link to our primary: silent, counted, forwarded
     cdef readonly uint64_t applied_offset
+    cdef list held  # commands of a transaction in that stream whose EXEC has not come yet; None outside
+    cdef Buf held_raw  # its bytes
     cdef public bint is_feed  # a replica's link: gets the effects stream
     cdef readonly uint64_t feed_offset
     cdef public uint64_t acked_offset
@@ -109,6 +111,7 @@ cdef class Session:
         self, const uint8_t *data, Py_ssize_t len_bytes, Py_ssize_t *consumed_bytes, int command_budget
     ) except -1
     cdef int run_buffered(self, int command_budget) except -1
+    cdef int _hold(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1
     cdef int _pass_on(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1
     cdef int _run_batch(self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget) except -1
     cdef int dispatch(self, Command command) except -1

@@ -42,7 +42,7 @@ from node.engine.resp cimport (
     resp_line,
     resp_prefixed,
 )
-from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of, span_to_int64
+from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_is, span_of, span_to_int64
 
 from node.engine.reply import (
     BLOCKED,
@@ -96,6 +96,7 @@ cdef class Session:
     def __dealloc__(self):
         parser_free(&self.parser)
         buf_free(&self.inbuf)
+        buf_free(&self.held_raw)
         buf_free(&self.out)
 
     # ---------------------------------------------------------------------------------------- driving
@@ -257,6 +258,14 @@ cdef class Session:
                 return 0
             consumed_bytes[0] = item.start_bytes + item.len_bytes  # also when it raises
             if self.apply_stream:
+                if self.held is not None or (
+                    item.argc == 1 and span_is(self.parser.argv[item.argv_base], b"MULTI")
+                ):
+                    command_budget[0] -= 1
+                    self.argv = self.parser.argv + item.argv_base
+                    self.argc = item.argc
+                    self._hold(item.start_bytes, item.len_bytes)
+                    continue
                 # The very bytes go on to our own replicas first: a command that breaks must not
                 # leave our stream behind our primary's.
                 self._pass_on(item.start_bytes, item.len_bytes)
@@ -274,6 +283,33 @@ cdef class Session:
                 return 0
         return 1
 
+    # A transaction in our primary's stream is kept until its EXEC is here, then counted, passed on and
+    # applied in one go. So neither readers nor a promotion ever meet half of one, and after a break the
+    # stream goes on before its MULTI.
+    cdef int _hold(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1:
+        if self.held is None:
+            self.held = []
+        buf_append(&self.held_raw, self.input_at + start_bytes, len_bytes)
+        if self.argc == 0:
+            return 0
+        self.held.append(self._arguments())
+        if self.argc != 1 or not span_is(self.argv[0], b"EXEC"):
+            return 0
+        held = self.held
+        self.held = None
+        try:
+            if self.engine.effects.active:
+                self.engine.effects._raw(self.held_raw.data, <uint64_t> self.held_raw.used_bytes)
+            self.applied_offset += <uint64_t> self.held_raw.used_bytes
+        finally:
+            buf_free(&self.held_raw)
+        for arguments in held[1:-1]:
+            try:
+                self._run_arguments(arguments)
+            except Exception as error:  # as outside of a transaction: told, and the stream goes on
+                self._command_broke(error)
+        return 0
+
     cdef int _pass_on(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1:
         if self.engine.effects.active:
             self.engine.effects._raw(self.input_at + start_bytes, <uint64_t> len_bytes)
@@ -287,6 +323,8 @@ cdef class Session:
         engine.counters.unexpected_errors += 1
         if engine.on_python_error is not None:
             engine.on_python_error(error)
+        if self.apply_stream:
+            return  # our primary awaits no replies
         if isinstance(error, MemoryError):
             self.reply_error_bytes(b"OOM out of memory while running '%b'" % name)
         else:
