@@ -1,6 +1,10 @@
 """Known answers for the two hashes."""
 
+import binascii
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from node.engine.hashing import key_slot, keyed_hash
 
@@ -57,3 +61,8 @@ def test_hash_tags_that_are_none() -> None:
     assert key_slot(b"{foo") != key_slot(b"foo")
     assert key_slot(b"foo{{bar}}zap") == key_slot(b"{bar")
     assert key_slot(b"x}{y}") == key_slot(b"y")
+
+
+@given(st.binary(max_size=70).filter(lambda key: b"{" not in key))
+def test_slots_agree_with_the_standard_library(key: bytes) -> None:
+    assert key_slot(key) == binascii.crc_hqx(key, 0) % 16384
