@@ -37,7 +37,7 @@ cdef class Pump:
     cdef list _feeds
     cdef list _graveyard  # closed in this turn: epoll may still name them
 
-    cdef int _turn(self, int timeout_ms) except -1
+    cdef int _turn(self, int timeout_ms, int64_t deadline_us) except -1
     cdef int _event(self, Session session, uint32_t events) except -1
     cdef int _readable(self, Session session) except -1
     cdef int _after(self, Session session) except -1

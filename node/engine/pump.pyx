@@ -292,7 +292,7 @@ cdef class Pump:
                     if wait_us > linger_us:
                         wait_us = linger_us
                     timeout_ms = <int> ((wait_us + 999) // 1000) if wait_us > 0 else 0
-                handled = self._turn(timeout_ms)
+                handled = self._turn(timeout_ms, begun_us + budget_us)
                 if handled == 0 and not self._ready:
                     return False
                 now_us = _clock_us(CLOCK_BOOTTIME)
@@ -301,7 +301,7 @@ cdef class Pump:
         finally:
             self._running = False
 
-    cdef int _turn(self, int timeout_ms) except -1:
+    cdef int _turn(self, int timeout_ms, int64_t deadline_us) except -1:
         cdef epoll_event events[EVENTS_PER_TURN]
         cdef int count
         cdef int index
@@ -330,12 +330,19 @@ cdef class Pump:
             ready = self._ready
             self._ready = []
             handled += <int> len(ready)
-            for session in ready:
+            for index, session in enumerate(ready):
                 session.in_ready = False
                 if session.fd >= 0:
                     session.run_buffered(self.commands_per_turn)
                     self._after(session)
+                if _clock_us(CLOCK_BOOTTIME) >= deadline_us:
+                    self._ready = ready[index + 1:] + self._ready
+                    break
         for index in range(count):
+            # What is left over when time is up comes again: epoll is level-triggered, and what it
+            # reported goes to the end of its queue, so that nobody is always the one left over.
+            if index > 0 and _clock_us(CLOCK_BOOTTIME) >= deadline_us:
+                break
             tag = events[index].data.u64
             if tag & 1:
                 if tag == 1:
