@@ -36,7 +36,7 @@ from node.engine.reply import CommandError
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
-from node.replication import report
+from node.replication import quota, report
 from node.replication.manager import ReplicationManager
 from node.serving import (
     StartError,
@@ -102,6 +102,8 @@ class Node:
         self._stop = trio.Event()
         self._stop_now = False
         follow_config(config, self.engine, self.pump)
+        for name in ("min-replicas-to-write", "min-replicas-max-lag"):
+            config.on_change(name, lambda _: self._count_replicas())
         install_compiled(self.engine.registry)
         for spec in all_commands(self):
             self.engine.add_command(spec)
@@ -124,6 +126,15 @@ class Node:
     def _on_close(self, session: Session) -> None:
         for listener in self._close_listeners:
             listener(session)
+
+    def _count_replicas(self) -> None:
+        """min-replicas-to-write: looked at on every beat, so up to 1 / hz late."""
+        self.engine.write_refusal = quota.refusal(
+            self.replication.feeder.source.attached(),
+            self.config.integer("min-replicas-to-write"),
+            self.config.integer("min-replicas-max-lag"),
+            boottime_ms(),
+        )
 
     # ---------------------------------------------------------------------------------------- running
 
@@ -209,6 +220,7 @@ class Node:
             await trio.sleep((due_ms - now_ms) / 1000)
             self.pump.tick()
             self.meter.sample(self.engine.monotonic_now_ms)
+            self._count_replicas()
             for _ in range(BACKGROUND_SLICES_PER_TICK):
                 more = keyspace.free_some(FREE_ENTRIES_PER_SLICE)
                 more = keyspace.sweep_some(FREE_ENTRIES_PER_SLICE) or more

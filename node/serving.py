@@ -5,6 +5,7 @@ Used by the composition roots of a node and of a router. Nothing here knows whic
 
 import errno
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -26,6 +27,9 @@ BUDGET_US: Final = 2_000
 # A client that waits for each answer comes back within a round trip; waiting for it in the pump saves
 # the round through trio. The wait sleeps in the kernel and costs no CPU.
 LINGER_US: Final = 1_000
+# Descriptors that are not clients: listeners, epoll, gossip, links, files. What Redis sets aside is 32;
+# gossip talks to many members at once.
+OWN_DESCRIPTORS: Final = 96
 
 
 class StartError(Exception):
@@ -96,6 +100,15 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
         pump.output_soft_limit_bytes = normal.soft_bytes
         pump.output_soft_limit_s = normal.soft_s
 
+    def clients(_value: object) -> None:
+        wanted = config.integer("maxclients")
+        if wanted > pump.max_clients and allow_clients(wanted) < wanted:
+            raise ValueError(
+                "The operating system is not able to handle the specified number of clients, try with"
+                f" {allow_clients(wanted)}"
+            )
+        pump.max_clients = wanted
+
     def follow(name: str, target: object, attribute: str) -> None:
         config.on_change(name, lambda _: setattr(target, attribute, config.integer(name)))
 
@@ -103,7 +116,15 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
         "proto-max-bulk-len", lambda _: engine.set_limits(bulk_len_max=config.integer("proto-max-bulk-len"))
     )
     config.on_change("client-output-buffer-limit", output_limits)
-    follow("maxclients", pump, "max_clients")
+    pump.max_clients = allow_clients(config.integer("maxclients"))
+    if pump.max_clients < config.integer("maxclients"):
+        log.warning(
+            "maxclients %d is more than the system allows: %d clients are accepted; raise the limit on open"
+            " files (ulimit -n)",
+            config.integer("maxclients"),
+            pump.max_clients,
+        )
+    config.on_change("maxclients", clients, now=False)
     follow("timeout", pump, "idle_timeout_s")
     follow("tcp-keepalive", pump, "keepalive_s")
     follow("client-query-buffer-limit", pump, "query_buffer_limit_bytes")
@@ -112,6 +133,27 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
         "cluster-allow-reads-when-down",
         lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),
     )
+
+
+def allow_clients(wanted: int) -> int:
+    """Raises this process's limit on open files as far as `wanted` clients need and the system allows.
+
+    Returns:
+        How many clients there is room for, at most `wanted`.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    needed = wanted + OWN_DESCRIPTORS
+    if soft < needed:
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        if raised > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+                soft = raised
+            except (ValueError, OSError) as error:  # some containers refuse what getrlimit promised
+                log.warning("the limit on open files stays at %d: %s", soft, error)
+    return max(1, min(wanted, soft - OWN_DESCRIPTORS))
 
 
 def log_broken_command(error: BaseException) -> None:

@@ -12,6 +12,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from node.engine.reply import Failure
 from tests.node.strategies import key_commands, string_commands
 from tests.node.test_hostile import CONVERSATIONS, NOT_COMPARED
 from tests.oracle import (
@@ -142,6 +143,25 @@ def test_more_clients_than_allowed(node_server: NodeServer, mine: Wire) -> None:
         mine.call(b"CONFIG", b"SET", b"maxclients", b"10000")
 
 
+def test_more_clients_than_the_system_can_have(mine: Wire) -> None:
+    reply = text_of_error(mine.call(b"CONFIG", b"SET", b"maxclients", b"4000000000"))
+    assert "not able to handle the specified number of clients, try with " in reply
+    possible = reply.rpartition(" ")[2].encode()
+    assert decoded(mine.call(b"CONFIG", b"GET", b"maxclients")) == [b"maxclients", b"10000"]
+    assert mine.call(b"CONFIG", b"SET", b"maxclients", possible) == b"+OK\r\n"
+    assert mine.call(b"CONFIG", b"SET", b"maxclients", b"10000") == b"+OK\r\n"
+
+
+def test_writes_are_refused_while_too_few_replicas_follow(mine: Wire) -> None:
+    mine.call(b"CONFIG", b"SET", b"min-replicas-to-write", b"1")
+    try:
+        assert mine.call(b"SET", b"k", b"v") == b"-NOREPLICAS Not enough good replicas to write.\r\n"
+        assert mine.call(b"GET", b"k") == b"$-1\r\n"
+    finally:
+        mine.call(b"CONFIG", b"SET", b"min-replicas-to-write", b"0")
+    assert mine.call(b"SET", b"k", b"v") == b"+OK\r\n"
+
+
 def test_idle_clients_are_closed_and_busy_ones_are_not(node_server: NodeServer, mine: Wire) -> None:
     with node_server.connect() as idle:
         assert idle.call(b"PING") == b"+PONG\r\n"
@@ -232,6 +252,12 @@ def text(raw: bytes) -> str:
     value = parse_reply(raw)[0]
     assert isinstance(value, bytes)
     return value.decode()
+
+
+def text_of_error(raw: bytes) -> str:
+    value = parse_reply(raw)[0]
+    assert isinstance(value, Failure)
+    return value.text.decode()
 
 
 def info(wire: Wire, section: bytes) -> list[str]:
