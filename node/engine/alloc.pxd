@@ -8,14 +8,15 @@ cdef enum:
     SMALL_BYTES_MAX = 1152  # a 1 KB value with a 32-byte key and an expiry still fits
     CLASS_COUNT = 145  # SMALL_BYTES_MAX / 8 + 1; class 0 and 1 (8 bytes) are not used
     CHUNK_ARENAS = 64
-    DIRTY_ARENAS_MAX = 16
+    DIRTY_ARENAS_KEPT = 16
     LINE_BINS = 10
 
 cdef struct Chunk:
     uint8_t *base  # 64 arenas, aligned to ARENA_BYTES; mapped by this chunk, unmapped with it
     uint64_t free_mask  # bit i: arena i is not in use
     uint64_t dirty_mask  # bit i: arena i is free but its pages are still ours
-    Chunk *next  # in Heap.roomy while free_mask is not 0
+    Chunk **listed  # the heap's list it is in: dirty, else roomy, or NULL when it is full
+    Chunk *next
     Chunk *previous
 
 cdef struct Arena:
@@ -34,7 +35,8 @@ cdef struct Heap:
     uint64_t held_bytes  # what that costs the process: whole arenas plus large blocks
     uint64_t arena_count  # in use
     uint64_t dirty_count  # free, pages not returned yet
-    Chunk *roomy
+    Chunk *dirty  # chunks with free arenas that still have their pages
+    Chunk *roomy  # other chunks with free arenas
     Arena *partial[CLASS_COUNT]
     Arena *line_bins[LINE_BINS]  # arenas of lines (lines.pyx) by the logarithm of their longest hole
 
@@ -52,5 +54,6 @@ cdef size_t heap_block_room(const void *block, size_t len_bytes) noexcept nogil
 # An arena that is nobody's yet (chunk and index are set), and the way back.
 cdef Arena *arena_map(Heap *heap) noexcept nogil
 cdef void arena_release(Heap *heap, Arena *arena) noexcept nogil
-# Returns the pages of free arenas to the system now.
-cdef void heap_trim(Heap *heap) noexcept nogil
+# Returns the pages of free arenas to the system until only keep_count arenas have theirs. True: the budget
+# was spent before that.
+cdef bint heap_trim(Heap *heap, uint64_t keep_count, uint64_t budget_arenas) noexcept nogil

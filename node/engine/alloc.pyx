@@ -10,9 +10,11 @@ arenas that hold blocks of one size:
     +-------+-------+-- - --+       +-----------+---------+---------+- - -+---------+------+
 
 The arena of a block is found by masking its address, so a block has no header. Free blocks are chained
-through their own first four bytes. An arena whose last block comes back is free at once; up to 16 free
-arenas keep their pages (so that one entry set and deleted over and over costs no system call), those
-beyond it go back with madvise, and a chunk without a used arena is unmapped.
+through their own first four bytes. An arena whose last block comes back is free at once, for any size.
+Its pages go back to the system in the background (heap_trim, called by Keyspace.free_some), a few arenas at
+a time: 8 us each, and when a million entries expire together thousands of arenas become free within
+milliseconds. 16 free arenas keep their pages, so that one entry set and deleted over and over costs no
+system call. A chunk without a used arena is unmapped.
 
 The buckets of tables are runs of lines and have arenas of another kind, see lines.pyx.
 
@@ -50,9 +52,9 @@ cdef Heap *heap_new() except NULL:
 
 cdef void heap_delete(Heap *heap) noexcept:
     cdef Chunk *chunk
-    while heap.roomy != NULL:
-        chunk = heap.roomy
-        heap.roomy = chunk.next
+    while heap.roomy != NULL or heap.dirty != NULL:
+        chunk = heap.roomy if heap.roomy != NULL else heap.dirty
+        _chunk_unlink(chunk)
         munmap(chunk.base, CHUNK_ARENAS * ARENA_BYTES)
         free(chunk)
     free(heap)
@@ -88,25 +90,40 @@ cdef Chunk *_chunk_new(Heap *heap) noexcept nogil:
     chunk.base = base
     chunk.free_mask = ~(<uint64_t> 0)
     chunk.dirty_mask = 0
-    _chunk_link(heap, chunk)
+    chunk.listed = NULL
+    _chunk_relist(heap, chunk)
     return chunk
 
 
-cdef inline void _chunk_link(Heap *heap, Chunk *chunk) noexcept nogil:
-    chunk.previous = NULL
-    chunk.next = heap.roomy
-    if heap.roomy != NULL:
-        heap.roomy.previous = chunk
-    heap.roomy = chunk
+# Puts a chunk into the list it belongs to now.
+cdef inline void _chunk_relist(Heap *heap, Chunk *chunk) noexcept nogil:
+    cdef Chunk **wanted = NULL
+    if chunk.dirty_mask != 0:
+        wanted = &heap.dirty
+    elif chunk.free_mask != 0:
+        wanted = &heap.roomy
+    if chunk.listed == wanted:
+        return
+    _chunk_unlink(chunk)
+    if wanted != NULL:
+        chunk.listed = wanted
+        chunk.previous = NULL
+        chunk.next = wanted[0]
+        if wanted[0] != NULL:
+            wanted[0].previous = chunk
+        wanted[0] = chunk
 
 
-cdef inline void _chunk_unlink(Heap *heap, Chunk *chunk) noexcept nogil:
+cdef inline void _chunk_unlink(Chunk *chunk) noexcept nogil:
+    if chunk.listed == NULL:
+        return
     if chunk.previous != NULL:
         chunk.previous.next = chunk.next
     else:
-        heap.roomy = chunk.next
+        chunk.listed[0] = chunk.next
     if chunk.next != NULL:
         chunk.next.previous = chunk.previous
+    chunk.listed = NULL
 
 
 # --- arenas ------------------------------------------------------------------------------------------
@@ -139,25 +156,24 @@ cdef inline void _arena_unlink(Heap *heap, Arena *arena) noexcept nogil:
 
 
 cdef Arena *arena_map(Heap *heap) noexcept nogil:
-    cdef Chunk *chunk = heap.roomy
+    cdef Chunk *chunk = heap.dirty if heap.dirty != NULL else heap.roomy
     cdef Arena *arena
-    cdef uint64_t candidates
+    cdef uint64_t bit
     cdef int index
     if chunk == NULL:
         chunk = _chunk_new(heap)
         if chunk == NULL:
             return NULL
-    candidates = chunk.dirty_mask if chunk.dirty_mask != 0 else chunk.free_mask
-    index = __builtin_ctzll(candidates)
-    arena = <Arena *> (chunk.base + <size_t> index * ARENA_BYTES)
-    if chunk.dirty_mask >> index & 1:
-        chunk.dirty_mask &= ~((<uint64_t> 1) << index)
+    index = __builtin_ctzll(chunk.dirty_mask if chunk.dirty_mask != 0 else chunk.free_mask)
+    bit = (<uint64_t> 1) << index
+    if chunk.dirty_mask & bit:
+        chunk.dirty_mask &= ~bit
         heap.dirty_count -= 1
     else:
         heap.held_bytes += ARENA_BYTES
-    chunk.free_mask &= ~((<uint64_t> 1) << index)
-    if chunk.free_mask == 0:
-        _chunk_unlink(heap, chunk)
+    chunk.free_mask &= ~bit
+    _chunk_relist(heap, chunk)
+    arena = <Arena *> (chunk.base + <size_t> index * ARENA_BYTES)
     arena.chunk = chunk
     arena.index = <uint32_t> index
     arena.listed = 0
@@ -180,46 +196,33 @@ cdef Arena *_arena_new(Heap *heap, uint32_t block_bytes) noexcept nogil:
 cdef void arena_release(Heap *heap, Arena *arena) noexcept nogil:
     cdef Chunk *chunk = arena.chunk
     cdef uint64_t bit = (<uint64_t> 1) << arena.index
-    heap.arena_count -= 1
-    if chunk.free_mask == 0:
-        _chunk_link(heap, chunk)
     chunk.free_mask |= bit
-    if heap.dirty_count < DIRTY_ARENAS_MAX:
-        chunk.dirty_mask |= bit
-        heap.dirty_count += 1
-    else:
-        madvise(arena, ARENA_BYTES, MADV_DONTNEED)
-        heap.held_bytes -= ARENA_BYTES
-    # Another chunk with room stays behind, so that the next arena needs no mmap.
-    if ~chunk.free_mask == 0 and heap.roomy.next != NULL:
-        _chunk_drop(heap, chunk)
+    chunk.dirty_mask |= bit
+    heap.arena_count -= 1
+    heap.dirty_count += 1
+    _chunk_relist(heap, chunk)
 
 
-cdef void _chunk_drop(Heap *heap, Chunk *chunk) noexcept nogil:
-    while chunk.dirty_mask != 0:
+cdef bint heap_trim(Heap *heap, uint64_t keep_count, uint64_t budget_arenas) noexcept nogil:
+    cdef Chunk *chunk
+    cdef int index
+    while heap.dirty_count > keep_count:
+        if budget_arenas == 0:
+            return True
+        budget_arenas -= 1
+        chunk = heap.dirty
+        index = __builtin_ctzll(chunk.dirty_mask)
+        madvise(chunk.base + <size_t> index * ARENA_BYTES, ARENA_BYTES, MADV_DONTNEED)
         chunk.dirty_mask &= chunk.dirty_mask - 1
         heap.dirty_count -= 1
         heap.held_bytes -= ARENA_BYTES
-    _chunk_unlink(heap, chunk)
-    munmap(chunk.base, CHUNK_ARENAS * ARENA_BYTES)
-    free(chunk)
-
-
-cdef void heap_trim(Heap *heap) noexcept nogil:
-    cdef Chunk *chunk = heap.roomy
-    cdef Chunk *following
-    cdef int index
-    while chunk != NULL:
-        following = chunk.next
-        while chunk.dirty_mask != 0:
-            index = __builtin_ctzll(chunk.dirty_mask)
-            madvise(chunk.base + <size_t> index * ARENA_BYTES, ARENA_BYTES, MADV_DONTNEED)
-            chunk.dirty_mask &= chunk.dirty_mask - 1
-            heap.dirty_count -= 1
-            heap.held_bytes -= ARENA_BYTES
-        if ~chunk.free_mask == 0:
-            _chunk_drop(heap, chunk)
-        chunk = following
+        _chunk_relist(heap, chunk)
+        # One chunk with room stays, so that the next arena needs no mmap.
+        if ~chunk.free_mask == 0 and chunk.dirty_mask == 0 and (chunk.next != NULL or chunk.previous != NULL):
+            _chunk_unlink(chunk)
+            munmap(chunk.base, CHUNK_ARENAS * ARENA_BYTES)
+            free(chunk)
+    return False
 
 
 # --- blocks ------------------------------------------------------------------------------------------

@@ -17,12 +17,14 @@ have not seen it (snapshot.pyx), and stamps the present epoch.
 Clearing a database swaps it out in one step; free_some frees it in the background.
 """
 
+from libc.stdint cimport UINT64_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from node.engine.alloc cimport (
+    DIRTY_ARENAS_KEPT,
     SMALL_BYTES_MAX,
     heap_block_bytes,
     heap_delete,
@@ -84,6 +86,7 @@ from node.engine.table cimport (
 
 cdef enum:
     APPEND_SPARE_BYTES_MAX = 1048576
+    TRIM_ENTRIES = 200  # returning an arena's pages takes about as long as freeing so many entries
     EPOCH_MAX = 255  # of snapshots; one byte of an entry
     EPOCH_SWEEP = 192  # from here on, the first quiet moment is used to reset them
 
@@ -545,13 +548,18 @@ cdef class Keyspace:
             if following == 0:
                 table_dismantle(&self.store, table)
                 database.free_slot += 1
-        if database.free_slot >= SLOT_COUNT:
-            link[0] = database.next_cleared
-            free(database)
-        return True
+        if database.free_slot < SLOT_COUNT:
+            return True
+        link[0] = database.next_cleared
+        free(database)
+        # What is left may be pinned by snapshots: there is nothing to do about it now.
+        return link[0] != NULL and link[0].pins == 0
 
     cpdef bint free_some(self, int64_t budget_entries) except -1:
-        return self._free_cleared(budget_entries if budget_entries > 0 else 1) and self.cleared != NULL
+        """Frees what was cleared and returns free pages to the system; True while there is more."""
+        cdef int64_t budget = max(budget_entries, <int64_t> 1)
+        cdef bint more = self._free_cleared(budget)
+        return heap_trim(self.store.heap, DIRTY_ARENAS_KEPT, <uint64_t> (budget // TRIM_ENTRIES + 1)) or more
 
     # --- walking -------------------------------------------------------------------------------------
 
@@ -922,7 +930,7 @@ cdef class Keyspace:
         }
 
     def trim(self):
-        heap_trim(self.store.heap)
+        heap_trim(self.store.heap, 0, UINT64_MAX)
 
     def reset_statistics(self):
         self.hits = 0
