@@ -258,17 +258,12 @@ class Feeder:
             mark = secrets.token_hex(MARK_BYTES // 2).encode()
             taking = self._begin(mark)
             try:
-                taking = await self._send_all(snapshot, taking, mark, settings)
+                await self._send_all(snapshot, taking, mark, settings)
             except SnapshotError as error:
                 log.error("full sync failed: %s", error)
                 for replica in taking:
                     if self.source.replicas.get(replica.session_id) is replica:
                         self._drop(replica.session_id, Event.OVERRUN, str(error))
-                return
-        for replica in taking:
-            replica.heard_ms = self._clock_ms()
-            self.source.happened(replica.session_id, Event.SENT)
-            log.info("full sync: %d bytes to %s:%d", snapshot.written_bytes, replica.address, replica.port)
 
     def _begin(self, mark: bytes) -> list[Replica]:
         """Tells all who wait that this snapshot is theirs. The snapshot was made in the same breath."""
@@ -287,18 +282,23 @@ class Feeder:
 
     async def _send_all(
         self, snapshot: SnapshotWriter, taking: list[Replica], mark: bytes, settings: Settings
-    ) -> list[Replica]:
-        """Returns the replicas that got all of it."""
-        more = True
-        while more and taking:
+    ) -> None:
+        while taking:
             more = snapshot.step(settings.step_bytes)
             piece = snapshot.take()
             if not more:
                 piece += mark
             for replica in taking:
                 self._write(replica, piece)
+            if not more:
+                # Noted before anything is awaited: the acknowledgement may come faster than our next turn.
+                for replica in taking:
+                    replica.heard_ms = self._clock_ms()
+                    self.source.happened(replica.session_id, Event.SENT)
+                    where = f"{replica.address}:{replica.port}"
+                    log.info("full sync: %d bytes to %s", snapshot.written_bytes, where)
+                return
             taking = await self._room(taking, settings)
-        return taking
 
     def _write(self, replica: Replica, data: bytes) -> None:
         session = self._pump.sessions.get(replica.session_id)

@@ -107,7 +107,9 @@ class Follower:
             return False
         self._note_progress()
         self.session = None
-        text = session.close_reason or "closed the connection"
+        text = session.close_reason
+        if text in ("", "closed by the client"):  # the pump's word for whoever is at the other end
+            text = "it closed the connection"
         self._carry_out(self.link.broken(Cause.RESET, f"ended the stream: {text}", self._clock_ms()))
         return True
 

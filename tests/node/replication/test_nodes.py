@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import trio
 
@@ -53,6 +56,19 @@ async def test_two_replicas_at_once_and_writes_during_the_sync() -> None:
         )
         await until(lambda: primary.engine.effects.capacity_bytes == 1 << 20)
         assert number > 0
+
+
+def feeds_reach(primary: PartsNode, count: int) -> bool:
+    return len(primary.pump.feeds) == count
+
+
+async def test_the_first_acknowledgement_starts_the_stream() -> None:
+    async with running(6) as (primary, *replicas):
+        for number, replica in enumerate(replicas, start=1):
+            settings = replace(replica.replication.settings, ack_period_ms=3_600_000)
+            replica.replication.follower.link.settings = settings
+            await replica.follow(primary)
+            await until(partial(feeds_reach, primary, number))
 
 
 async def test_a_short_break_costs_only_what_was_missed() -> None:
