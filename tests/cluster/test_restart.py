@@ -2,21 +2,22 @@
 
 import pytest
 
+from chaos.topology import Address
 from tests.cluster.local import LocalCluster, grapevine, up
 
 pytestmark = pytest.mark.slow
 
 
-def portrait(cluster: LocalCluster) -> tuple[object, ...]:
-    """Who is who: ids, addresses, slots and who follows whom."""
+def portrait(cluster: LocalCluster) -> dict[tuple[int, int], frozenset[tuple[str, Address]]]:
+    """By slots (first, count): who serves or copies them. Who of a shard leads it is decided anew when all of
+    them come back empty."""
     view = cluster.whole()
-    return tuple(
-        sorted(
-            (line.id, line.address, line.primary_id, line.first_slot, line.slot_count)
-            for line in view.lines()
-            if line.address.port in cluster.ports
+    return {
+        (primary.first_slot, primary.slot_count): frozenset(
+            (line.id, line.address) for line in [primary, *view.replicas_of(primary.id)]
         )
-    )
+        for primary in view.primaries()
+    }
 
 
 def test_an_ordered_restart_keeps_the_topology(own_cluster: LocalCluster) -> None:
