@@ -489,7 +489,9 @@ cdef class Session:
             if self.reply_mode == REPLIES_SKIP:
                 self.reply_mode = REPLIES_ON
             return 0
-        return self.reply_error_bytes(text)
+        # Not reply_error_bytes: the failure is not that of the command that ran last.
+        self.engine.count_error(text.split(b" ", 1)[0])
+        return resp_line(&self.out, 45, span_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
 
     cdef int _reject(self, Command command, bytes text) except -1:
         """A known command that may not run here and now. An EXEC that may not run ends the transaction."""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.config import Config, ConfigError, SetError, quote, split_words
+from node.manual import manual
 from node.parameters import BY_NAME, PARAMETERS, BadValue, Integer, OutputLimit, parse_memory
 
 
@@ -191,3 +192,9 @@ def test_quotes_and_escapes() -> None:
 
 def test_every_alias_leads_to_its_parameter() -> None:
     assert BY_NAME["repl-ping-slave-period"] is BY_NAME["repl-ping-replica-period"]
+
+
+def test_the_manual_is_what_the_table_says() -> None:
+    assert Path("docs/parameters.md").read_text() == manual(), (
+        "run: python -m node.manual > docs/parameters.md"
+    )
