@@ -280,7 +280,7 @@ cdef int _copy(Session s) except -1:
         return s.reply_error("ERR Copying to another database is not allowed in cluster mode")
     if database == s.database and span_equal(key.name, target.name):
         return s.reply_error("ERR source and destination objects are the same")
-    entry = s.keyspace.read(s.database, &key)
+    entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     if entry == NULL:
         return s.reply_int64(0)
     if s.keyspace.find(database, &target) != NULL and not replace:
@@ -481,7 +481,7 @@ cdef bytes _encoding_name(Entry *entry):
 
 cdef int _object_encoding(Session s) except -1:
     cdef Key key = s.key_at(2)
-    cdef Entry *entry = s.keyspace.find(s.database, &key)
+    cdef Entry *entry = s.keyspace.look(s.database, &key)
     cdef bytes name
     if entry == NULL:
         return s.reply_null()
@@ -491,14 +491,14 @@ cdef int _object_encoding(Session s) except -1:
 
 cdef int _object_refcount(Session s) except -1:
     cdef Key key = s.key_at(2)
-    if s.keyspace.find(s.database, &key) == NULL:
+    if s.keyspace.look(s.database, &key) == NULL:
         return s.reply_null()
     return s.reply_int64(1)
 
 
 cdef int _object_idletime(Session s) except -1:
     cdef Key key = s.key_at(2)
-    cdef Entry *entry = s.keyspace.find(s.database, &key)
+    cdef Entry *entry = s.keyspace.look(s.database, &key)
     cdef int64_t units
     if entry == NULL:
         return s.reply_null()
@@ -508,7 +508,7 @@ cdef int _object_idletime(Session s) except -1:
 
 cdef int _object_freq(Session s) except -1:
     cdef Key key = s.key_at(2)
-    if s.keyspace.find(s.database, &key) == NULL:
+    if s.keyspace.look(s.database, &key) == NULL:
         return s.reply_null()
     return s.reply_error(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching"

@@ -56,6 +56,13 @@ cdef enum:
 
 # --- helpers -------------------------------------------------------------------------------------------
 
+# The live entry; a client that asked for NO-TOUCH leaves no trace in its recency.
+cdef inline Entry *_read(Session s, Key *key) except? NULL:
+    if s.no_touch:
+        return s.keyspace.look(s.database, key)
+    return s.keyspace.read(s.database, key)
+
+
 # 1 for a string or a missing key; otherwise the error is written.
 cdef inline bint _is_string(Session s, Entry *entry) except -1:
     if entry != NULL and entry_type(entry) != TYPE_STRING:
@@ -163,7 +170,7 @@ cdef bint _fits(Session s, int64_t have_bytes, int64_t more_bytes) except -1:
 
 cdef int _get(Session s) except -1:
     cdef Key key = s.key_at(1)
-    cdef Entry *entry = s.keyspace.read(s.database, &key)
+    cdef Entry *entry = _read(s, &key)
     if entry == NULL:
         return s.reply_null()
     if not _is_string(s, entry):
@@ -186,7 +193,7 @@ cdef int _set(Session s) except -1:
     if time_index > 0 and not _moment(s, time_index, flags, "set", &expire_ms):
         return 0
     if flags & WANT_OLD:
-        entry = s.keyspace.read(s.database, &key)
+        entry = _read(s, &key)
         if not _is_string(s, entry):
             return 0
         if entry == NULL:
@@ -235,7 +242,7 @@ cdef int _psetex(Session s) except -1:
 
 cdef int _getset(Session s) except -1:
     cdef Key key = s.key_at(1)
-    cdef Entry *entry = s.keyspace.read(s.database, &key)
+    cdef Entry *entry = _read(s, &key)
     if not _is_string(s, entry):
         return 0
     if entry == NULL:
@@ -249,7 +256,7 @@ cdef int _getset(Session s) except -1:
 
 cdef int _getdel(Session s) except -1:
     cdef Key key = s.key_at(1)
-    cdef Entry *entry = s.keyspace.read(s.database, &key)
+    cdef Entry *entry = _read(s, &key)
     if entry == NULL:
         return s.reply_null()
     if not _is_string(s, entry):
@@ -268,7 +275,7 @@ cdef int _getex(Session s) except -1:
     cdef Entry *entry
     if not _parse_options(s, 2, False, &flags, &time_index):
         return 0
-    entry = s.keyspace.read(s.database, &key)
+    entry = _read(s, &key)
     if entry == NULL:
         return s.reply_null()
     if not _is_string(s, entry):
@@ -303,7 +310,7 @@ cdef int _mget(Session s) except -1:
     s.reply_array(s.argc - 1)
     for index in range(1, s.argc):
         key = s.key_at(index)
-        entry = s.keyspace.read(s.database, &key)
+        entry = _read(s, &key)
         if entry == NULL or entry_type(entry) != TYPE_STRING:
             s.reply_null()
         else:
@@ -366,7 +373,7 @@ cdef int _append(Session s) except -1:
 
 cdef int _strlen(Session s) except -1:
     cdef Key key = s.key_at(1)
-    cdef Entry *entry = s.keyspace.read(s.database, &key)
+    cdef Entry *entry = _read(s, &key)
     cdef uint8_t scratch[24]
     if entry == NULL:
         return s.reply_int64(0)
@@ -383,7 +390,7 @@ cdef int _getrange(Session s) except -1:
     cdef uint8_t scratch[24]
     if not s.int64_at(2, &first) or not s.int64_at(3, &last):
         return 0
-    entry = s.keyspace.read(s.database, &key)
+    entry = _read(s, &key)
     if entry == NULL:
         return s.reply_bulk(span_of(NULL, 0))
     if not _is_string(s, entry):
@@ -540,7 +547,7 @@ cdef int _incrbyfloat(Session s) except -1:
 
 cdef Span _string_at(Session s, int index, uint8_t *scratch, bint *ok) except *:
     cdef Key key = s.key_at(index)
-    cdef Entry *entry = s.keyspace.read(s.database, &key)
+    cdef Entry *entry = _read(s, &key)
     ok[0] = entry == NULL or entry_type(entry) == TYPE_STRING
     if entry == NULL or not ok[0]:
         return span_of(NULL, 0)
