@@ -159,3 +159,9 @@ if ! fresh .venv/.built setup.py node/engine/*.p[yx][xd] node/engine/*.h; then
     "$python" setup.py --quiet build_ext --inplace >>"$log" 2>&1 || explain_build
     mv .venv/.building .venv/.built
 fi
+
+# Seven processes that start at once would each compile the same Python files.
+if ! fresh .venv/.compiled gossip node router chaos deploy bench -name '*.py'; then
+    "$python" -m compileall -q gossip node router chaos deploy bench >>"$log" 2>&1 || fail "Python files cannot be compiled (details: .venv/prepare.log)"
+    printf '%s\n' "$identity" >.venv/.compiled
+fi
