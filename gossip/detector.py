@@ -163,6 +163,8 @@ STRANGER_PAUSE_MS: Final = 1_000
 CONFIRMERS: Final = 8
 """About so many members probe a suspect out of turn, however large the cluster."""
 FAREWELLS_MAX: Final = 32
+MAJORITY_HOPS_MAX: Final = 12
+"""Enough for thousands of members, few enough that evidence that goes in circles soon ages."""
 
 
 @dataclass(slots=True)
@@ -229,6 +231,11 @@ class Detector:
         self._checked_ms: OrderedDict[str, int] = OrderedDict()
         self._strangers_ms: OrderedDict[str, int] = OrderedDict()
         self._fetched_ms = now_ms - FETCH_PAUSE_MS
+        self.majority_ms = 0
+        """When a majority of the voters was certainly there, by our own ears or by what others passed on; 0:
+        never.
+        """
+        self._majority_hops = 0
         self.vitals_revision = 0
         """Counts changes of others' offsets and epochs, which come too often to be announced one by one."""
         self._stale_accuser = False
@@ -264,7 +271,10 @@ class Detector:
 
     def envelope(self, message: Message, news: tuple[Claim, ...] = ()) -> Envelope:
         """`message` under our name and vitals."""
-        vitals = Vitals(self.incarnation, self.offset, self.epoch_seen, self.registers_sum)
+        age_ms = max(0, self._now_ms - self.majority_ms) if self.majority_ms else -1
+        vitals = Vitals(
+            self.incarnation, self.offset, self.epoch_seen, self.registers_sum, age_ms, self._majority_hops
+        )
         return Envelope(self.me, vitals, message, news)
 
     def records(self) -> tuple[Record, ...]:
@@ -362,6 +372,11 @@ class Detector:
         self._rng.shuffle(rest)
         for member in (first + rest)[:FAREWELLS_MAX]:
             self._out.append(Send(member.meta.bus_address, self.envelope(News(), (farewell,))))
+
+    def majority_there(self, at_ms: int, hops: int = 0) -> None:
+        """At `at_ms` a majority of the voters was reachable for us, or for somebody `hops` members away."""
+        if at_ms > self.majority_ms:
+            self.majority_ms, self._majority_hops = at_ms, hops
 
     def answered(self, member: str, now_ms: int) -> None:
         """`member` answered a request of ours (a lease, a register round): as good as a probe."""
@@ -518,6 +533,8 @@ class Detector:
             return True
         listed.heard_ms = self._now_ms
         vitals = envelope.vitals
+        if vitals.majority_age_ms >= 0 and vitals.majority_hops < MAJORITY_HOPS_MAX:
+            self.majority_there(self._now_ms - vitals.majority_age_ms, vitals.majority_hops + 1)
         if vitals.incarnation >= listed.incarnation:
             if (listed.offset, listed.epoch_seen) != (vitals.offset, vitals.epoch_seen):
                 listed.offset, listed.epoch_seen = vitals.offset, vitals.epoch_seen

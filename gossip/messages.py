@@ -6,7 +6,7 @@ A message travels as a UDP datagram or as a TCP frame (four bytes of big-endian 
     | header: array              | body: array     | news: array of claims    |
     +----------------------------+-----------------+--------------------------+
      header: [VERSION, number, cluster id (20 bytes), sender id (20 bytes),
-              incarnation, offset, epoch seen, registers sum]
+              incarnation, offset, epoch seen, registers sum, majority age, majority hops]
      body:   the fields of the message class, in order (see WIRE)
      claim:  [0, id, incarnation, meta]          alive
              [1, id, incarnation, accuser id]    suspect
@@ -42,7 +42,7 @@ INTEGER_MAX: Final = (1 << 63) - 1
 TEXT_BYTES_MAX: Final = 255
 LONG_TEXT_BYTES_MAX: Final = 1_024
 """Explanations for people."""
-HEADER_BYTES_MAX: Final = 168
+HEADER_BYTES_MAX: Final = 188
 """Upper bound of the bytes around the news of any message of the detector; the largest is ProbeFor over
 IPv6.
 """
@@ -294,12 +294,19 @@ class Vitals:
         epoch_seen: highest shard epoch it knows.
         registers_sum: sum of the versions of the decided registers it knows; versions only grow, so a higher
             sum proves that it knows something we do not.
+        majority_age_ms: how long ago a majority of the voters was certainly there, as far as it knows; -1
+            when it has no idea. Passed from member to member, so that everybody hears it without asking
+            voters.
+        majority_hops: how many members passed that on. Each hop makes it look younger by the time the packet
+            took, so it is not passed on for ever.
     """
 
     incarnation: int
     offset: int
     epoch_seen: int
     registers_sum: int
+    majority_age_ms: int = -1
+    majority_hops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,6 +573,8 @@ class Codec:
             vitals.offset,
             vitals.epoch_seen,
             vitals.registers_sum,
+            vitals.majority_age_ms,
+            vitals.majority_hops,
         )
         body = tuple([field.to_wire(getattr(message, name)) for field, name in zip(wire, names, strict=True)])
         news = b"".join([encode_news(claim) for claim in envelope.news])
@@ -592,7 +601,7 @@ class Codec:
             raise _malformed("a header", header)
         if header[0] != VERSION:
             raise PeerError("version", f"version {header[0]}, we speak {VERSION}")
-        header = _array(header, 8)
+        header = _array(header, 10)
         number = _integer(header[1])
         cluster = _id(header[2])
         if cluster != self.cluster and number not in _HEARD_ACROSS_CLUSTERS:
@@ -605,7 +614,7 @@ class Codec:
         message = kind(*[field.from_wire(item) for field, item in zip(wire, items, strict=False)])
         return Envelope(
             sender=_id(header[3]),
-            vitals=Vitals(_integer(header[4]), _integer(header[5]), _integer(header[6]), _integer(header[7])),
+            vitals=Vitals(*[_integer(item) for item in header[4:10]]),
             message=message,
             news=tuple([_claim(item) for item in _array(news, 0)]),
             cluster=cluster,

@@ -41,7 +41,7 @@ from gossip.detector import (
     Send,
 )
 from gossip.exchange import as_news, as_value, half
-from gossip.members import Status
+from gossip.members import PRESENT, Status
 from gossip.memory import Memory, content
 from gossip.messages import (
     Address,
@@ -168,8 +168,8 @@ class Service:
             here.
         directory: ours alone while the object lives (locked); holds grapevine-state.msgpack.
         rng: dice of the cores. The ids of a first start come from the operating system instead.
-        join: `(host, CLIENT port)` of members to join through. Tried in turn until one takes us in; ignored
-            once we belong to a cluster with other members.
+        join: `(host, CLIENT port)` of members to join through. Tried in turn until one takes us in, or until
+            anybody of the cluster we belong to already speaks to us.
     Raises:
         StateError: the directory or the state file cannot be used; the text names it and says what to do.
     """
@@ -234,6 +234,8 @@ class Service:
         self._changed = trio.Event()
         self._left = False
         self._lease_wanted = True
+        self._company = False
+        """Some other member of our cluster spoke to us since we started."""
         self._dropped: Counter[str] = Counter()
         self._logged_ms: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
@@ -309,25 +311,34 @@ class Service:
         self._follow_lease()
 
     def majority_heard_ms(self) -> int:
-        """The latest moment since which each of some majority of the voters has been heard; 0 when never.
+        """When a majority of the voters was certainly there, 0 when never: tells whether we sit in a
+        minority.
 
-        For members without a lease (replicas, routers): tells whether we sit in a minority. In a large
-        cluster a voter may not speak to us for minutes, so take it as a hint there.
+        For members without a lease. Evidence passes from member to member with every packet (each says how
+        old its own is), so it is fresh to within some hundred ms in a cluster of any size, and grows old in
+        a minority. A hint for routing: packets that waited while we stood still count as new. A primary goes
+        by its lease.
         """
+        self._note_majority()
+        return self._detector.majority_ms
+
+    def _note_majority(self) -> None:
+        """What we know at first hand: grants of our lease, and which voters spoke to us."""
         voters = self._voting.voter_set
+        self._detector.majority_there(self._voting.held.majority_granted_ms())
         heard: list[tuple[int, str]] = []
         for voter in voters.everyone():
             listed = self._detector.members.get(voter)
             if voter == self._id:
                 heard.append((-boottime_ms(), voter))
-            elif listed is not None:
-                heard.append((-max(listed.heard_ms, listed.answered_ms), voter))
+            elif listed is not None and listed.status in PRESENT:
+                heard.append((-listed.heard_ms, voter))
         present: list[str] = []
         for since_ms, voter in sorted(heard):
             present.append(voter)
             if voters.has_quorum(present):
-                return -since_ms
-        return 0
+                self._detector.majority_there(-since_ms)
+                return
 
     def failure_reports(self, member_id: str) -> int:
         """How many members accuse `member_id` at this moment (CLUSTER COUNT-FAILURE-REPORTS)."""
@@ -575,6 +586,7 @@ class Service:
                     self._detector.datagram_refused(address, now_ms)
             due_ms = self._detector.next_due_ms()
             if due_ms <= soon_ms:
+                self._note_majority()
                 self._detector.tick(max(now_ms, due_ms))
             self._voting.tick(now_ms)
             for primary in self._voting.granted.silences(now_ms):
@@ -611,6 +623,7 @@ class Service:
         message, sender = envelope.message, envelope.sender
         if sender == self._id:
             return
+        self._company = True
         if isinstance(message, LeaseRequest):
             answer = self._voting.answer(message, sender, now_ms)
             self._send(source, self._detector.envelope(answer))
@@ -633,6 +646,7 @@ class Service:
 
     def _take(self, teller: str, records: tuple[Record, ...], registers: tuple[RegisterNews, ...]) -> None:
         """The other half of an exchange."""
+        self._company = self._company or teller != self._id
         for news in registers:
             self._learn(news)
         self._detector.merge(records, teller, boottime_ms())
@@ -841,28 +855,29 @@ class Service:
     # -- joining ----------------------------------------------------------------------------------------
 
     async def _join(self) -> None:
-        """Find back to those we knew, or join through the addresses we were given, until we are not alone."""
+        """Find back to those we knew, or join through the addresses we were given, until somebody speaks to
+        us.
+        """
         conversations = self._conversations
         assert conversations is not None
         known = [member.meta.bus_address for member in self._detector.members]
         for address in known[:KNOWN_TRIED_AT_START]:
             conversations.exchange_soon(address)
+        ours = ((self._me.host, self._me.port), (self._meta.host, self._meta.port))
+        seeds = [(host, port + BUS_PORT_OFFSET) for host, port in self.join if (host, port) not in ours]
         pause_ms = JOIN_PAUSE_MS
-        while self.join and len(self._detector.members) == 0:
-            for host, port in self.join:
-                if (host, port) in ((self._me.host, self._me.port), (self._meta.host, self._meta.port)):
-                    continue
+        while seeds and not self._company:
+            for host, bus_port in seeds:
                 try:
-                    await self.meet(host, port + BUS_PORT_OFFSET)
+                    await self.meet(host, bus_port)
                 except MeetRefused as error:
                     self.join_error = str(error)
-                    _log.error("cannot join through %s:%d: %s", host, port, error)
+                    _log.error("cannot join through %s, bus port %d: %s", host, bus_port, error)
                     return
                 except (OSError, trio.TooSlowError, trio.BrokenResourceError, PeerError) as error:
-                    _log.debug("cannot join through %s:%d yet: %r", host, port, error)
-                else:
-                    if len(self._detector.members):
-                        return
+                    _log.debug("cannot join through %s, bus port %d yet: %r", host, bus_port, error)
+                if self._company:
+                    return
             await trio.sleep(pause_ms / 1000 * (0.5 + self._rng.random()))
             pause_ms = min(JOIN_PAUSE_MAX_MS, pause_ms * 2)
 

@@ -385,6 +385,19 @@ def test_vitals_are_noted_but_not_those_of_an_earlier_life() -> None:
     assert (listed.offset, core.vitals_revision) == (77, revision)
 
 
+def test_evidence_of_a_majority_is_passed_on_and_ages() -> None:
+    core = detector(A, B)
+    assert core.envelope(News()).vitals.majority_age_ms == -1
+    hear(core, A, News(), vitals=Vitals(1, -1, 0, 0, 300))
+    assert core.majority_ms == START_MS - 300
+    hear(core, B, News(), vitals=Vitals(1, -1, 0, 0, 900), now_ms=START_MS + 100)
+    assert core.envelope(News()).vitals.majority_age_ms == 400
+    hear(core, B, News(), vitals=Vitals(1, -1, 0, 0, 0, 12), now_ms=START_MS + 100)
+    assert core.majority_ms == START_MS - 300  # passed on too often to be believed
+    core.majority_there(START_MS + 100)
+    assert core.envelope(News()).vitals.majority_age_ms == 0
+
+
 def test_the_banned_are_not_talked_to() -> None:
     core = detector(A, B)
     assert core.forget(B, START_MS)

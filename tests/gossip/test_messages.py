@@ -90,7 +90,7 @@ messages: Any = st.one_of(
     st.builds(Meet, records, st.booleans(), st.booleans()),
     st.builds(MeetAnswer, texts, texts, records),
 )
-vitals = st.builds(Vitals, numbers, numbers, numbers, numbers)
+vitals = st.builds(Vitals, numbers, numbers, numbers, numbers, numbers, numbers)
 
 
 def envelope(message: Message, *news: Claim) -> Envelope:
@@ -98,7 +98,7 @@ def envelope(message: Message, *news: Claim) -> Envelope:
 
 
 def packed(header: object = None, body: object = (), news: object = ()) -> bytes:
-    default = (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4)
+    default = (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6)
     data: bytes = msgpack.packb((default if header is None else header, body, news))
     return data
 
@@ -144,7 +144,7 @@ def test_numbers_are_never_reassigned() -> None:
 
 
 def test_fields_that_were_appended_later_are_ignored() -> None:
-    header = (VERSION, 2, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, "new")
+    header = (VERSION, 2, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6, "new")
     longer = packed(header, (77, "new"), ())
     assert Codec(CLUSTER).decode(longer, 1_400).message == Ack(77)
 
@@ -157,7 +157,7 @@ def test_what_is_wrong_has_a_name() -> None:
     assert reason(packed()[:-1]) == "malformed"
     assert reason(packed((VERSION + 1, 5, "anything"))) == "version"
     assert reason(Codec(OTHER).encode(envelope(Ping(1, A)))) == "cluster"
-    assert reason(packed((VERSION, 999, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4))) == "type"
+    assert reason(packed((VERSION, 999, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6))) == "type"
     assert reason(packed(news=((9, bytes.fromhex(A), 1, None),))) == "type"
 
 
@@ -167,11 +167,11 @@ def test_what_is_wrong_has_a_name() -> None:
         (),
         ("1", 5),
         (VERSION,),
-        (VERSION, 5, b"short", bytes.fromhex(A), 1, 2, 3, 4),
-        (VERSION, 5, bytes.fromhex(CLUSTER), A, 1, 2, 3, 4),
-        (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), -2, 2, 3, 4),
-        (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), 2**63, 2, 3, 4),
-        (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), True, 2, 3, 4),
+        (VERSION, 5, b"short", bytes.fromhex(A), 1, 2, 3, 4, 5, 6),
+        (VERSION, 5, bytes.fromhex(CLUSTER), A, 1, 2, 3, 4, 5, 6),
+        (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), -2, 2, 3, 4, 5, 6),
+        (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), 2**63, 2, 3, 4, 5, 6),
+        (VERSION, 5, bytes.fromhex(CLUSTER), bytes.fromhex(A), True, 2, 3, 4, 5, 6),
         {"version": 1},
     ],
 )
@@ -264,7 +264,7 @@ def test_lengths_that_lie_allocate_nothing() -> None:
 
 
 def test_small_messages_fit_the_room_that_is_kept_for_them() -> None:
-    big = Vitals(2**62, 2**62, 2**62, 2**62)
+    big = Vitals(2**62, 2**62, 2**62, 2**62, 2**62, 2**62)
     host = "1234:1234:1234:1234:1234:1234:1234:1234"
     for message in (Ping(2**62, A), Ack(2**62), Nack(2**62), News(), Refused(A, 2**62)):
         assert len(Codec(CLUSTER).encode(Envelope(A, big, message))) <= HEADER_BYTES_MAX

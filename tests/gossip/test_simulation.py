@@ -124,6 +124,27 @@ def test_news_is_everywhere_within_the_logarithm(size: int, seed: int) -> None:
     assert net.now_ms - began_ms <= CONFIG.gossip_interval_ms * (ceil(log2(size)) + 4)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_everybody_knows_of_the_majority_and_a_minority_does_not(seed: int) -> None:
+    """One member hears the voters (a primary with a lease); the others have it from each other."""
+    net = settled(60, seed)
+
+    def oldest_ms(among: range) -> int:
+        return max(net.now_ms - net.stations[number].core.majority_ms for number in among)
+
+    for _ in range(50):
+        net.stations[0].core.majority_there(net.now_ms)
+        net.run(100)
+    assert oldest_ms(range(60)) < 1_600
+    net.partition(list(range(40)), list(range(40, 60)))
+    for _ in range(30):
+        net.stations[0].core.majority_there(net.now_ms)
+        net.run(100)
+    assert oldest_ms(range(40)) < 1_600
+    minority = [net.stations[number].core for number in range(40, 60)]
+    assert min(net.now_ms - core.majority_ms for core in minority) >= 2_900  # 12 hops of up to 3 ms
+
+
 def test_the_load_of_a_member_does_not_grow_with_the_cluster() -> None:
     """Packets and bytes per member and second in a quiet cluster."""
     rates: dict[int, float] = {}
