@@ -1,11 +1,12 @@
 """Local health saturates at both ends and stretches what we wait for."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.awareness import Awareness
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4)))
 def test_the_score_stays_in_range(events: list[int]) -> None:
     awareness = Awareness(8)

@@ -1,6 +1,6 @@
 """News leaves a bounded number of times, fresh before old, one piece per subject, within a bounded queue."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.broadcast import Broadcast
@@ -30,6 +30,7 @@ def test_what_does_not_fit_waits_and_lets_smaller_pieces_pass() -> None:
     assert queue.take(100, 3) == ["big"]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 20))
 def test_each_piece_leaves_exactly_limit_times(limit: int, pieces: int) -> None:
     queue: Broadcast[int] = Broadcast(100)
@@ -41,6 +42,7 @@ def test_each_piece_leaves_exactly_limit_times(limit: int, pieces: int) -> None:
     assert all(sent.count(piece) == limit for piece in range(pieces))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=200))
 def test_the_queue_is_bounded_and_keeps_the_newest(subjects: list[int]) -> None:
     queue: Broadcast[int] = Broadcast(5)

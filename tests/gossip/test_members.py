@@ -217,7 +217,7 @@ def claims() -> st.SearchStrategy[MemberClaim]:
     )
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(claims(), max_size=5))
 def test_any_order_ends_alike_once_the_owner_has_spoken(heard: list[MemberClaim]) -> None:
     """Whatever was said before, in whatever order: the owner's word with the highest incarnation settles
@@ -233,6 +233,7 @@ def test_any_order_ends_alike_once_the_owner_has_spoken(heard: list[MemberClaim]
         assert table.next_due_ms() is None
 
 
+@settings(deadline=None)
 @given(st.lists(claims(), max_size=30))
 def test_incarnations_never_fall_and_counts_agree(heard: list[MemberClaim]) -> None:
     table = members()

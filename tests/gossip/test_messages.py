@@ -110,6 +110,7 @@ def reason(data: bytes, bytes_max: int = 1_400) -> str:
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(ids, vitals, messages, st.lists(claims, max_size=20))
 def test_everything_comes_back(sender: str, vital: Vitals, message: Message, news: list[Claim]) -> None:
     sent = Envelope(sender, vital, message, tuple(news))
@@ -157,7 +158,9 @@ def test_what_is_wrong_has_a_name() -> None:
     assert reason(packed()[:-1]) == "malformed"
     assert reason(packed((VERSION + 1, 5, "anything"))) == "version"
     assert reason(Codec(OTHER).encode(envelope(Ping(1, A)))) == "cluster"
-    assert reason(packed((VERSION, 999, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6))) == "type"
+    assert (
+        reason(packed((VERSION, 999, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6))) == "type"
+    )
     assert reason(packed(news=((9, bytes.fromhex(A), 1, None),))) == "type"
 
 

@@ -1,7 +1,7 @@
 """The timeout of a suspicion, from a table and by its laws."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.suspicion import LocalError, Suspicion, remaining_ms
@@ -33,6 +33,7 @@ def test_broken_ranges_are_our_own_fault(broken: tuple[int, int, int, int, int])
         remaining_ms(*broken)
 
 
+@settings(deadline=None)
 @given(
     wanted=st.integers(0, 10),
     floor_ms=st.integers(1, 10_000),

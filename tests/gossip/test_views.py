@@ -1,0 +1,91 @@
+"""The picture: what the cores hold, as the rest of the program reads it."""
+
+from random import Random
+
+import pytest
+
+from gossip.config import GossipConfig
+from gossip.detector import Detector
+from gossip.messages import Meta, Record
+from gossip.views import build_topology, check_content, shards
+from gossip.votes import MessageError, Plain, Value, VoterSet
+
+ME, A = "0" * 40, "a" * 40
+VOTERS = VoterSet(3, (ME, A))
+
+
+def meta(kind: str = "node", shard_id: str = "s") -> Meta:
+    return Meta("10.0.0.1", 7000, 17000, kind, "zone", shard_id, 99, "1.0")
+
+
+def detector() -> Detector:
+    core = Detector(ME, meta(), 2, GossipConfig(), Random(1), 0)
+    core.merge((Record("dead", A, 5, meta("router", ""), 77),), ME, 0)
+    return core
+
+
+def test_members_ourselves_first() -> None:
+    topology = build_topology(detector(), {}, VOTERS, "c" * 40, None, 4)
+    assert list(topology.members) == [ME, A]
+    mine, other = topology.members[ME], topology.members[A]
+    assert (mine.status, mine.kind, mine.shard_id, mine.incarnation, mine.bus_port) == (
+        "alive",
+        "node",
+        "s",
+        2,
+        17000,
+    )
+    assert (other.status, other.kind, other.offset, other.zone, other.version) == (
+        "dead",
+        "router",
+        77,
+        "zone",
+        "1.0",
+    )
+    assert (topology.version, topology.cluster_id, topology.voters) == (4, "c" * 40, (ME, A))
+
+
+def test_who_leaves_says_so_in_its_own_picture() -> None:
+    core = detector()
+    core.leave(10)
+    assert build_topology(core, {}, VOTERS, "c" * 40, None, 1).members[ME].status == "left"
+
+
+def test_registers_become_shards_and_ranges() -> None:
+    decided = {
+        "slots": Value(7, ((0, 99, "s"), (200, 299, "t"))),
+        "shard/s": Value(2, {"primary": ME, "in_sync": (ME, A), "epoch": 4}),
+        "voters": VOTERS.as_value(),
+    }
+    topology = build_topology(detector(), decided, VOTERS, "c" * 40, None, 1)
+    assert list(shards(decided)) == list(topology.shards) == ["s"]
+    assert (topology.slot_owner(99), topology.slot_owner(100), topology.slot_owner(200)) == ("s", "", "t")
+    assert (topology.epoch, topology.slots_version) == (4, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("slots", ((9, 3, "s"),)),
+        ("slots", 7),
+        ("shard/s", {"primary": None, "in_sync": (), "epoch": 1}),
+        ("voters", ("a", "b")),
+        ("voters", {"voters": ("a", "a"), "joining": ()}),
+        ("anything", {}),
+    ],
+)
+def test_content_that_no_picture_can_be_built_from_is_refused(name: str, data: Plain) -> None:
+    with pytest.raises(MessageError):
+        check_content(name, Value(1, data))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("slots", ((0, 16_383, "s"),)),
+        ("shard/s", {"primary": "", "in_sync": (), "epoch": 0}),
+        ("voters", {"voters": ("a",), "joining": ()}),
+    ],
+)
+def test_sound_content_passes(name: str, data: Plain) -> None:
+    check_content(name, Value(1, data))
