@@ -252,7 +252,8 @@ class Proposal:
     ballot: Ballot = ZERO_BALLOT
     voter_set: VoterSet = NOBODY
     replies: dict[str, Reply] = field(default_factory=dict)
-    against: dict[str, str] = field(default_factory=dict)
+    against: dict[str, str] = field(default_factory=dict)  # who will not help this round
+    reasons: dict[str, str] = field(default_factory=dict)  # the last word of each, over all rounds
     value: Value | None = None
     adopted: bool = False  # `voters` only: we are completing somebody else's instance first
     unknown: bool = False  # an accept has left: a failure from here on cannot say "not applied"
@@ -576,9 +577,11 @@ class Registers:
     def _note(self, proposal: Proposal, sender: str, reply: Reply | None) -> None:
         if isinstance(reply, Conflict):
             self._counter = max(self._counter, reply.promised.counter)
-            proposal.against[sender] = f"promised to {reply.promised.member_id[:8]}"
-        elif isinstance(reply, Declined):
-            proposal.against[sender] = reply.reason
+            reason = f"promised to {reply.promised.member_id[:8]}"
+        else:
+            assert isinstance(reply, Declined)
+            reason = reply.reason
+        proposal.against[sender] = proposal.reasons[sender] = reason
 
     def _on_renew(self, proposal: Proposal, sender: str, reply: Reply | None, now_ms: int) -> None:
         """Our voter set is outdated: take the one we are shown and begin again at once."""
@@ -587,7 +590,7 @@ class Registers:
         if self.voter_set.version > proposal.voter_set.version:
             self._on_start(proposal, sender, reply, now_ms)
         else:  # same version, other content: that voter is of another cluster
-            proposal.against[sender] = f"answers for another voter set {reply.voter_set.version}"
+            proposal.reasons[sender] = f"answers for another voter set {reply.voter_set.version}"
 
     def _on_rest(self, proposal: Proposal, _sender: str, _reply: Reply | None, now_ms: int) -> None:
         if now_ms >= proposal.deadline_ms:
@@ -630,7 +633,7 @@ class Registers:
             proposal.register,
             proposal.voter_set,
             proposal.replies,
-            proposal.against,
+            proposal.reasons,
             unknown=proposal.unknown,
         )
         self._fail(proposal, error, now_ms)

@@ -61,6 +61,7 @@ from node.slot_changes import (
 log = logging.getLogger("grapevine.cluster")
 
 TICK_MS: Final = 100  # leases are renewed every few hundred ms; seeing one 100 ms late costs nothing
+LEASE_TICK_MS: Final = 4  # but a primary that waits for its first one keeps clients waiting
 OUT_OF_SYNC_MS: Final = 1000  # a link that is back within this stays in the set: a set that flaps costs votes
 TEND_PAUSE_MS: Final = 500
 HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
@@ -111,9 +112,14 @@ class ClusterNode(ClusterMember):
 
     @property
     def ok(self) -> bool:
-        if self.election.leads:
-            return self.covered and self.service.now_ms() < self.service.lease_valid_until_ms()
-        return self.covered and self.hears_majority
+        if self._holding:
+            return False
+        return self.covered and (self._has_lease if self.election.leads else self.hears_majority)
+
+    @property
+    def _has_lease(self) -> bool:
+        """As the engine knows it, which is what counts for clients."""
+        return self.service.now_ms() < self.engine.lease_until_ms
 
     @property
     def is_replica(self) -> bool:
@@ -172,7 +178,8 @@ class ClusterNode(ClusterMember):
             self._tend(now_ms)
             wake_ms = self.election.wake_ms
             # On the same beat as the node's other housekeeping: one wake-up for both.
-            due_ms = next_beat_ms(now_ms, TICK_MS)
+            waits = self.election.leads and not self._has_lease and self.hears_majority
+            due_ms = now_ms + LEASE_TICK_MS if waits else next_beat_ms(now_ms, TICK_MS)
             if wake_ms is not None:
                 due_ms = min(due_ms, wake_ms)
             with trio.move_on_after(max(1, due_ms - self.service.now_ms()) / 1000):
@@ -379,7 +386,9 @@ class ClusterNode(ClusterMember):
         engine = self.engine
         # 0 would mean that leases do not matter; a primary that has none yet is past the end of it.
         engine.lease_until_ms = max(1, self.service.lease_valid_until_ms()) if self.election.leads else 0
-        if not self.covered:
+        if self._holding:
+            engine.set_serving(False, b"The cluster is down: this primary came back without its data")
+        elif not self.covered:
             engine.set_serving(False, b"The cluster is down: some slots have no owner")
         elif not self.election.leads and not self.hears_majority:
             engine.set_serving(False, b"The cluster is down: this node hears no majority of the voters")
@@ -445,7 +454,9 @@ class ClusterNode(ClusterMember):
             if caught_up and shard.heir in shard.in_sync and self.election.leads:
                 self.service.release_lease()
                 decided = await self.service.propose(
-                    shard_register(shard.id), cession(self.id, shard.heir, shard), timeout_ms=HANDOVER_MS
+                    shard_register(shard.id),
+                    cession(self.id, shard.heir, shard, floor=self.topology.epoch),
+                    timeout_ms=HANDOVER_MS,
                 )
                 self._act(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
             else:
@@ -486,6 +497,11 @@ class ClusterNode(ClusterMember):
             shard_id = await self._shard_to_lead()
             await self._change_slots(assignment(slots, shard_id))
             await self._until(lambda topology: all(topology.slot_owner(slot) == shard_id for slot in slots))
+            with trio.move_on_after(
+                SEEN_TIMEOUT_S
+            ):  # a shard that was just founded has its first lease to get
+                while not self._has_lease:  # noqa: ASYNC110 (leases have no event)
+                    await trio.sleep(LEASE_TICK_MS / 1000)
             return OK
 
     async def release_slots(self, slots: Sequence[int]) -> Reply:
@@ -565,7 +581,7 @@ class ClusterNode(ClusterMember):
         self.replication.stop_following()
         try:
             decided = await self.service.propose(
-                shard_register(shard.id), promotion(self.id, shard, force=True)
+                shard_register(shard.id), promotion(self.id, shard, floor=self.topology.epoch, force=True)
             )
         except (Refused, NoMajority):
             self._follow(Follow(shard.id, shard.primary, shard.epoch))
@@ -576,7 +592,9 @@ class ClusterNode(ClusterMember):
     async def bump_epoch(self) -> Reply:
         """CLUSTER BUMPEPOCH: the next epoch for our shard."""
         shard = self.election.shard
-        decided = await self.service.propose(shard_register(shard.id), new_epoch(self.id, shard))
+        decided = await self.service.propose(
+            shard_register(shard.id), new_epoch(self.id, shard, floor=self.topology.epoch)
+        )
         epoch = ShardView.from_data(shard.id, decided).epoch
         return Status(f"BUMPED {epoch}".encode())
 
@@ -602,7 +620,12 @@ class ClusterNode(ClusterMember):
     async def _leave_shard(self) -> None:
         if self.election.leads:
             shard_id = self.election.shard.id
-            await self.service.propose(shard_register(shard_id), vacating(self.id, shard_id))
+            self.service.release_lease()
+            self._serve_or_not()
+            try:
+                await self.service.propose(shard_register(shard_id), vacating(self.id, shard_id))
+            finally:
+                self.service.lease_wanted = True
             await self._until(lambda topology: topology.shards[shard_id].primary != self.id)
 
     async def _change_slots(self, change: Change) -> None:

@@ -300,6 +300,10 @@ class Election:
         return self.offset if self.data_epoch > 0 and self.data_epoch == self.shard.epoch else -1
 
     @property
+    def _floor(self) -> int:
+        return 0 if self._topology is None else self._topology.epoch
+
+    @property
     def leads(self) -> bool:
         return self.state == "leading"
 
@@ -424,7 +428,9 @@ class Election:
             self._account.attempts = self._attempts
             self._account.offset = self.offset
         self._actions.append(StopStream())
-        change = promotion(self.member_id, self.shard, only_in_sync=self.policy.only_in_sync)
+        change = promotion(
+            self.member_id, self.shard, floor=self._floor, only_in_sync=self.policy.only_in_sync
+        )
         self._actions.append(Propose(self.shard.id, change))
 
     def _retry(self, event: Event) -> None:
@@ -540,10 +546,10 @@ class Election:
                 heirs.append(member)
         if heirs:
             heir = min(heirs, key=lambda member: (-member.offset, member.id))
-            self._office_proposal(cession(self.member_id, heir.id, self.shard))
+            self._office_proposal(cession(self.member_id, heir.id, self.shard, floor=self._floor))
         elif not others or event.now_ms >= self._return_deadline_ms:
             # Nobody has anything: a new epoch, so that no copy of the old one can ever be elected.
-            self._office_proposal(renewal(self.member_id, self.shard))
+            self._office_proposal(renewal(self.member_id, self.shard, floor=self._floor))
         else:
             self.wake_ms = self._return_deadline_ms
 
@@ -570,11 +576,15 @@ class Election:
 # --------------------------------------------
 
 
-def promotion(member_id: str, seen: ShardView, *, only_in_sync: bool = False, force: bool = False) -> Change:
+def promotion(
+    member_id: str, seen: ShardView, *, floor: int = 0, only_in_sync: bool = False, force: bool = False
+) -> Change:
     """`member_id` becomes primary in place of the one in `seen`, with the next epoch.
 
     Args:
         seen: the configuration the wish was derived from; any other decided meanwhile refuses it.
+        floor: highest epoch known of any shard. Epochs need to rise within a shard only, but people and tools
+            (`cluster_current_epoch`) expect every failover to be newer than all before.
         only_in_sync: refuse members outside the decided in-sync set.
         force: a person takes the risk: whoever leads now, and whatever is in sync.
     """
@@ -590,12 +600,12 @@ def promotion(member_id: str, seen: ShardView, *, only_in_sync: bool = False, fo
             )
         if only_in_sync and not force and member_id not in shard.in_sync:
             raise Refused(f"member {member_id[:8]} is not in the in-sync set of shard {seen.id}")
-        return ShardView(seen.id, member_id, (member_id,), shard.epoch + 1).to_data()
+        return ShardView(seen.id, member_id, (member_id,), max(shard.epoch, floor) + 1).to_data()
 
     return change
 
 
-def cession(member_id: str, heir: str, seen: ShardView) -> Change:
+def cession(member_id: str, heir: str, seen: ShardView, *, floor: int = 0) -> Change:
     """The empty primary `member_id` gives its office to `heir`, who must still be in sync."""
 
     def change(data: Plain) -> Plain:
@@ -604,18 +614,18 @@ def cession(member_id: str, heir: str, seen: ShardView) -> Change:
             return data  # whoever it is, it is not an empty one
         if heir not in shard.in_sync:
             raise Refused(f"member {heir[:8]} left the in-sync set of shard {seen.id}")
-        return ShardView(seen.id, heir, (heir,), shard.epoch + 1).to_data()
+        return ShardView(seen.id, heir, (heir,), max(shard.epoch, floor) + 1).to_data()
 
     return change
 
 
-def renewal(member_id: str, seen: ShardView) -> Change:
+def renewal(member_id: str, seen: ShardView, *, floor: int = 0) -> Change:
     """The empty primary leads after all, in a new epoch that voids every older copy."""
 
     def change(data: Plain) -> Plain:
         shard = ShardView.from_data(seen.id, data)
         if shard.primary != member_id or shard.epoch > seen.epoch:
             return data
-        return ShardView(seen.id, member_id, (member_id,), shard.epoch + 1).to_data()
+        return ShardView(seen.id, member_id, (member_id,), max(shard.epoch, floor) + 1).to_data()
 
     return change

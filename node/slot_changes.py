@@ -112,7 +112,7 @@ def nomination(heir: str, seen: ShardView) -> Change:
     return change
 
 
-def new_epoch(member_id: str, seen: ShardView) -> Change:
+def new_epoch(member_id: str, seen: ShardView, *, floor: int = 0) -> Change:
     """The primary raises its own epoch by one."""
 
     def change(data: Plain) -> Plain:
@@ -121,6 +121,6 @@ def new_epoch(member_id: str, seen: ShardView) -> Change:
             raise Refused(f"member {member_id[:8]} is not the primary of shard {seen.id}")
         if shard.epoch > seen.epoch:
             return data
-        return ShardView(seen.id, member_id, shard.in_sync, shard.epoch + 1).to_data()
+        return ShardView(seen.id, member_id, shard.in_sync, max(shard.epoch, floor) + 1).to_data()
 
     return change

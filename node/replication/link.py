@@ -287,6 +287,7 @@ class Link:
     def stands_at(self, position: Position | None) -> None:
         """Sets where our data stands: a primary that begins to follow knows its own history."""
         self.position = position
+        self._followed = None  # its data is its own, not what it once had from somebody
 
     # --- the machine --------------------------------------------------------------------------------------
     def _happened(
