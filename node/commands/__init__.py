@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node.commands import (
+    bits,
     client,
     cluster,
     command,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FAMILIES = (
     strings.COMMANDS,
+    bits.COMMANDS,
     keys.COMMANDS,
     transactions.COMMANDS,
     connection.COMMANDS,

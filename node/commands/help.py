@@ -42,5 +42,6 @@ def written(argument: Argument) -> str:
     if argument.token and argument.kind != "pure-token":
         text = f"{argument.token} {text}"
     if argument.multiple:
-        text = f"{text} ..." if argument.children else f"{text} [{text} ...]"
+        again = f"[{text} ...]" if argument.multiple_token or not argument.children else "..."
+        text = f"{text} {again}"
     return f"[{text}]" if argument.optional else text

@@ -12,6 +12,7 @@ as nested Python would bury the table, so a row carries one line:
 | `NX`               | a token that stands for itself                                     |
 | `[...]`            | optional                                                           |
 | `x...`             | may be repeated                                                    |
+| `TOKEN x +...`     | may be repeated, each time with its token                          |
 | `name=(a b)`       | a block: a then b                                                  |
 | `name=(a | b)`     | one of a, b                                                        |
 
@@ -27,7 +28,7 @@ from functools import lru_cache
 
 from node.engine.reply import Reply, Status
 
-_WORD = re.compile(r"\.\.\.|[\[\]()|]|[^\s\[\]()|.]+(?:\.(?!\.\.)[^\s\[\]()|.]+)*")
+_WORD = re.compile(r"\+?\.\.\.|[\[\]()|]|[^\s\[\]()|.]+(?:\.(?!\.\.)[^\s\[\]()|.]+)*")
 
 
 class NotationError(ValueError):
@@ -43,6 +44,7 @@ class Argument:
     token: str = ""
     optional: bool = False
     multiple: bool = False
+    multiple_token: bool = False
     children: tuple[Argument, ...] = ()
 
 
@@ -88,7 +90,7 @@ def _one(words: list[str], at: int, whole: str) -> tuple[Argument, int]:
         argument, at = _group(words, at, whole)
     elif _has_type(word):
         argument, at = _typed(word), at + 1
-    elif word in ("(", ")", "]", "|", "..."):
+    elif word in ("(", ")", "]", "|", "...", "+..."):
         raise NotationError(f"{whole!r}: unexpected {word!r}")
     elif at + 1 < len(words) and (_has_type(words[at + 1]) or words[at + 1].endswith("=")):
         inner, at = _one(words, at + 1, whole)
@@ -97,6 +99,8 @@ def _one(words: list[str], at: int, whole: str) -> tuple[Argument, int]:
         argument, at = Argument(word.lower(), "pure-token", token=word), at + 1
     if at < len(words) and words[at] == "...":
         argument, at = replace(argument, multiple=True), at + 1
+    elif at < len(words) and words[at] == "+...":
+        argument, at = replace(argument, multiple=True, multiple_token=True), at + 1
     return argument, at
 
 
@@ -145,6 +149,8 @@ def _describe(arguments: tuple[Argument, ...], key_runs: Iterator[int]) -> list[
                 flags.append(Status(b"optional"))
             if argument.multiple:
                 flags.append(Status(b"multiple"))
+            if argument.multiple_token:
+                flags.append(Status(b"multiple_token"))
             node[b"flags"] = flags
         if argument.children:
             node[b"arguments"] = _describe(argument.children, key_runs)

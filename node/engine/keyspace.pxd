@@ -96,6 +96,9 @@ cdef class Keyspace:
     # (a missing key). Returns the entry, with at least that room; write through entry_mutable_bytes. Also
     # the way to change bytes in place: call it with the present length.
     cdef Entry *resize_string(self, int database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL
+    # A raw string of len_bytes, without expiry, instead of whatever was there. Its bytes are anything: the caller
+    # writes all of them through entry_mutable_bytes before it does anything else.
+    cdef Entry *put_blank(self, int database, Key *key, Py_ssize_t len_bytes) except NULL
     # when_ms EXPIRY_NONE removes the expiry. Returns the entry, which may have moved.
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL
     cdef bint remove(self, int database, Key *key) except -1  # 1 when it was there (and not expired)

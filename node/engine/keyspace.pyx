@@ -417,6 +417,24 @@ cdef class Keyspace:
                 memset(entry_mutable_bytes(entry) + old.len_bytes, 0, <size_t> (new_len_bytes - old.len_bytes))
         return entry
 
+    cdef Entry *put_blank(self, int database, Key *key, Py_ssize_t len_bytes) except NULL:
+        cdef Database *opened = self.open_database(database)
+        cdef uint64_t *word = table_find(&opened.table[key.slot], key.hash, key.name)
+        cdef size_t need
+        cdef Entry *entry
+        if not fits_entry(key.name.len_bytes) or not fits_entry(len_bytes):
+            raise OverflowError(f"a key of {key.name.len_bytes} and a value of {len_bytes} bytes: 4 GiB is the limit of each")
+        if word != NULL:
+            self.before_change(opened, key.slot, word_entry(word[0]))
+        need = entry_need(ENCODING_RAW, False, key.name.len_bytes, len_bytes)
+        entry = <Entry *> heap_take(self.store.heap, need)
+        if entry == NULL:
+            raise MemoryError(f"no memory for an entry of {need} bytes")
+        entry_write(entry, TYPE_STRING, ENCODING_RAW, key.name, EXPIRY_NONE, len_bytes)
+        entry.flags |= ENTRY_EDITED
+        entry_set_recency(entry, self.recency_now)
+        return self.put_new(opened, key, entry, word)
+
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL:
         cdef Database *opened = self.open_database(database)
         cdef uint64_t *word

@@ -677,6 +677,12 @@ cdef class Session:
             for index in command.get_keys(self._arguments()):
                 self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
             return 0
+        if command.spec.key_specs:
+            for run in command.spec.key_specs:
+                if not run.access.startswith("RO"):  # BITOP's operands, COPY's source
+                    for index in run.positions(self.argc):
+                        self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+            return 0
         last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
         for index in range(command.first_key, min(last, self.argc - 1) + 1, command.key_step):
             self.engine.touch_watched(self.database, span_bytes(self.argv[index]))

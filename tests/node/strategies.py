@@ -166,6 +166,66 @@ string_commands: st.SearchStrategy[Command] = mangled(
     )
 )
 
+# Bits: near the ends of short values, of words and of what is allowed, but never half a gigabyte away.
+bit_offsets = st.one_of(
+    st.integers(-2, 140).map(lambda number: b"%d" % number),
+    st.sampled_from([b"4294967296", b"9223372036854775807", b"-9223372036854775808", b"4294967303", b"8192"]),
+    st.sampled_from(ODD_NUMBERS),
+)
+bit_ends = st.one_of(
+    st.integers(-40, 40).map(lambda number: b"%d" % number),
+    st.integers(-330, 330).map(lambda number: b"%d" % number),
+    integers,
+)
+bit_units = st.sampled_from([b"BIT", b"BYTE", b"bit", b"bYTE", b"", b"bits"])
+bit_digits = st.sampled_from([b"0", b"1", b"1", b"0", b"2", b"-1", b"x", b"9223372036854775808"])
+bit_values = st.one_of(
+    values,
+    st.binary(min_size=1, max_size=80),
+    st.integers(0, 300).flatmap(lambda size: st.sampled_from([b"\x00", b"\xff", b"\x80", b"\x01"]).map(
+        lambda byte: byte * size
+    )),
+)  # fmt: skip
+field_types = st.one_of(
+    st.tuples(st.sampled_from("iu"), st.integers(1, 63)).map(lambda pair: f"{pair[0]}{pair[1]}".encode()),
+    st.sampled_from([b"u8", b"i8", b"u1", b"i1", b"i64", b"u63", b"u64", b"i65", b"i0", b"u-1", b"x8", b"",
+                     b"u", b"I8", b"i08"]),
+)  # fmt: skip
+field_offsets = st.one_of(bit_offsets, st.integers(0, 20).map(lambda number: b"#%d" % number), st.just(b"#"))
+field_steps = st.one_of(
+    words(b"GET", field_types, field_offsets),
+    words(b"SET", field_types, field_offsets, integers),
+    words(b"INCRBY", field_types, field_offsets, integers),
+    words(b"INCRBY", field_types, field_offsets, small),
+    words(b"OVERFLOW", st.sampled_from([b"WRAP", b"sat", b"FAIL", b"SAT", b"fail", b"none"])),
+)
+
+bit_commands: st.SearchStrategy[Command] = mangled(
+    st.one_of(
+        words(b"SET", KEYS, bit_values),
+        words(b"SET", KEYS, bit_values, b"EX", st.just(b"100000")),
+        words(b"SETBIT", KEYS, bit_offsets, bit_digits),
+        words(b"GETBIT", KEYS, bit_offsets),
+        words(b"BITCOUNT", KEYS),
+        words(b"BITCOUNT", KEYS, bit_ends, bit_ends),
+        words(b"BITCOUNT", KEYS, bit_ends, bit_ends, bit_units),
+        words(b"BITPOS", KEYS, bit_digits),
+        words(b"BITPOS", KEYS, bit_digits, bit_ends),
+        words(b"BITPOS", KEYS, bit_digits, bit_ends, bit_ends),
+        words(b"BITPOS", KEYS, bit_digits, bit_ends, bit_ends, bit_units),
+        joined(
+            words(b"BITOP", st.sampled_from([b"AND", b"or", b"XOR", b"Not", b"NOT"]), KEYS),
+            several(KEYS, least=1),
+        ),
+        words(b"BITOP", b"NOT", KEYS, KEYS),
+        joined(words(b"BITFIELD", KEYS), options(field_steps, most=5)),
+        joined(words(b"BITFIELD_RO", KEYS), options(field_steps, most=2)),
+        joined(words(b"BITFIELD_RO", KEYS), several(st.just(b"GET"), field_types, field_offsets, least=1)),
+        words(b"GET", KEYS),
+        words(b"DEL", KEYS),
+    )
+)
+
 databases = st.sampled_from(
     [b"0", b"1", b"2", b"15", b"16", b"-1", b"x", b"99999999999999999999", b"4294967296"]
 )

@@ -86,6 +86,7 @@ def test_the_syntax_of_a_row_equals_the_real_servers(theirs: Wire, name: str) ->
 def test_we_have_every_command_on_strings_and_on_the_connection(theirs: Wire) -> None:
     for category, later in {
         b"string": set(),
+        b"bitmap": set(),
         b"connection": {"client|caching", "client|tracking", "wait", "asking", "readonly", "readwrite"},
         b"transaction": set(),
     }.items():
@@ -150,6 +151,7 @@ def test_flags_imply_categories() -> None:
         ("[EX seconds:integer]", "seconds", "integer", "[EX <seconds>]"),
         ("c=(NX | XX)", "c", "oneof", "(NX | XX)"),
         ("[c=(NX | XX)]", "c", "oneof", "[NX | XX]"),
+        ("[GET x=(a:string b:string) +...]", "x", "block", "[GET <a> <b> [GET <a> <b> ...]]"),
         ("kv=(key:key value:string)...", "kv", "block", "<key> <value> ..."),
         ("AUTH up=(u:string p:string)", "up", "block", "AUTH <u> <p>"),
         ("ip:port:string", "ip:port", "string", "<ip:port>"),
