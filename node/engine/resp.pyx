@@ -248,6 +248,11 @@ cdef inline bint _blank(uint8_t byte) noexcept:
     return byte == 32 or (9 <= byte <= 13) or byte == 0
 
 
+# What ends a word: fewer bytes than part two words. A vertical tab inside one belongs to it, as in Redis.
+cdef inline bint _ends_word(uint8_t byte) noexcept:
+    return byte == 32 or byte == 9 or byte == 10 or byte == 13 or byte == 0
+
+
 cdef inline int _hex(uint8_t byte) noexcept:
     if 48 <= byte <= 57:
         return byte - 48
@@ -283,7 +288,7 @@ cdef int _inline(Parser *parser, Span input, const ParserLimits *limits) except 
         if index >= end:
             break
         start = parser.unquoted.used_bytes
-        while index < end and not _blank(at[index]):
+        while index < end and not _ends_word(at[index]):
             byte = at[index]
             if byte == 34:
                 index += 1

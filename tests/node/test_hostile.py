@@ -64,6 +64,7 @@ CONVERSATIONS = {
     "inline binary": b"\x00\x01\xff\r\nPING\r\n",
     "inline NUL inside": b"PI\x00NG\r\nECHO a\x00b\r\nPING\r\n",
     "inline unknown": b"FOO bar 'baz qux'\r\n",
+    "inline with tabs": b"PING\ta\r\nECHO a\x0bb\r\nECHO \x0ba\x0c\r\n\x0b\x0cPING\r\nECHO 'a'\x0bb\r\n",
     "inline then array": b"PING\r\n" + GET + b"PING\r\n",
     "HTTP": b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n",
     "unknown command": request([b"NOSUCH"]) + request([b"nosuch", b"a", b"b c", b""]),
