@@ -173,6 +173,21 @@ def kill_leftovers(directory: Path) -> list[str]:
     return [each.name for each in alive]
 
 
+def raw(port: int, *lines: str) -> list[str]:
+    """Replies to inline commands, one line each, exactly as they come."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        file = client.makefile("rwb")
+        replies = []
+        for line in lines:
+            file.write(line.encode() + b"\r\n")
+            file.flush()
+            reply = file.readline().decode().rstrip("\r\n")
+            if reply.startswith("$") and reply != "$-1":
+                reply = file.readline().decode().rstrip("\r\n")
+            replies.append(reply)
+        return replies
+
+
 @contextmanager
 def process(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One `grapevine` process in the foreground, ended with the block."""

@@ -1,6 +1,5 @@
 """What a node says about keys that are not its own."""
 
-import socket
 import time
 from pathlib import Path
 
@@ -8,24 +7,9 @@ import pytest
 import redis
 
 from gossip.slots import slot_of
-from tests.cluster.local import LocalCluster, free_block, process
+from tests.cluster.local import LocalCluster, free_block, process, raw
 
 pytestmark = pytest.mark.slow
-
-
-def raw(port: int, *lines: str) -> list[str]:
-    """Replies to inline commands, one line each, exactly as they come."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        file = client.makefile("rwb")
-        replies = []
-        for line in lines:
-            file.write(line.encode() + b"\r\n")
-            file.flush()
-            reply = file.readline().decode().rstrip("\r\n")
-            if reply.startswith("$") and reply != "$-1":
-                reply = file.readline().decode().rstrip("\r\n")
-            replies.append(reply)
-        return replies
 
 
 def key_of(cluster: LocalCluster, shard: int) -> str:
@@ -78,6 +62,34 @@ def test_asking_does_not_open_a_slot_that_is_not_on_the_move(cluster: LocalClust
     key = key_of(cluster, 1)
     replies = raw(primaries[0].port, "ASKING", f"GET {key}")
     assert replies == ["+OK", f"-MOVED {slot_of(key.encode())} {primaries[1]}"]
+
+
+def test_a_slot_on_the_move_sends_for_what_is_not_here(cluster: LocalCluster) -> None:
+    """CLUSTER SETSLOT as redis-cli uses it: ASK for keys that have left, MOVED for whoever does not ask."""
+    view = cluster.whole()
+    source, target = (line.address for line in view.primaries()[:2])
+    ids = {line.address: line.id for line in view.lines()}
+    key = next(f"move:{n}" for n in range(100_000) if slot_of(f"move:{n}".encode()) == 77)
+    assert raw(source.port, f"SET {key} here") == ["+OK"]
+    assert raw(target.port, f"CLUSTER SETSLOT 77 IMPORTING {ids[source]}") == ["+OK"]
+    assert raw(source.port, f"CLUSTER SETSLOT 77 MIGRATING {ids[target]}") == ["+OK"]
+    tag = "{" + key + "}"
+    try:
+        assert raw(source.port, f"GET {key}") == ["here"]
+        assert raw(source.port, f"GET {tag}gone") == [f"-ASK 77 {target}"]
+        assert raw(source.port, f"MGET {key} {tag}gone")[0].startswith("-TRYAGAIN")
+        assert raw(target.port, f"GET {tag}gone", "ASKING", f"GET {tag}gone") == [
+            f"-MOVED 77 {source}",
+            "+OK",
+            "$-1",
+        ]
+        # ASKING counts for one command only
+        replies = raw(target.port, "ASKING", f"SET {tag}new 1", f"GET {tag}new", "ASKING", f"DEL {tag}new")
+        assert replies == ["+OK", "+OK", f"-MOVED 77 {source}", "+OK", ":1"]
+    finally:
+        assert raw(source.port, "CLUSTER SETSLOT 77 STABLE") == ["+OK"]
+        assert raw(target.port, "CLUSTER SETSLOT 77 STABLE") == ["+OK"]
+    assert raw(source.port, f"GET {tag}gone", f"DEL {key}") == ["$-1", ":1"]
 
 
 @pytest.mark.parametrize("words", ["DBSIZE", "FLUSHALL", "SCAN 0", "RANDOMKEY", "KEYS *"])
