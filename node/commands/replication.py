@@ -48,8 +48,61 @@ def replicaof(session: Session, args: list[bytes]) -> Reply:
 def psync(session: Session, args: list[bytes]) -> Reply:
     """PSYNC id offset: offset is the next byte wanted, counted from one."""
     offset = integer(args[2])
+    if len(args) > 3:
+        _take_over(session, args)
     _check_serving(session)
     return node_of(session).replication.feeder.ask(session, shown(args[1]), offset - 1)
+
+
+def _take_over(session: Session, args: list[bytes]) -> None:
+    """PSYNC id offset FAILOVER: our primary hands over to us."""
+    if len(args) > 4 or args[3].lower() != b"failover":
+        raise CommandError(SYNTAX_ERROR)
+    if session.engine.cluster:
+        raise CommandError("ERR PSYNC FAILOVER is not allowed in cluster mode: the shard's register decides")
+    if not node_of(session).replication.promoted_by(shown(args[1])):
+        raise CommandError("ERR PSYNC FAILOVER replid must match my replid.")
+    log.info("%s handed over to this node", session.address)
+
+
+def failover(session: Session, args: list[bytes]) -> Reply:
+    """FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms]."""
+    if session.engine.cluster:
+        raise CommandError("ERR FAILOVER not allowed in cluster mode.")
+    manager = node_of(session).replication
+    if [word.lower() for word in args[1:]] == [b"abort"]:
+        if not manager.abort_handover():
+            raise CommandError("ERR No failover in progress.")
+        return OK
+    heir: tuple[str, int] | None = None
+    timeout_ms = 0
+    force = False
+    words = args[1:]
+    while words:
+        match [words[0].lower(), *words[1:]]:
+            case [b"to", host, port, *rest] if heir is None:
+                heir = (shown(host), integer(port, low=0, high=65535))
+                words = rest
+            case [b"timeout", ms, *rest] if not timeout_ms:
+                timeout_ms = integer(ms, low=1, range_error="ERR FAILOVER timeout must be greater than 0")
+                words = rest
+            case [b"force", *rest] if not force:
+                force = True
+                words = rest
+            case _:
+                raise CommandError(SYNTAX_ERROR)
+    if force and (heir is None or not timeout_ms):
+        raise CommandError("ERR FAILOVER with force option requires both a timeout and target HOST and IP.")
+    if manager.is_replica:
+        raise CommandError("ERR FAILOVER is not valid when server is a replica.")
+    attached = [(replica.address, replica.port) for replica in manager.feeder.source.attached()]
+    if not attached:
+        raise CommandError("ERR FAILOVER requires connected replicas.")
+    if heir is not None and heir not in attached:
+        raise CommandError("ERR FAILOVER target HOST and PORT is not a replica.")
+    if not manager.hand_over(heir, timeout_ms=timeout_ms, force=force):
+        raise CommandError("ERR FAILOVER already in progress.")
+    return OK
 
 
 def sync(session: Session, _args: list[bytes]) -> Reply:
@@ -178,6 +231,12 @@ COMMANDS = (
         handler=replicaof, since="1.0.0", arguments=_FOLLOW_SYNTAX,
         deprecated_since="5.0.0", replaced_by="`REPLICAOF`",
         summary="Makes this node a replica of another, or with NO ONE a primary.",
+    ),
+    _server(
+        "failover", -1, "admin noscript stale",
+        handler=failover, since="6.2.0",
+        arguments="[target=(TO host:string port:integer [FORCE])] [ABORT] [TIMEOUT milliseconds:integer]",
+        summary="Hands the office of a stand-alone primary to one of its replicas.",
     ),
     _server(
         "psync", -3, "admin noscript no_async_loading no_multi",

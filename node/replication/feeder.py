@@ -99,6 +99,7 @@ class Feeder:
             self._start_stream(session, replica)
             self.check_ring()
         self._answer_waiters(self._clock_ms())
+        self.woken.set()
 
     def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
         """PSYNC: everything before byte `asked_offset` of `asked_id` is there already."""
@@ -146,8 +147,12 @@ class Feeder:
         self._waiters.append(waiter)
         self.woken.set()
         session.on_resume = lambda _session: self._forget_waiter(waiter)
-        self._append([b"REPLCONF", b"GETACK", b"*"])
+        self.ask_offsets()
         return BLOCKED
+
+    def ask_offsets(self) -> None:
+        """Makes every replica acknowledge at once."""
+        self._append([b"REPLCONF", b"GETACK", b"*"])
 
     def drop_all(self, reason: str) -> None:
         """Closes the links of all replicas: our history is not theirs any more, they must ask again."""
@@ -193,7 +198,7 @@ class Feeder:
     async def drain(self) -> None:
         """Returns when every replica acknowledged all of the stream so far. Give it a deadline."""
         offset = self._engine.effects.offset
-        self._append([b"REPLCONF", b"GETACK", b"*"])
+        self.ask_offsets()
         while True:
             if all(replica.ack_offset >= offset or replica.plain_sync for replica in self.source.attached()):
                 return

@@ -22,7 +22,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.replication.history import is_replication_id
 from node.replication.settings import Settings
@@ -99,6 +99,7 @@ class Target:
         member_id: the primary's member id; checked when it says one. Empty: not known.
         shard_id: the shard both belong to; empty stand-alone.
         user, password: for AUTH; no password: no AUTH.
+        promote: the target is a replica of ours and shall take over (FAILOVER); said once.
     """
 
     host: str
@@ -108,6 +109,7 @@ class Target:
     shard_id: str = ""
     user: str = ""
     password: str = ""
+    promote: bool = False
 
     @property
     def address(self) -> str:
@@ -396,7 +398,9 @@ class Link:
         if self.position is None:
             return [Send(command_bytes(b"PSYNC", b"?", b"-1"))]
         wanted = self.position.offset + 1  # Redis counts bytes from one
-        return [Send(command_bytes(b"PSYNC", self.position.id.encode(), b"%d" % wanted))]
+        assert self.target is not None
+        more = (b"FAILOVER",) if self.target.promote else ()
+        return [Send(command_bytes(b"PSYNC", self.position.id.encode(), b"%d" % wanted, *more))]
 
     def _check_answer(self, awaited: str, line: bytes) -> tuple[Cause, str] | None:
         assert self.target is not None
@@ -524,6 +528,7 @@ class Link:
 
     def _go_online(self, now_ms: int) -> None:
         assert self.target is not None
+        self.target = replace(self.target, promote=False)
         self._failures = 0
         self.refused = None
         self.heard_ms = now_ms

@@ -7,6 +7,7 @@ a cluster the cluster glue does, through the same methods.
     follow(...)         we become, or stay, a replica: writes come from the primary only
     stop_following()    the stream ends here and now; we stay a replica (step one of an election)
     become_primary()    our data is the truth from here on; the history forks
+    hand_over(...)      stand-alone: a replica of ours takes our place, we follow it
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ from node.engine.pump import Pump, boottime_ms
 from node.engine.session import Session
 from node.replication.feeder import Feeder
 from node.replication.follower import Follower
+from node.replication.handover import Event as HandoverEvent
+from node.replication.handover import Handover, Phase, Step
 from node.replication.history import History
 from node.replication.link import Link, Myself, Position, Report, State, Target
 from node.replication.report import info_fields
 from node.replication.settings import Settings
 
 log = logging.getLogger("grapevine.replication")
+
+FOREVER_MS = 1 << 62  # for a pause that is ended by hand
 
 LinkBroken = Callable[[Target, Report], None]
 
@@ -65,6 +70,7 @@ class ReplicationManager:
         self._engine = engine
         self._config = config
         self._target: Target | None = None
+        self.handover = Handover()
         self._failures_logged: Report | None = None
         self._down_since_ms: int | None = None
         link = Link(self.settings, source_of_chance)
@@ -149,6 +155,7 @@ class ReplicationManager:
         shard_id: str = "",
         user: str = "",
         password: str = "",
+        promote: bool = False,
     ) -> None:
         """Makes us a replica of host:port. Returns at once; the link comes up by itself, or keeps trying.
 
@@ -159,8 +166,9 @@ class ReplicationManager:
             epoch, member_id, shard_id: in a cluster: the configuration we follow. A primary at an older
                 epoch is refused, and so is the same primary at the same epoch if it lost its data
                 (on_link_broken tells: HISTORY_LOST).
+            promote: it is a replica of ours and shall take over as it accepts us.
         """
-        target = Target(host, port, epoch, member_id, shard_id, user, password)
+        target = Target(host, port, epoch, member_id, shard_id, user, password, promote)
         if target == self._target and self._link.state is not State.IDLE:
             return
         effects = self._engine.effects
@@ -197,6 +205,57 @@ class ReplicationManager:
             self.feeder.drop_all("this node is a primary now, with a history of its own")
             log.info("primary from offset %d on, history %s", self.offset, self.history.id)
 
+    def hand_over(self, heir: tuple[str, int] | None, *, timeout_ms: int, force: bool) -> bool:
+        """FAILOVER: begins to hand over to `heir`, or to whichever replica has everything first.
+
+        Args:
+            timeout_ms: 0: no limit.
+            force: when the time is up the heir takes over without the last writes.
+
+        Returns:
+            False when a handover is on its way already.
+        """
+        if self.handover.phase is Phase.IDLE:
+            deadline_ms = boottime_ms() + timeout_ms if timeout_ms > 0 else None
+            self.handover = Handover(heir=heir, deadline_ms=deadline_ms, force=force)
+        return self._hand(self.handover.happened(HandoverEvent.START))
+
+    def abort_handover(self) -> bool:
+        """FAILOVER ABORT. False when there is nothing to abort."""
+        return self._hand(self.handover.happened(HandoverEvent.ABORT))
+
+    def promoted_by(self, asked_id: str) -> bool:
+        """PSYNC ... FAILOVER from our primary: become one. False when it does not know our history."""
+        if not self.is_replica or asked_id != self.history.id:
+            return False
+        self.become_primary()
+        return True
+
+    def _hand(self, step: Step) -> bool:
+        engine, heir = self._engine, self.handover.heir
+        match step:
+            case Step.COMPLAIN:
+                return False
+            case Step.HOLD_WRITES:
+                engine.pause(FOREVER_MS, False)
+                self.feeder.ask_offsets()
+            case Step.OFFER:
+                assert heir is not None
+                log.info("handing over to %s:%d", *heir)
+                self.follow(*heir, promote=True)
+            case Step.RELEASE:
+                log.warning("no replica caught up in time: this node stays the primary")
+                engine.unpause()
+            case Step.FOLLOW:
+                engine.unpause()
+            case Step.TAKE_BACK:
+                log.warning("the replica did not take over: this node stays the primary")
+                self.become_primary()
+                engine.unpause()
+            case Step.NOTHING:
+                pass
+        return True
+
     # --- the node's tasks ---------------------------------------------------------------------------------
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows and serves until cancelled."""
@@ -221,7 +280,11 @@ class ReplicationManager:
     async def _keep_time(self) -> None:
         while True:
             self.feeder.woken = trio.Event()
-            due_ms = self.feeder.tick(boottime_ms())
+            now_ms = boottime_ms()
+            due_ms = self.feeder.tick(now_ms)
+            self._hand(self.handover.look(self.feeder.source.attached(), self.offset, now_ms))
+            if self.handover.deadline_ms is not None:
+                due_ms = min(due_ms, max(now_ms + 1, self.handover.deadline_ms))
             with trio.move_on_after(max(0, due_ms - boottime_ms()) / 1000):
                 await self.feeder.woken.wait()
 
@@ -265,6 +328,8 @@ class ReplicationManager:
         target = self._target
         assert target is not None
         log.info("in sync with %s from offset %d on", target.address, position.offset)
+        self._target = self._link.target
+        self._hand(self.handover.happened(HandoverEvent.ACCEPTED))
         if self.on_link_up is not None:
             self.on_link_up(target)
 
@@ -275,6 +340,7 @@ class ReplicationManager:
         if self._failures_logged != report:  # the same trouble again is not news
             self._failures_logged = report
             log.warning("%s", report.text)
+        self._hand(self.handover.happened(HandoverEvent.REFUSED))
         if self.on_link_broken is not None and self._target is not None:
             self.on_link_broken(self._target, report)
 

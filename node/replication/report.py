@@ -29,7 +29,7 @@ def info_fields(manager: ReplicationManager, now_ms: int) -> Iterator[tuple[str,
         )
     ring = manager.feeder.ring()
     history = manager.history
-    yield "master_failover_state", "no-failover"
+    yield "master_failover_state", manager.handover.phase.value
     yield "master_replid", history.id
     yield "master_replid2", history.second_id or NO_ID
     yield "master_repl_offset", manager.offset

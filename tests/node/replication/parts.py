@@ -92,6 +92,7 @@ class PartsNode:
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(100)
         self.port: int = self.listener.getsockname()[1]
+        self.replication.port = self.port
         self._scope = trio.CancelScope()
 
     @property
@@ -108,6 +109,7 @@ class PartsNode:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self.replication.run)
                     nursery.start_soon(self._drive)
+                    nursery.start_soon(self._beat)
                     self.pump.listen(self.listener.fileno())
                     task_status.started()
             finally:
@@ -123,6 +125,11 @@ class PartsNode:
             await trio.lowlevel.wait_readable(self.pump.fileno())
             while self.pump.run(1000, 0):
                 await trio.lowlevel.checkpoint()
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(0.02)
+            self.pump.tick()
 
     async def follow(self, other: PartsNode | int) -> None:
         """REPLICAOF, and wait until the link is up."""

