@@ -258,7 +258,7 @@ class ClusterNode(ClusterMember):
             else:
                 assert isinstance(action, Detach)
                 self._detach()
-        if actions:
+        if actions or self.election.wake_ms is not None:
             self._poked.set()
 
     def _follow(self, action: Follow) -> None:

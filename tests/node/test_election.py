@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from node.election import (
     Detach,
     Election,
     ElectionPolicy,
+    Event,
     Follow,
     Hold,
     Lead,
@@ -548,3 +550,65 @@ def test_data_survives_an_empty_restart_while_a_replica_has_it(seed: int, size: 
     assert leader.leads
     assert shard.primary != old
     assert leader.offset >= replicated
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_an_emptied_replica_is_never_elected(seed: int) -> None:
+    """A replica loses its data, then the primary dies before it is copied again: the other must lead."""
+    world = ShardWorld(seed, 3)
+    for _ in range(30):
+        world.step()
+    primary = ShardView.from_data("s", world.value).primary
+    emptied, whole = (name for name in world.names if name != primary)
+    replicated = world.nodes[whole].election.offset
+    world.restart(emptied)
+    world.stop(primary)
+    world.loss = 0.4  # gossip may well tell the emptied one that nobody else is left
+    for _ in range(200):
+        world.step()
+        leader = world.nodes[ShardView.from_data("s", world.value).primary].election
+        assert leader.leads <= (leader.offset >= replicated), f"{leader.member_id[0]} leads without the data"
+    world.loss = 0.0
+    for _ in range(100):
+        world.step()
+    leader = world.nodes[ShardView.from_data("s", world.value).primary].election
+    assert leader.leads
+    assert leader.offset >= replicated
+
+
+# -- planted bugs: the worlds above have to notice -----------------------------------------------------------
+
+
+class StandsWithAnything(Election):
+    """A replica that stands with whatever data it has."""
+
+    def _reason_not_to_stand(self) -> str:
+        return ""
+
+
+class ServesEmptiness(Election):
+    """A primary that comes back empty and carries on as if nothing had happened."""
+
+    def _take_office(self, event: Event) -> None:
+        self._lead(event.shard)
+
+
+SURVIVAL = test_data_survives_an_empty_restart_while_a_replica_has_it
+EMPTIED = test_an_emptied_replica_is_never_elected
+
+
+@pytest.mark.parametrize(
+    ("kind", "scenario", "more"),
+    [(StandsWithAnything, EMPTIED, {}), (ServesEmptiness, SURVIVAL, {"size": 3})],
+)
+def test_planted_bug_is_found(
+    kind: type[Election], scenario: Any, more: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.Election", kind)
+    for seed in range(300):
+        try:
+            scenario.hypothesis.inner_test(seed=seed, **more)
+        except AssertionError:
+            return
+    pytest.fail(f"{kind.__name__} was not found within 300 seeds")

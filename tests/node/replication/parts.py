@@ -73,6 +73,7 @@ class PartsNode:
 
     def __init__(self, settings: tuple[str, ...], *, cluster: bool = False) -> None:
         self.active_expiry = True
+        self.cluster = None
         self.config = Config.load(None, settings)
         self.engine = Engine(
             cluster=cluster, databases=16, hash_key=bytes(16), clock_ms=time.time_ns() // 1_000_000
