@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.commands import bits, keys, strings
+from node.commands import bits, connection, keys, strings
 from node.engine.engine import Engine
 from node.engine.reply import Failure, Reply
 from node.engine.room import install_compiled
@@ -22,7 +22,8 @@ NAMES = [b"a", b"b", b"a long name, so that values start elsewhere in their entr
 def make() -> tuple[Engine, Session]:
     engine = Engine(hash_key=b"0123456789abcdef", clock_ms=NOW_MS)
     install_compiled(engine.registry)
-    for spec in (*strings.COMMANDS, *bits.COMMANDS, *keys.COMMANDS):
+    select = [spec for spec in connection.COMMANDS if spec.name == "select"]  # what the stream begins with
+    for spec in (*strings.COMMANDS, *bits.COMMANDS, *keys.COMMANDS, *select):
         engine.add_command(spec)
     engine.effects.activate()
     return engine, Session(engine)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.commands import keys, strings
+from node.commands import connection, keys, strings
 from node.engine.engine import Engine
 from node.engine.room import install_compiled
 from node.engine.session import Session
@@ -19,7 +19,8 @@ NOW_MS = 1_700_000_000_123
 def make() -> tuple[Engine, Session]:
     engine = Engine(hash_key=b"0123456789abcdef", clock_ms=NOW_MS)
     install_compiled(engine.registry)
-    for spec in (*strings.COMMANDS, *keys.COMMANDS):
+    select = [spec for spec in connection.COMMANDS if spec.name == "select"]  # what the stream begins with
+    for spec in (*strings.COMMANDS, *keys.COMMANDS, *select):
         engine.add_command(spec)
     engine.effects.activate()
     return engine, Session(engine)
