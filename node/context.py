@@ -9,9 +9,10 @@ parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from node.config import Config
+from node.engine.reply import Failure
 
 if TYPE_CHECKING:
     from node.cluster_member import ClusterMember
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 # Fields of one section of INFO, in order. Values are shown with str(); bools as 1 and 0.
 InfoSection: TypeAlias = Callable[[], Iterable[tuple[str, object]]]
+
+
+# A handler that answers BLOCKED leaves under this key of `session.notes` what ends the wait when another
+# client says CLIENT UNBLOCK: called with whether an error is wanted instead of the reply of a timeout.
+UNBLOCK_NOTE: Final = "unblock"
+UNBLOCKED: Final = Failure(b"UNBLOCKED client unblocked via CLIENT UNBLOCK")
 
 
 class ProcessContext(Protocol):

@@ -19,15 +19,11 @@ from node.commands.words import (
     shown,
     wrong_subcommand,
 )
-from node.context import node_of
+from node.context import UNBLOCK_NOTE, node_of
 from node.engine.reply import NO_REPLY, OK, CommandError, Reply, SetReply, Verbatim
 
 if TYPE_CHECKING:
     from node.engine.session import Session
-
-# What a handler that answered BLOCKED may leave in `session.notes`: called by CLIENT UNBLOCK with
-# whether the client shall get an error instead of the reply of a timeout. It must end the wait.
-UNBLOCK_NOTE = "unblock"
 
 _TYPES = {
     b"normal": "normal",

@@ -36,6 +36,21 @@ _BUNCH: Final = """\
 """
 
 
+_DEBUG_HELP: Final = (
+    b"DEBUG <subcommand> [<argument> ...]. Subcommands:",
+    b"DIGEST",
+    b"    Answers a number that is equal on nodes that hold the same data.",
+    b"ERROR <text>",
+    b"    Answers an error.",
+    b"PROTOCOL <kind>",
+    b"    Answers a reply of that kind.",
+    b"SET-ACTIVE-EXPIRE <0|1>",
+    b"    Stops or lets go the search for expired keys; those that are asked for still vanish.",
+    b"SLEEP <seconds>",
+    b"    Freezes the process, gossip too.",
+)
+
+
 def info(session: Session, args: list[bytes]) -> Reply:
     text = render(node_of(session), [shown(word) for word in args[1:]])
     return Verbatim(b"txt", text.encode("utf-8", "surrogateescape"))
@@ -89,6 +104,8 @@ def debug(session: Session, args: list[bytes]) -> Reply:
             return Status(b"%016x" % digest(node.engine.keyspace))
         case [b"protocol", kind]:
             return _example(kind.lower())
+        case [b"help"]:
+            return [Status(line) for line in _DEBUG_HELP]
     raise wrong_subcommand("DEBUG", args[1])
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import trio
 
+from node.context import UNBLOCK_NOTE, UNBLOCKED
 from node.engine.engine import Engine
 from node.engine.pump import Pump
 from node.engine.rdb import SnapshotError, SnapshotWriter
@@ -147,6 +148,10 @@ class Feeder:
         self._waiters.append(waiter)
         self.woken.set()
         session.on_resume = lambda _session: self._forget_waiter(waiter)
+        session.notes = session.notes or {}
+        session.notes[UNBLOCK_NOTE] = lambda with_error: self._end_wait(
+            waiter, UNBLOCKED if with_error else answer(self.source.count_at(offset))
+        )
         self.ask_offsets()
         return BLOCKED
 
@@ -335,13 +340,18 @@ class Feeder:
         for waiter in list(self._waiters):
             count = self.source.count_at(waiter.offset)
             if count >= waiter.wanted or (waiter.deadline_ms is not None and now_ms >= waiter.deadline_ms):
-                self._forget_waiter(waiter)
-                waiter.session.on_resume = None
-                waiter.session.unblock(waiter.answer(count))
+                self._end_wait(waiter, waiter.answer(count))
+
+    def _end_wait(self, waiter: Waiter, reply: Reply) -> None:
+        self._forget_waiter(waiter)
+        waiter.session.on_resume = None
+        waiter.session.unblock(reply)
 
     def _forget_waiter(self, waiter: Waiter) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+        if waiter.session.notes is not None:
+            waiter.session.notes.pop(UNBLOCK_NOTE, None)
 
 
 def _overrun_text(replica: Replica, start: int) -> str:

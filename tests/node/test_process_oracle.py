@@ -126,6 +126,26 @@ def test_client_pause_holds_writes_back(node_server: NodeServer, mine: Wire) -> 
         assert other.call(b"GET", b"k") == b"$1\r\nv\r\n"  # answered when the pause is over
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("how", [[], [b"TIMEOUT"], [b"ERROR"]])
+def test_client_unblock_ends_a_wait(
+    node_server: NodeServer, redis_server: RedisServer, how: list[bytes]
+) -> None:
+    told = []
+    for server in (node_server, redis_server):
+        with server.connect() as waiting, server.connect() as other:
+            number = b"%d" % decoded(waiting.call(b"CLIENT", b"ID"))  # type: ignore[str-bytes-safe]
+            said = [other.call(b"CLIENT", b"UNBLOCK", number)]
+            waiting.send(request([b"SET", b"k", b"v"]) + request([b"WAIT", b"1", b"0"]) + request([b"PING"]))
+            said.append(waiting.receive())
+            deadline = time.monotonic() + REPLY_DEADLINE_S
+            while (unblocked := other.call(b"CLIENT", b"UNBLOCK", number, *how)) == b":0\r\n":
+                assert time.monotonic() < deadline  # until it has read the WAIT
+            told.append([*said, unblocked, waiting.receive(), waiting.receive()])
+    assert told[0] == told[1]
+    assert told[0][4] == b"+PONG\r\n"
+
+
 def test_quit_closes_after_the_reply(node_server: NodeServer) -> None:
     with node_server.connect() as wire:
         assert wire.call(b"QUIT") == b"+OK\r\n"
