@@ -108,11 +108,16 @@ async def look(addresses: Sequence[Address], timeout_ms: float = 1_000.0) -> Vie
     return View({each: facts[each] for each in addresses if each in facts}, dict(sorted(silent.items())))
 
 
+def _role(facts: NodeFacts) -> str:
+    return "replica" if facts.role == "slave" else "primary"
+
+
 def troubles(view: View, offsets_before: Mapping[Address, int]) -> list[str]:
     """What keeps the cluster from being whole; empty when nothing does.
 
-    Whole means: every expected member answers, all agree who serves which slot, every slot is served, nobody
-    is counted as failed, and every replica's link is up and has what its primary had a moment ago.
+    Whole means: every expected member answers, all agree who serves which slot and who follows whom, every
+    slot is served, nobody is counted as failed, and every replica's link is up and has what its primary had
+    a moment ago.
 
     Args:
         offsets_before: offsets of the members in the look before this one. A primary's offset moves while we
@@ -134,6 +139,10 @@ def troubles(view: View, offsets_before: Mapping[Address, int]) -> list[str]:
             found.append(f"{address} counts {', '.join(failed)} as failed")
         if not facts.link_up:
             found.append(f"replica {address} has no link to its primary")
+        for line in facts.lines:
+            other = view.facts.get(line.address)
+            if other is not None and bool(line.primary_id) != (other.role == "slave"):
+                found.append(f"{address} has not heard that {line.address} is now a {_role(other)}")
     for line in view.lines():
         replica = view.facts.get(line.address)
         primary = next((each for each in view.lines() if each.id == line.primary_id), None)

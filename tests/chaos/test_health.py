@@ -49,6 +49,7 @@ def test_whole() -> None:
         (A, {"owners": ((0, 16383, A),)}, "2 different slot maps"),
         (C, {"loading": True}, "7002 is still loading"),
         (C, {"link_up": False}, "7002 has no link"),
+        (A, {"lines": (*LINES[:3], line("d", D))}, "7000 has not heard that 127.0.0.1:7003 is now a replica"),
         (D, {"offset": 60}, "7003 is 40 bytes behind 127.0.0.1:7001"),
         (
             B,
