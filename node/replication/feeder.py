@@ -55,6 +55,7 @@ class Feeder:
         source: the core: who is attached and how far.
         full_sync_count, partial_sync_count, refused_partial_count: for INFO.
         woken: set when `tick` is needed earlier than it said.
+        watch_acknowledgements: each of them sets `woken`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Feeder:
         self._history = history
         self._clock_ms = clock_ms
         self.woken = trio.Event()
+        self.watch_acknowledgements = False
         self._wanted = trio.Event()
         self._drained = trio.Event()
         self._waiters: list[Waiter] = []
@@ -100,7 +102,8 @@ class Feeder:
             self._start_stream(session, replica)
             self.check_ring()
         self._answer_waiters(self._clock_ms())
-        self.woken.set()
+        if self.watch_acknowledgements:
+            self.woken.set()
 
     def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
         """PSYNC: everything before byte `asked_offset` of `asked_id` is there already."""

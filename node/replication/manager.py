@@ -233,6 +233,7 @@ class ReplicationManager:
 
     def _hand(self, step: Step) -> bool:
         engine, heir = self._engine, self.handover.heir
+        self.feeder.watch_acknowledgements = self.handover.phase is Phase.WAITING
         match step:
             case Step.COMPLAIN:
                 return False
