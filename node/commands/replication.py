@@ -235,7 +235,7 @@ COMMANDS = (
     _server(
         "failover", -1, "admin noscript stale",
         handler=failover, since="6.2.0",
-        arguments="[target=(TO host:string port:integer [FORCE])] [ABORT] [TIMEOUT milliseconds:integer]",
+        arguments="[TO target=(host:string port:integer [FORCE])] [ABORT] [TIMEOUT milliseconds:integer]",
         summary="Hands the office of a stand-alone primary to one of its replicas.",
     ),
     _server(
