@@ -502,14 +502,27 @@ cdef int _object_idletime(Session s) except -1:
     cdef int64_t units
     if entry == NULL:
         return s.reply_null()
-    units = (s.keyspace.recency_now - entry_recency(entry)) & 0xFFFFFF
+    if s.keyspace.heat.kind == HEAT_FREQUENCY:
+        return s.reply_error(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching"
+            " between policies at runtime LRU and LFU data will take some time to adjust."
+        )
+    if s.keyspace.heat.kind == HEAT_QUEUE:
+        return s.reply_error(
+            "ERR An S3-FIFO maxmemory policy is selected, idle time not tracked. Please note that when switching"
+            " between policies at runtime the data will take some time to adjust."
+        )
+    units = (s.keyspace.heat.clock - entry_recency(entry)) & 0xFFFFFF
     return s.reply_int64(units * 1024 // 1000)
 
 
 cdef int _object_freq(Session s) except -1:
     cdef Key key = s.key_at(2)
-    if s.keyspace.look(s.database, &key) == NULL:
+    cdef Entry *entry = s.keyspace.look(s.database, &key)
+    if entry == NULL:
         return s.reply_null()
+    if s.keyspace.heat.kind == HEAT_FREQUENCY:
+        return s.reply_int64(heat_frequency(&s.keyspace.heat, entry))
     return s.reply_error(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching"
         " between policies at runtime LRU and LFU data will take some time to adjust."

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from node.engine.effects cimport Effects
 from node.engine.entry cimport Entry
 from node.engine.hashing cimport SLOT_COUNT
+from node.engine.heat cimport Heat
 from node.engine.span cimport Span
 from node.engine.table cimport Store, Table
 
@@ -67,7 +68,8 @@ cdef class Keyspace:
     cdef int sweep_database
     cdef uint64_t sweep_cursor
     cdef list observers  # replaced, never changed, so that it may be gone through while one leaves
-    cdef uint32_t recency_now
+    cdef Heat heat  # how warm entries are, and how that is told
+    cdef readonly int64_t evicted  # entries deleted to make room
     cdef int expire_database
     cdef uint32_t expire_group
     cdef uint64_t random_state
@@ -123,6 +125,7 @@ cdef class Keyspace:
 
     # --- counting ------------------------------------------------------------------------------------
     cdef int64_t count(self, int database) noexcept
+    cdef int64_t total_count(self) noexcept  # in all databases
     cdef int64_t count_in_slot(self, int database, uint32_t slot) noexcept
     cdef int64_t bytes_in_slot(self, int database, uint32_t slot) noexcept
     cdef uint64_t used_bytes(self) noexcept

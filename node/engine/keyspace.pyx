@@ -59,6 +59,7 @@ from node.engine.entry cimport (
     entry_write,
     fits_entry,
 )
+from node.engine.heat cimport HEAT_QUEUE, heat_begin, heat_end, heat_free, heat_set_clock, heat_touch
 from node.engine.hashing cimport hash_key_of, hash_span, slot_of_span
 from node.engine.span cimport span_bytes, span_of, span_to_int64
 from node.engine.table cimport (
@@ -113,6 +114,9 @@ cdef class Keyspace:
         self.cluster = cluster
         self.effects = effects
         self.observers = []
+        self.heat.log_factor = 10
+        self.heat.decay_minutes = 1
+        self.heat.random_state = self.store.hash_key.second | 1
         self.random_state = self.store.hash_key.first ^ (self.store.hash_key.second << 1) | 1
         self.set_clock_ms(clock_ms)
 
@@ -125,12 +129,13 @@ cdef class Keyspace:
                 self.cleared.pins = 0
                 self._free_cleared(1 << 20)
             free(self.databases)
+        heat_free(&self.heat)
         if self.store.heap != NULL:
             heap_delete(self.store.heap)
 
     cpdef int set_clock_ms(self, int64_t now_ms) except -1:
         self.now_ms = now_ms
-        self.recency_now = <uint32_t> ((now_ms >> 10) & 0xFFFFFF)
+        heat_set_clock(&self.heat, now_ms)
         return 0
 
     cdef int check_database(self, int number) except -1:
@@ -190,7 +195,7 @@ cdef class Keyspace:
             self.misses += 1
             return NULL
         self.hits += 1
-        entry_set_recency(entry, self.recency_now)
+        heat_touch(&self.heat, entry)
         return entry
 
     cdef Entry *look(self, int database, Key *key) except? NULL:
@@ -256,6 +261,7 @@ cdef class Keyspace:
         self.before_change(database, key.slot, entry)
         if entry.flags & ENTRY_HAS_EXPIRY:
             database.expiry_count -= 1
+        heat_end(&self.heat, entry)
         table.used_bytes -= heap_block_bytes(entry, need)
         table_take_out(&self.store, table, key.hash, word)
         database.count -= 1
@@ -284,8 +290,11 @@ cdef class Keyspace:
             self.changes += 1
             database.count += 1
             database.group_count[key.slot // GROUP_SLOTS] += 1
+            heat_begin(&self.heat, fresh, key.hash, database.count)
         else:
             old = word_entry(word[0])
+            entry_set_recency(fresh, entry_recency(old))
+            heat_touch(&self.heat, fresh)
             old_need = entry_bytes(old)
             if old.flags & ENTRY_HAS_EXPIRY:
                 database.expiry_count -= 1
@@ -343,7 +352,7 @@ cdef class Keyspace:
                         entry_set_raw_len(entry, value.len_bytes)
                         memcpy(entry_mutable_bytes(entry), value.at, <size_t> value.len_bytes)
                         entry.flags &= <uint8_t> ~ENTRY_EDITED
-                    entry_set_recency(entry, self.recency_now)
+                    heat_touch(&self.heat, entry)
                     if expiry != EXPIRY_NONE and expire_ms != EXPIRY_KEEP:
                         entry_set_expiry_ms(entry, expiry)
                         self.account_expiry(opened, key, expiry)
@@ -356,7 +365,6 @@ cdef class Keyspace:
             entry_set_int64(entry, number)
         elif value.len_bytes > 0:
             memcpy(entry_mutable_bytes(entry), value.at, <size_t> value.len_bytes)
-        entry_set_recency(entry, self.recency_now)
         return self.put_new(opened, key, entry, word)
 
     cdef Entry *resize_string(self, int database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL:
@@ -392,12 +400,11 @@ cdef class Keyspace:
                 memcpy(entry_mutable_bytes(moved), old.at, <size_t> old.len_bytes)
             memset(entry_mutable_bytes(moved) + old.len_bytes, 0, <size_t> (new_len_bytes - old.len_bytes))
             moved.flags |= ENTRY_EDITED
-            entry_set_recency(moved, self.recency_now)
             return self.put_new(opened, key, moved, word)
         self.before_change(opened, key.slot, entry)
         old = entry_string(entry, scratch)
         entry.flags |= ENTRY_EDITED
-        entry_set_recency(entry, self.recency_now)
+        heat_touch(&self.heat, entry)
         if old.len_bytes != new_len_bytes:
             word = table_find(table, key.hash, key.name)
             old_need = entry_bytes(entry)
@@ -479,6 +486,7 @@ cdef class Keyspace:
         cdef Span value = span_of(NULL, 0)
         cdef Entry *fresh
         cdef size_t need
+        cdef uint32_t heat
         if encoding == ENCODING_OBJECT:
             raise TypeError("this entry's value can't be copied yet: no structure of its type is known")
         if encoding == ENCODING_RAW:
@@ -491,7 +499,6 @@ cdef class Keyspace:
             raise MemoryError(f"no memory for an entry of {need} bytes")
         entry_write(fresh, entry_type(entry), encoding, key.name, expiry, value.len_bytes)
         fresh.flags |= entry.flags & ENTRY_EDITED
-        entry_set_recency(fresh, entry_recency(entry))
         if encoding == ENCODING_INT:
             entry_set_int64(fresh, entry_int64(entry))
         elif value.len_bytes > 0:
@@ -505,6 +512,8 @@ cdef class Keyspace:
         if opened == NULL:
             return 0
         self.databases[number] = NULL
+        if self.heat.small_count > self.total_count():  # the evictor mends what this leaves
+            self.heat.small_count = self.total_count()
         opened.number = -1
         opened.next_cleared = self.cleared
         self.cleared = opened
@@ -677,6 +686,7 @@ cdef class Keyspace:
                 database.group_count[slot // GROUP_SLOTS] -= 1
                 table.used_bytes -= heap_block_bytes(entry, entry_bytes(entry))
                 segment_take_out(table, segment, word)
+                heat_end(&self.heat, entry)
                 heap_give(self.store.heap, entry, entry_bytes(entry))
                 self.expired += 1
         segment.next_expiry_ms = bound
@@ -774,6 +784,14 @@ cdef class Keyspace:
     cdef int64_t count(self, int database) noexcept:
         cdef Database *opened = self.databases[database]
         return 0 if opened == NULL else opened.count
+
+    cdef int64_t total_count(self) noexcept:
+        cdef int64_t total = 0
+        cdef int number
+        for number in range(self.database_count):
+            if self.databases[number] != NULL:
+                total += self.databases[number].count
+        return total
 
     cdef int64_t count_in_slot(self, int database, uint32_t slot) noexcept:
         cdef Database *opened = self.databases[database]
