@@ -188,7 +188,7 @@ def _stats(node: NodeContext) -> Fields:
     yield "instantaneous_output_kbps", f"{sent / 1024:.2f}"
     yield "rejected_connections", counters["rejected_connections"]
     yield "expired_keys", keyspace.expired
-    yield "evicted_keys", 0
+    yield "evicted_keys", keyspace.evicted
     yield "evicted_clients", 0
     yield "keyspace_hits", keyspace.hits
     yield "keyspace_misses", keyspace.misses

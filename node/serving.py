@@ -128,7 +128,17 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
     follow("timeout", pump, "idle_timeout_s")
     follow("tcp-keepalive", pump, "keepalive_s")
     follow("client-query-buffer-limit", pump, "query_buffer_limit_bytes")
-    follow("maxmemory", engine, "max_memory_bytes")
+    evictor = engine.evictor
+    config.on_change("maxmemory", lambda _: evictor.set_limit(config.integer("maxmemory")))
+    config.on_change("maxmemory-policy", lambda _: evictor.set_policy(config.text("maxmemory-policy")))
+    config.on_change("maxmemory-samples", lambda _: evictor.set_samples(config.integer("maxmemory-samples")))
+    for name in ("lfu-log-factor", "lfu-decay-time"):
+        config.on_change(
+            name,
+            lambda _: evictor.set_frequency(
+                config.integer("lfu-log-factor"), config.integer("lfu-decay-time")
+            ),
+        )
     config.on_change(
         "cluster-allow-reads-when-down",
         lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),

@@ -2,6 +2,7 @@
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.effects cimport Effects
+from node.engine.evictor cimport Evictor
 from node.engine.keyspace cimport Keyspace
 from node.engine.registry cimport Registry
 from node.engine.resp cimport ParserLimits
@@ -51,7 +52,7 @@ cdef class Engine:
     cdef public int64_t lease_until_ms  # on the pump's monotonic clock; 0: no lease needed
     cdef int64_t monotonic_ms  # given together with the wall clock
 
-    cdef public int64_t max_memory_bytes  # maxmemory; 0: no limit
+    cdef readonly Evictor evictor
     cdef public bint read_only  # a stand-alone replica: writes get READONLY
     cdef public bint loading
     cdef public bint stale  # a replica without a link whose replica-serve-stale-data is no

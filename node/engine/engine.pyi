@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node.engine.effects import Effects
+from node.engine.evictor import Evictor
 from node.engine.keyspace import Keyspace
 from node.engine.registry import Registry
 
@@ -13,7 +14,7 @@ class Engine:
     context: Any
     reads_when_down: bool
     lease_until_ms: int
-    max_memory_bytes: int
+    evictor: Evictor
     read_only: bool
     loading: bool
     stale: bool

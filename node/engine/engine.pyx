@@ -7,6 +7,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
 from node.engine.effects cimport Effects
+from node.engine.evictor cimport Evictor
 from node.engine.keyspace cimport Keyspace
 from node.engine.registry cimport Registry
 
@@ -25,6 +26,7 @@ cdef class Engine:
             cluster=cluster, databases=1 if cluster else databases, hash_key=hash_key, clock_ms=clock_ms,
             effects=self.effects,
         )
+        self.evictor = Evictor(self.keyspace)
         for slot in range(SLOT_COUNT):
             self.slot_owner[slot] = -1
             self.migrating_to[slot] = -1
@@ -38,6 +40,8 @@ cdef class Engine:
         self.write_refusal = None
         self.errors_by_code = {}
         self.watched = {}
+        self.evictor.watched = self.watched
+        self.evictor.on_evicted = self.touch_key
         self.next_session_id = 1
         self.limits.bulk_len_max = 512 * 1024 * 1024
         self.limits.argc_max = INT_MAX

@@ -19,7 +19,8 @@ cdef enum:
 cdef class Evictor:
     cdef readonly int64_t limit_bytes  # maxmemory; 0: none
     cdef readonly str policy_name
-    cdef public object on_evicted  # callable(database, key): who watches keys; None: nobody
+    cdef public object on_evicted  # callable(database, key), called while `watched` is not empty
+    cdef public dict watched  # the engine's: (database, key) -> sessions
     cdef Keyspace keyspace
     cdef int policy
     cdef bint volatile_only
@@ -34,7 +35,9 @@ cdef class Evictor:
     cdef bint make_room(self) except -1
     cdef bint evict_one(self) except -1
     cdef int _sample(self, int database) except -1
+    cdef int64_t _eligible(self, int number) noexcept
     cdef int _take_sample(self) except -1
     cdef int _coldest(self) noexcept
+    cdef bint _small_turn(self) noexcept
     cdef int _first_in_queue(self) noexcept
     cdef int _drop(self, int index) except -1

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from node.engine.keyspace import Keyspace
 
@@ -8,6 +8,7 @@ POLICIES: Final[dict[str, tuple[int, bool, int]]]
 class Evictor:
     limit_bytes: int
     policy_name: str
+    watched: dict[tuple[int, bytes], list[Any]] | None
     on_evicted: Callable[[int, bytes], None] | None
     def __init__(self, keyspace: Keyspace) -> None: ...
     def set_policy(self, name: str) -> None: ...

@@ -10,7 +10,7 @@ Source: https://redis.io/docs/latest/develop/reference/eviction/ and https://s3f
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from node.engine.entry cimport ENTRY_HAS_EXPIRY, Entry, entry_expiry_ms, entry_key, entry_recency
+from node.engine.entry cimport Entry, entry_expiry_ms, entry_key, entry_recency, entry_set_recency
 from node.engine.heat cimport (
     HEAT_CLOCK,
     HEAT_FREQUENCY,
@@ -23,11 +23,10 @@ from node.engine.heat cimport (
     heat_join,
     heat_remember,
 )
-from node.engine.entry cimport entry_set_recency
-from node.engine.keyspace cimport GROUP_COUNT, GROUP_SLOTS, Database, Key, Keyspace
+from node.engine.keyspace cimport GROUP_SLOTS, Database, Key, Keyspace
+from node.engine.keyspace cimport SLOT_COUNT
 from node.engine.span cimport span_bytes
 from node.engine.table cimport (
-    SLOT_COUNT,
     __builtin_prefetch,
     table_find,
     table_gather,
@@ -39,6 +38,7 @@ cdef enum:
     EVICTIONS_PER_CALL = 64  # what one command pays for; the node's housekeeping does the rest
     FREED_PER_CALL = 500  # entries of a flushed database that still wait to be freed
     QUEUE_TRIES = 32  # samples until the old end of a queue is found
+    UNLUCKY_TRIES = 8  # samples of ten, none in a queue that is said to have a tenth of all
     PAGE_ENTRIES = 64
     SLOTS_LOOKED_AT = 2048  # by one sampling, however thin the keys lie
 
@@ -121,6 +121,7 @@ cdef class Evictor:
         """Deletes one entry; 0 when none is eligible."""
         cdef int index
         cdef int tries
+        cdef int unlucky = 0
         cdef Entry *entry
         if not self._take_sample():
             return False
@@ -142,9 +143,20 @@ cdef class Evictor:
                     entry_set_recency(entry, entry_recency(entry) | uses)
                 else:
                     return self._drop(index)
+            else:
+                unlucky += 1
+                if unlucky == UNLUCKY_TRIES and self._small_turn():
+                    # The count says there are many and no sample shows one: it drifted (a change of
+                    # policy, a flushed database). By chance this happens once in 4,000 times.
+                    self.keyspace.heat.small_count = self.keyspace.heat.small_count // 2
+                    unlucky = 0
             if not self._take_sample():
                 return False
         return self._drop(0)  # a cache in which everything is hot: any of them
+
+    cdef bint _small_turn(self) noexcept:
+        """The small queue has more than its tenth."""
+        return self.keyspace.heat.small_count * 10 >= self.keyspace.total_count()
 
     cdef int _first_in_queue(self) noexcept:
         """The sampled entry nearest to the old end of the queue whose turn it is; -1: none is in it."""
@@ -153,8 +165,7 @@ cdef class Evictor:
         cdef uint32_t age
         cdef uint32_t oldest = 0
         cdef bint main
-        cdef int64_t live = self.keyspace.total_count()
-        cdef bint small_turn = self.keyspace.heat.small_count * 10 >= live
+        cdef bint small_turn = self._small_turn()
         for index in range(self.found_count):
             main = entry_recency(self.found[index]) & QUEUE_MAIN != 0
             if main == small_turn:
@@ -163,12 +174,6 @@ cdef class Evictor:
             if best < 0 or age > oldest:
                 oldest = age
                 best = index
-        if best < 0 and small_turn:
-            # The count says there are many and the sample shows none: it drifted (a change of policy,
-            # a flushed database). Ten samples without one in a tenth happen once in three times.
-            self.keyspace.heat.small_count -= self.keyspace.heat.small_count // 16 + 1
-            if self.keyspace.heat.small_count < 0:
-                self.keyspace.heat.small_count = 0
         return best
 
     cdef int _coldest(self) noexcept:
@@ -272,7 +277,7 @@ cdef class Evictor:
         cdef object name
         if word == NULL:
             raise RuntimeError(f"slot {key.slot}: a sampled entry is not in its table")
-        if self.on_evicted is not None:
+        if self.watched:
             name = span_bytes(key.name)
             self.on_evicted(self.found_database, name)
         if self.policy == EVICT_S3FIFO and not entry_recency(entry) & QUEUE_MAIN:

@@ -15,6 +15,7 @@ from node.engine.entry cimport (
     entry_type,
 )
 from node.engine.glob cimport glob_matches
+from node.engine.heat cimport HEAT_FREQUENCY, HEAT_QUEUE, heat_frequency
 from node.engine.keyspace cimport EXPIRY_NONE, GATHER_MAX, Key, Keyspace
 from node.engine.registry cimport Registry
 from node.engine.session cimport Session

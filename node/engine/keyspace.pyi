@@ -11,6 +11,7 @@ class Keyspace:
     hits: int
     misses: int
     expired: int
+    evicted: int
     changes: int
     sweeping: bool
     def __init__(

@@ -441,7 +441,6 @@ cdef class Keyspace:
             raise MemoryError(f"no memory for an entry of {need} bytes")
         entry_write(entry, TYPE_STRING, ENCODING_RAW, key.name, EXPIRY_NONE, len_bytes)
         entry.flags |= ENTRY_EDITED
-        entry_set_recency(entry, self.recency_now)
         return self.put_new(opened, key, entry, word)
 
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL:

@@ -376,9 +376,10 @@ cdef class Session:
                 return self._reject(command, b"READONLY You can't write against a read only replica.")
             if engine.write_refusal is not None:
                 return self._reject(command, engine.write_refusal)
-        if engine.max_memory_bytes > 0 and flags & FLAG_DENYOOM:
-            if self.keyspace.used_bytes() > <uint64_t> engine.max_memory_bytes:
-                return self._reject(command, b"OOM command not allowed when used memory > 'maxmemory'.")
+        if engine.evictor.limit_bytes > 0 and not self.keyspace.follower:
+            if self.keyspace.used_bytes() > <uint64_t> engine.evictor.limit_bytes:
+                if not engine.evictor.make_room() and flags & FLAG_DENYOOM:
+                    return self._reject(command, b"OOM command not allowed when used memory > 'maxmemory'.")
         if engine.stale and not flags & FLAG_STALE:
             return self._reject(command, 
                 b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
