@@ -122,7 +122,8 @@ def _server(node: NodeContext) -> Fields:
 
 def _clients(node: NodeContext) -> Fields:
     sessions = list(node.pump.sessions.values())
-    yield "connected_clients", sum(not session.is_feed and not session.apply_stream for session in sessions)
+    clients = [session for session in sessions if not session.is_replica and not session.apply_stream]
+    yield "connected_clients", len(clients)
     yield "maxclients", node.config.integer("maxclients")
     yield "client_recent_max_input_buffer", max((s.query_capacity_bytes for s in sessions), default=0)
     yield "client_recent_max_output_buffer", max((s.output_capacity_bytes for s in sessions), default=0)
@@ -157,8 +158,8 @@ def _memory(node: NodeContext) -> Fields:
     yield "mem_fragmentation_ratio", f"{rss / used if used else 1:.2f}"
     yield "mem_fragmentation_bytes", max(0, rss - used)
     yield "mem_replication_backlog", _backlog_bytes(node)
-    yield "mem_clients_slaves", sum(_buffers(session) for session in sessions if session.is_feed)
-    yield "mem_clients_normal", sum(_buffers(session) for session in sessions if not session.is_feed)
+    yield "mem_clients_slaves", sum(_buffers(session) for session in sessions if session.is_replica)
+    yield "mem_clients_normal", sum(_buffers(session) for session in sessions if not session.is_replica)
     yield "mem_allocator", "grapevine"
 
 

@@ -86,7 +86,7 @@ def check_name(name: bytes) -> bytes:
 
 def client_type(session: Session) -> str:
     """normal, replica (it follows us) or master (we follow it)."""
-    if session.is_feed:
+    if session.is_replica:
         return "replica"
     return "master" if session.apply_stream else "normal"
 
@@ -294,7 +294,7 @@ def _flags(session: Session) -> str:
     letters = [
         letter
         for letter, is_set in (
-            ("S", session.is_feed),
+            ("S", session.is_replica),
             ("M", session.apply_stream),
             ("x", session.in_transaction),
             ("b", session.blocked),

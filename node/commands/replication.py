@@ -34,7 +34,7 @@ def replicaof(session: Session, args: list[bytes]) -> Reply:
             log.info("told by %s to be a primary", session.address)
             manager.become_primary()
         return OK
-    if session.is_feed:
+    if session.is_replica:
         raise CommandError("ERR Command is not valid when client is a replica.")
     port = integer(args[2], _PORT_ERROR, low=0, high=65535)
     host = shown(args[1])

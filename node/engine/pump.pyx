@@ -573,7 +573,7 @@ cdef class Pump:
                 over = True
         else:
             session.output_over_since_s = 0
-        if over and not session.is_feed:
+        if over and not session.is_replica:
             self.engine.counters.output_limit_disconnections += 1
             self.close(session, "the output buffer limit was reached")
             return True
@@ -673,7 +673,7 @@ cdef class Pump:
                 idle_ms > 0
                 and self.engine.monotonic_ms - session.active_ms > idle_ms
                 and not session.blocked
-                and not session.is_feed
+                and not session.is_replica
                 and not session.apply_stream
             ):
                 self.close(session, "idle for longer than the parameter timeout allows")

@@ -73,7 +73,8 @@ cdef class Session:
     cdef readonly uint64_t applied_offset
     cdef list held  # commands of a transaction in that stream whose EXEC has not come yet; None outside
     cdef Buf held_raw  # its bytes
-    cdef public bint is_feed  # a replica's link: gets the effects stream
+    cdef public bint is_replica  # a replica's link from its PSYNC on: limits for clients are not for it
+    cdef public bint is_feed  # a replica's link that gets the effects stream
     cdef readonly uint64_t feed_offset
     cdef public uint64_t acked_offset
     cdef public object on_drained  # callable(session): everything written has been sent

@@ -19,6 +19,7 @@ class Session:
     readonly_mode: bool
     apply_stream: bool
     applied_offset: int
+    is_replica: bool
     is_feed: bool
     feed_offset: int
     acked_offset: int

@@ -386,7 +386,7 @@ cdef class Session:
             )
         if engine.loading and not flags & FLAG_LOADING:
             return self._reject(command, b"LOADING Redis is loading the dataset in memory")
-        if engine.pause_mode != PAUSE_NONE and not self.is_feed:
+        if engine.pause_mode != PAUSE_NONE and not self.is_replica:
             if engine.monotonic_ms >= engine.pause_until_ms:
                 engine.unpause()
             elif engine.pause_mode == PAUSE_ALL or flags & (FLAG_WRITE | FLAG_MAY_REPLICATE) or (
@@ -876,6 +876,7 @@ cdef class Session:
             raise ValueError(
                 f"offset {offset} is not in the backlog ({self.engine.effects.start}-{self.engine.effects.offset})"
             )
+        self.is_replica = True
         self.is_feed = True
         self.feed_offset = offset
         if offset < self.engine.effects.feeds_from:  # until the pump's next turn counts all feeds

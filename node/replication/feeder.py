@@ -125,6 +125,7 @@ class Feeder:
             )
         if self.source.happened(session.id, Event.ASKS_FULL) is Action.REFUSE:
             return NO_REPLY
+        session.is_replica = True
         log.info("replica %s asks for a full sync: %s", session.address, why.reason)
         self._engine.effects.activate()
         self._wanted.set()

@@ -279,6 +279,17 @@ async def test_promotion_in_the_middle_of_a_full_sync_leaves_an_empty_primary_th
         assert replica.replication.complete
 
 
+async def test_limits_for_clients_are_not_for_a_full_sync() -> None:
+    async with running(2) as (primary, replica), clients(primary) as (client,):
+        primary.pump.output_hard_limit_bytes = 1024
+        primary.pump.idle_timeout_s = 0.05
+        await fill(client, 300, bytes(20_000))
+        await replica.follow(primary)
+        await trio.sleep(0.2)  # several beats, each of which would close an idle client
+        await caught_up(primary, replica)
+        assert primary.replication.feeder.full_sync_count == 1
+
+
 def in_shard(node: PartsNode, member: str, epoch: int) -> None:
     node.replication.identify(member_id=member * 40, shard_id="5" * 40, epoch=epoch)
 
