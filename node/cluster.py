@@ -67,6 +67,7 @@ TEND_PAUSE_MS: Final = 500
 HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
 SEEN_TIMEOUT_S: Final = 2.0
 PROPOSALS_WAITING_MAX: Final = 16
+KEYS_PER_SLICE: Final = 200  # dropped between two turns of everybody else
 
 
 class ClusterNode(ClusterMember):
@@ -99,6 +100,8 @@ class ClusterNode(ClusterMember):
         self._tending_until_ms = 0
         self._missing_since_ms: dict[str, int] = {}
         self._routes: object = None
+        self._marked: set[int] = set()  # slots that the engine was told are on the move
+        self._foreign: list[int] = []  # slots whose keys are being dropped
         self._poked = trio.Event()
         self._proposals, self._proposals_due = trio.open_memory_channel[Propose](PROPOSALS_WAITING_MAX)
         replication.on_link_broken = self._link_broken
@@ -359,7 +362,7 @@ class ClusterNode(ClusterMember):
             self._routes = wanted
             engine = self.engine
             engine.set_self_owner(-1, False)
-            for slot in range(SLOT_COUNT if self.migrating or self.importing else 0):
+            for slot in self._marked:
                 engine.set_migrating(slot, -1)
                 engine.set_importing(slot, False)
             engine.set_slot_range(0, SLOT_COUNT - 1, -1)
@@ -368,6 +371,7 @@ class ClusterNode(ClusterMember):
                 engine.set_slot_range(first, last, index_of.get(shard_id, -1))
             self._settle_moves(topology, index_of)
             engine.set_self_owner(own, leads)
+            self._drop_foreign_keys()
         self._serve_or_not()
 
     def _settle_moves(self, topology: Topology, index_of: dict[str, int]) -> None:
@@ -381,6 +385,42 @@ class ClusterNode(ClusterMember):
             self.engine.set_migrating(slot, index_of.get(shard_id_of(topology, member_id), -1))
         for slot in self.importing:
             self.engine.set_importing(slot, True)
+        self._marked = {*self.migrating, *self.importing}
+
+    def _drop_foreign_keys(self) -> None:
+        """Begins to drop what we still hold of slots that are decided to be another shard's. Kept, such
+        keys would come to life again if their slot ever came back."""
+        keyspace = self.engine.keyspace
+        if self._foreign or not self.election.leads or keyspace.size(0) == 0:
+            return
+        self._foreign = [
+            slot
+            for slot in range(SLOT_COUNT)
+            if keyspace.slot_size(0, slot) and self._is_foreign(slot) and slot not in self.importing
+        ]
+        if self._foreign and not self.errands.start_own(self._drop_keys):
+            self._foreign = []  # no room: the next change of the map begins again
+
+    def _is_foreign(self, slot: int) -> bool:
+        return self.service.topology.slot_owner(slot) not in ("", self.election.shard.id)
+
+    async def _drop_keys(self) -> None:
+        keyspace, effects = self.engine.keyspace, self.engine.effects
+        dropped = 0
+        while self._foreign:
+            slot = self._foreign[-1]
+            names = keyspace.keys_in_slot(0, slot, KEYS_PER_SLICE)
+            if not names or not self._is_foreign(slot) or not self.election.leads:
+                self._foreign.pop()
+                continue
+            for name in names:
+                keyspace.delete(0, name)
+                self.engine.touch_key(0, name)
+                if effects.active:
+                    effects.append(0, [b"DEL", name])
+            dropped += len(names)
+            await trio.lowlevel.checkpoint()
+        log.info("dropped %d keys of slots that another shard owns now", dropped)
 
     def _serve_or_not(self) -> None:
         engine = self.engine
@@ -487,8 +527,6 @@ class ClusterNode(ClusterMember):
         """CLUSTER SETSLOT STABLE: on the move no more."""
         self.migrating.pop(slot, None)
         self.importing.pop(slot, None)
-        self.engine.set_migrating(slot, -1)
-        self.engine.set_importing(slot, False)
         self._route()
 
     async def add_slots(self, slots: Sequence[int]) -> Reply:
