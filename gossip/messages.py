@@ -39,6 +39,10 @@ VERSION: Final = 1
 ID_BYTES: Final = 20
 """Member and cluster ids: 20 bytes on the wire, 40 lower-case hex characters in memory."""
 INTEGER_MAX: Final = (1 << 63) - 1
+INCARNATION_MAX: Final = 1 << 62
+"""Claims from here on are refused: their subject must be able to raise its incarnation over any that is
+heard.
+"""
 TEXT_BYTES_MAX: Final = 255
 LONG_TEXT_BYTES_MAX: Final = 1_024
 """Explanations for people."""
@@ -345,6 +349,12 @@ def _integer(value: Any) -> int:
     return value
 
 
+def _incarnation(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < INCARNATION_MAX:
+        raise _malformed("an incarnation", value)
+    return value
+
+
 def _port(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= 65_535:
         raise _malformed("a port", value)
@@ -430,7 +440,7 @@ def _record(value: Any) -> Record:
     if not 0 <= number < len(_STATUSES):
         raise PeerError("malformed", f"member status {number} is not known here")
     return Record(
-        _STATUSES[number], _id(items[1]), _integer(items[2]), _hashable_meta(items[3]), _integer(items[4])
+        _STATUSES[number], _id(items[1]), _incarnation(items[2]), _hashable_meta(items[3]), _integer(items[4])
     )
 
 
@@ -534,7 +544,7 @@ def _claim(value: Any) -> Claim:
     number = items[0]
     if number == 4:
         return _register_news(_array(value, 4))
-    member, incarnation = _id(items[1]), _integer(items[2])
+    member, incarnation = _id(items[1]), _incarnation(items[2])
     if number == 3:
         return Left(member, incarnation)
     items = _array(value, 4)

@@ -44,6 +44,7 @@ from gossip.exchange import as_news, as_value, half
 from gossip.members import PRESENT, Status
 from gossip.memory import Memory, content
 from gossip.messages import (
+    INTEGER_MAX,
     Address,
     Codec,
     Envelope,
@@ -752,7 +753,7 @@ class Service:
         named.update(dict.fromkeys(self._voting.voter_set.everyone()))
         self._detector.set_decided(
             self._voting.voter_set.everyone(),
-            sum(value.version for value in decided.values()),
+            min(INTEGER_MAX, sum(value.version for value in decided.values())),
             max((shard.epoch for shard in found.values()), default=0),
             named.__contains__,
         )

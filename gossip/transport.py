@@ -205,12 +205,16 @@ class FrameReader:
 
 
 async def is_refused(address: Address, timeout_ms: int) -> bool | None:
-    """Try a TCP connection. True: refused. False: accepted (and closed again). None: no answer, nothing
-    learned.
+    """Try a TCP connection. True: refused. False: accepted (and closed again). None: nothing learned, since
+    there was no answer or `address` is no IP address.
     """
+    try:
+        family = family_of(address[0])
+    except ValueError:
+        return None
     with trio.move_on_after(timeout_ms / 1000):
         try:
-            with trio.socket.socket(family_of(address[0]), socket.SOCK_STREAM) as probe:
+            with trio.socket.socket(family, socket.SOCK_STREAM) as probe:
                 await probe.connect(address)
         except ConnectionRefusedError:
             return True

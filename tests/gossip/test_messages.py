@@ -50,6 +50,7 @@ MAX = 1_048_576
 
 ids = st.binary(min_size=20, max_size=20).map(bytes.hex)
 numbers = st.integers(-1, 2**63 - 1)
+incarnations = st.integers(0, 2**62 - 1)
 ports = st.integers(0, 65_535)
 texts = st.text(max_size=40)
 kinds = st.sampled_from(["node", "router"])
@@ -60,13 +61,13 @@ plains: Any = st.recursive(
     max_leaves=10,
 )
 statuses = st.sampled_from(["alive", "suspect", "dead", "left"])
-records = st.builds(Record, statuses, ids, numbers, metas, numbers)
+records = st.builds(Record, statuses, ids, incarnations, metas, numbers)
 register_news = st.builds(RegisterNews, texts, numbers, plains)
 claims: Any = st.one_of(
-    st.builds(Alive, ids, numbers, metas),
-    st.builds(Suspect, ids, numbers, ids),
-    st.builds(Dead, ids, numbers, ids),
-    st.builds(Left, ids, numbers),
+    st.builds(Alive, ids, incarnations, metas),
+    st.builds(Suspect, ids, incarnations, ids),
+    st.builds(Dead, ids, incarnations, ids),
+    st.builds(Left, ids, incarnations),
     register_news,
 )
 messages: Any = st.one_of(
@@ -192,6 +193,8 @@ def test_broken_headers(header: object) -> None:
         ((0, bytes.fromhex(A), 1, ("host", 1, 2, "node", {"a": 1}, "", 1, "")),),
         ((1, bytes.fromhex(A), 1),),
         ((3, bytes.fromhex(A)),),
+        ((3, bytes.fromhex(A), -1),),
+        ((3, bytes.fromhex(A), 2**62),),
         ((4, 7, 1, None),),
         ("alive",),
         7,
