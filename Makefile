@@ -31,9 +31,7 @@ bench: ## compare a stand-alone node with redis-server, side by side
 
 lint: ## ruff (rules and format) and mypy, strict
 	$(PREPARE) lint
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@failed=0; for check in "ruff check ." "ruff format --check ." mypy; do $(BIN)/$$check || failed=1; done; exit $$failed
 
 clean: ## remove everything that was built, and .venv; data in .cluster stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

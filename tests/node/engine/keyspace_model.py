@@ -31,9 +31,7 @@ class Model:
                 del names[name]
 
     def live(self, database: int) -> dict[bytes, tuple[bytes, int]]:
-        return {
-            name: kept for name, kept in self.databases[database].items() if not self._over(kept[1])
-        }
+        return {name: kept for name, kept in self.databases[database].items() if not self._over(kept[1])}
 
     def get(self, database: int, name: bytes) -> bytes | None:
         return self.databases[database][name][0] if self.lives(database, name) else None

@@ -63,7 +63,10 @@ def test_volatile_policies_leave_keys_without_expiry_alone(policy: str) -> None:
         session.feed(b"SET keep:%d %b\r\n" % (number, b"v" * 100))
     for number in range(20_000):
         assert session.feed(b"SET go:%d %b EX 1000\r\n" % (number, b"v" * 100)) == b"+OK\r\n"
-    assert session.feed(b"EXISTS %b\r\n" % b" ".join(b"keep:%d" % number for number in range(500))) == b":500\r\n"
+    assert (
+        session.feed(b"EXISTS %b\r\n" % b" ".join(b"keep:%d" % number for number in range(500)))
+        == b":500\r\n"
+    )
     assert engine.keyspace.evicted > 10_000
 
 

@@ -41,9 +41,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = Keyspace(
-            cluster=self.cluster, databases=DATABASES, hash_key=HASH_KEY, clock_ms=START_MS
-        )
+        self.real = Keyspace(cluster=self.cluster, databases=DATABASES, hash_key=HASH_KEY, clock_ms=START_MS)
         self.model = Model(DATABASES, START_MS)
         self.snapshots: list[tuple[Snapshot, Counter[tuple[int, bytes, bytes, int]], Counter]] = []
 

@@ -18,7 +18,9 @@ from node.engine.reply import BLOCKED, Reply
 from node.engine.session import Session
 
 
-def make(name: str, arity: int, handler: Callable[..., Reply] | None, flags: str = "loading stale", **more: Any) -> CommandSpec:
+def make(
+    name: str, arity: int, handler: Callable[..., Reply] | None, flags: str = "loading stale", **more: Any
+) -> CommandSpec:
     return command(name, arity, flags, group="test", summary="-", since="1.0.0", handler=handler, **more)
 
 
@@ -102,7 +104,7 @@ async def receive_all(stream: trio.SocketStream) -> bytes:
 
 async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (the pump's state has no event)
             await trio.sleep(0.001)
 
 
