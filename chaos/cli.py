@@ -24,61 +24,80 @@ from chaos.client import ConnectionLost, NotConnected
 from chaos.faults.processes import Refused, is_loopback
 from chaos.peers import PeerMissing, PeerOptions, redis_cluster
 from chaos.report import as_json, print_table
-from chaos.scenarios import kill_primary
+from chaos.scenarios import hurt_primary
 from chaos.scenarios.watch import NotWhole, Patience
 from chaos.topology import Address, BadView
 from chaos.workloads.writers import Load
 
-EXPECTED = (NotConnected, ConnectionLost, BadView, Refused, kill_primary.CannotBegin, PeerMissing, NotWhole)
+EXPECTED = (NotConnected, ConnectionLost, BadView, Refused, hurt_primary.CannotBegin, PeerMissing, NotWhole)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="grapevine chaos", description=__doc__.splitlines()[0])
     scenarios = parser.add_subparsers(dest="scenario", required=True, metavar="SCENARIO")
+    told = (
+        "Reports the longest gap without an acknowledged write, in the victim's slots and elsewhere, and the "
+        "acknowledged writes that are missing afterwards. Only nodes on this machine's loopback addresses "
+        "are touched."
+    )
     kill = scenarios.add_parser(
         "kill-primary",
         help="SIGKILL one primary a round while every shard is written to",
-        description="Kills one primary a round with SIGKILL while every shard is written to. Reports the "
-        "longest gap without an acknowledged write, in the victim's slots and elsewhere, and the "
-        "acknowledged writes that are missing afterwards. Only nodes on this machine's loopback addresses "
-        "are touched.",
+        description="Kills one primary a round with SIGKILL while every shard is written to. " + told,
     )
-    where = kill.add_mutually_exclusive_group(required=True)
-    where.add_argument("--port", type=int, help="client port of any node of the cluster")
-    where.add_argument(
-        "--peer",
-        choices=["redis"],
-        help="measure a throw-away cluster of redis-server processes (3 shards, 1 replica each) instead",
-    )
-    kill.add_argument(
-        "--host", default="127.0.0.1", help="its address; must be a loopback address (%(default)s)"
-    )
-    kill.add_argument(
-        "--rounds", type=int, default=5, help="primaries to kill, one after another (%(default)s)"
-    )
-    kill.add_argument("--seed", type=int, help="chooses the victims; printed first, random when not given")
-    kill.add_argument("--rate", type=float, default=300.0, help="writes a second and shard (%(default)s)")
-    kill.add_argument("--writers", type=int, default=4, help="writers a shard (%(default)s)")
-    kill.add_argument("--value-bytes", type=int, default=64, help="size of a value (%(default)s)")
-    kill.add_argument(
-        "--op-timeout-ms", type=float, default=250.0, help="a silent write is unknown after (%(default)s)"
-    )
-    kill.add_argument(
-        "--whole-limit-s", type=float, default=60.0, help="wait for the cluster to be whole (%(default)s)"
-    )
+    _add_common(kill)
+    kill.set_defaults(for_ms=None)
     kill.add_argument(
         "--restart-limit-s",
         type=float,
         default=20.0,
         help="wait for somebody to restart the victim (%(default)s)",
     )
-    kill.add_argument(
-        "--peer-node-timeout-ms", type=int, default=15_000, help="with --peer: cluster-node-timeout"
+    freeze = scenarios.add_parser(
+        "freeze-primary",
+        help="SIGSTOP one primary a round for a while",
+        description="Freezes one primary a round (SIGSTOP), and lets it go on after a while (SIGCONT), while "
+        "every shard is written to. " + told,
     )
-    kill.add_argument(
-        "--json", action="store_true", help="print the result as JSON; progress goes to standard error"
+    _add_common(freeze)
+    freeze.set_defaults(restart_limit_s=None)
+    freeze.add_argument(
+        "--for-ms", type=float, default=3_000.0, help="how long it stands still (%(default)s)"
     )
     return parser
+
+
+def _add_common(scenario: argparse.ArgumentParser) -> None:
+    """What all scenarios that hurt primaries are told."""
+    where = scenario.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port", type=int, help="client port of any node of the cluster")
+    where.add_argument(
+        "--peer",
+        choices=["redis"],
+        help="measure a throw-away cluster of redis-server processes (3 shards, 1 replica each) instead",
+    )
+    scenario.add_argument(
+        "--host", default="127.0.0.1", help="its address; must be a loopback address (%(default)s)"
+    )
+    scenario.add_argument("--rounds", type=int, default=5, help="rounds, one primary each (%(default)s)")
+    scenario.add_argument(
+        "--seed", type=int, help="chooses the victims; printed first, random when not given"
+    )
+    scenario.add_argument("--rate", type=float, default=300.0, help="writes a second and shard (%(default)s)")
+    scenario.add_argument("--writers", type=int, default=4, help="writers a shard (%(default)s)")
+    scenario.add_argument("--value-bytes", type=int, default=64, help="size of a value (%(default)s)")
+    scenario.add_argument(
+        "--op-timeout-ms", type=float, default=250.0, help="a silent write is unknown after (%(default)s)"
+    )
+    scenario.add_argument(
+        "--whole-limit-s", type=float, default=60.0, help="wait for the cluster to be whole (%(default)s)"
+    )
+    scenario.add_argument(
+        "--peer-node-timeout-ms", type=int, default=15_000, help="with --peer: cluster-node-timeout"
+    )
+    scenario.add_argument(
+        "--json", action="store_true", help="print the result as JSON; progress goes to standard error"
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -94,14 +113,16 @@ def main(argv: Sequence[str]) -> int:
     seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     progress.print(f"seed {seed} (repeat this run with --seed {seed})")
     try:
-        plan = kill_primary.Plan(
+        plan = hurt_primary.Plan(
             entry=Address(options.host, options.port or 0),
             rounds=options.rounds,
             seed=seed,
             load=Load(rate=options.rate, writers=options.writers, value_bytes=options.value_bytes),
             patience=Patience(
-                whole_ms=options.whole_limit_s * 1000, restart_ms=options.restart_limit_s * 1000
+                whole_ms=options.whole_limit_s * 1000,
+                restart_ms=(options.restart_limit_s or options.whole_limit_s) * 1000,
             ),
+            freeze_ms=options.for_ms,
             op_timeout_ms=options.op_timeout_ms,
         )
         peer = None
@@ -134,14 +155,14 @@ def main(argv: Sequence[str]) -> int:
     return 3 if result.ended_early or result.unread else 0
 
 
-async def _run(plan: kill_primary.Plan, peer: PeerOptions | None, console: Console) -> kill_primary.Result:
+async def _run(plan: hurt_primary.Plan, peer: PeerOptions | None, console: Console) -> hurt_primary.Result:
     async with AsyncExitStack() as stack:
         if peer is not None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="grapevine-peer-"))
             console.print("starting a cluster of redis-server processes")
             addresses = await stack.enter_async_context(redis_cluster(Path(directory), peer))
             plan = replace(plan, entry=addresses[0])
-        return await kill_primary.run(plan, lambda text: console.print(text, markup=False, soft_wrap=True))
+        return await hurt_primary.run(plan, lambda text: console.print(text, markup=False, soft_wrap=True))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.client import Outcome
-from chaos.scenarios.kill_primary import Result, RoundResult
+from chaos.scenarios.hurt_primary import Result, RoundResult
 from chaos.topology import Address
 
 LOSSES_SHOWN: Final = 20
@@ -17,7 +17,8 @@ def as_json(result: Result) -> dict[str, Any]:
     """Everything that was measured, units last in every name."""
     plan = result.plan
     return {
-        "scenario": "kill-primary",
+        "scenario": plan.scenario,
+        "freeze_ms": plan.freeze_ms,
         "seed": plan.seed,
         "entry": str(plan.entry),
         "rounds_planned": plan.rounds,
@@ -57,7 +58,7 @@ def _round_json(each: RoundResult) -> dict[str, Any]:
         "missing": [
             {
                 "key": loss.write.key.decode(),
-                "acknowledged_after_kill_ms": round(loss.write.ended_ms - each.killed_ms, 1),
+                "acknowledged_after_fault_ms": round(loss.write.ended_ms - each.hurt_ms, 1),
                 "found": None if loss.found is None else loss.found.decode("utf-8", "replace"),
             }
             for loss in each.losses
@@ -68,7 +69,7 @@ def _round_json(each: RoundResult) -> dict[str, Any]:
 
 def print_table(result: Result, console: Console) -> None:
     """The table of rounds, then what was lost and what could not be checked."""
-    title = f"kill-primary, seed {result.plan.seed}"
+    title = f"{result.plan.scenario}, seed {result.plan.seed}"
     table = Table(
         title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )  # fits 80 columns
@@ -97,11 +98,11 @@ def print_table(result: Result, console: Console) -> None:
             "?" if each.unread else str(len(each.losses)),
         )
     console.print(table)
-    killed_at = {loss.write.key: each.killed_ms for each in result.rounds for loss in each.losses}
+    hurt_at = {loss.write.key: each.hurt_ms for each in result.rounds for loss in each.losses}
     for loss in result.losses[:LOSSES_SHOWN]:
         when = ""
-        if loss.write.key in killed_at:
-            when = f", acknowledged {loss.write.ended_ms - killed_at[loss.write.key]:+.1f} ms from the kill"
+        if loss.write.key in hurt_at:
+            when = f", acknowledged {loss.write.ended_ms - hurt_at[loss.write.key]:+.1f} ms from the fault"
         console.print(
             f"missing: {loss.write.key.decode()}{when}; found {loss.found!r}", highlight=False, markup=False
         )

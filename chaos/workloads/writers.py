@@ -49,8 +49,8 @@ class Load:
             raise ValueError(f"rate={self.rate}: between 1 and 5000 writes a second and shard")
         if not 1 <= self.writers <= 64:
             raise ValueError(f"writers={self.writers}: between 1 and 64 a shard")
-        if not 32 <= self.value_bytes <= 65_536:
-            raise ValueError(f"value_bytes={self.value_bytes}: between 32 and 65536")
+        if not 48 <= self.value_bytes <= 65_536:
+            raise ValueError(f"value_bytes={self.value_bytes}: between 48 and 65536")
 
 
 def tags_for(
@@ -94,6 +94,8 @@ async def write_steadily(
 
     A write under way at a cancellation is recorded as unknown: it was sent, and nobody waited for its answer.
 
+    Args:
+        run: part of every key and value; never used before on this cluster.
     Raises:
         HistoryFull: more writes than the history holds.
     """

@@ -32,6 +32,11 @@ def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage" in capsys.readouterr().err
 
 
+def test_a_freeze_has_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["freeze-primary", "--port", "7000", "--for-ms", "1"]) == 2
+    assert "freeze_ms=1.0: between 10 and 60000" in capsys.readouterr().err
+
+
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

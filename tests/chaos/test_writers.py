@@ -32,7 +32,7 @@ def test_a_group_with_few_slots_gets_as_many_tags() -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", [{"rate": 0.5}, {"rate": 6_000}, {"writers": 0}, {"writers": 65}, {"value_bytes": 31}]
+    "limit", [{"rate": 0.5}, {"rate": 6_000}, {"writers": 0}, {"writers": 65}, {"value_bytes": 47}]
 )
 def test_load_limits(limit: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(limit))):

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from chaos.client import Outcome
-from chaos.scenarios.kill_primary import Plan, Result, run
+from chaos.scenarios.hurt_primary import Plan, Result, run
 from chaos.topology import Address
 from tests.cluster.local import LocalCluster
 

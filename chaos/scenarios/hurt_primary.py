@@ -1,11 +1,11 @@
-"""Kill one primary a round while every shard is written to; measure the outage, then count what is missing.
+"""Hurt one primary a round while every shard is written to; measure the outage, count what is missing.
 
 A round:
 
     warm up      writers run against the whole cluster for a moment
     choose       a primary with a replica, by the seed; prove which process it is
-    kill         SIGKILL
-    heal         wait until the cluster is whole again: promoted, restarted, in sync
+    hurt         SIGKILL, or SIGSTOP and after a while SIGCONT
+    heal         wait until the cluster is whole again: promoted, restarted or thawed, in sync
     settle       a moment more, so that an outage at the very end of the healing is seen whole
     check        read back every write that was acknowledged this round
 
@@ -21,7 +21,7 @@ import trio
 from chaos.checkers.gaps import Gap, longest_gap, tally
 from chaos.checkers.losses import Loss, ghosts, missing_writes
 from chaos.client import ClusterClient, Outcome
-from chaos.faults.processes import Refused, Target, kill, prove
+from chaos.faults.processes import Refused, Target, freeze, kill, prove, thaw
 from chaos.health import View, look
 from chaos.scenarios.watch import NotWhole, Patience, members, wait_whole
 from chaos.topology import Address, NodeLine
@@ -34,6 +34,7 @@ class Plan:
     """One run of the scenario. Times in milliseconds.
 
     entry: any member of the cluster.
+    freeze_ms: None kills the victim; a number freezes it for so long and lets it go on.
     op_timeout_ms: a write without an answer for so long is unknown; a bound on how finely outages of silent
         (not refusing) nodes are seen.
     warm_up_ms, settle_ms: see the round above; settle_ms is watched for gaps too.
@@ -41,6 +42,7 @@ class Plan:
 
     entry: Address
     rounds: int = 5
+    freeze_ms: float | None = None
     seed: int = 0
     load: Load = field(default_factory=Load)
     patience: Patience = field(default_factory=Patience)
@@ -48,9 +50,15 @@ class Plan:
     warm_up_ms: float = 1_000.0
     settle_ms: float = 500.0
 
+    @property
+    def scenario(self) -> str:
+        return "kill-primary" if self.freeze_ms is None else "freeze-primary"
+
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= 1_000:
             raise ValueError(f"rounds={self.rounds}: between 1 and 1000")
+        if self.freeze_ms is not None and not 10 <= self.freeze_ms <= 60_000:
+            raise ValueError(f"freeze_ms={self.freeze_ms}: between 10 and 60000")
         if not 10 <= self.op_timeout_ms <= 60_000:
             raise ValueError(f"op_timeout_ms={self.op_timeout_ms}: between 10 and 60000")
 
@@ -63,14 +71,14 @@ class RoundResult:
     victim: Address
     pid: int
     slot_count: int
-    replica_lag_bytes: int  # of its best replica just before the kill
+    replica_lag_bytes: int  # of its best replica just before
     promoted: (
         Address | None
     )  # who served the victim's slots at the end; the victim itself: nobody was promoted
-    healed_ms: float | None  # from the kill until the cluster was whole; None: it did not get there
+    healed_ms: float | None  # from the fault until the cluster was whole; None: it did not get there
     victim_gap: Gap  # longest stretch without an acknowledged write in the victim's slots
     other_gap: Gap  # the same for the worst of the other shards
-    killed_ms: float
+    hurt_ms: float  # when the fault was injected
     counts: dict[Outcome, int]
     losses: tuple[Loss, ...]
     false_refusals: tuple[Write, ...]
@@ -173,7 +181,8 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
                 addresses,
                 plan.load,
                 history,
-                run=f"{random.Random(plan.seed).getrandbits(32):08x}",
+                # not from the seed: a repeated run would find the writes of the first one and miss its losses
+                run=f"{random.SystemRandom().getrandbits(48):012x}",
                 rng=random.Random(plan.seed + 1),
                 op_timeout_ms=plan.op_timeout_ms,
                 clock_ms=clock_ms,
@@ -232,14 +241,15 @@ async def _round(
     lag = lag_bytes(view, victim)
     group = next(each for each in groups if victim.first_slot in each.slots)
     say(
-        f"round {number} of {plan.rounds}: kill {victim.address} "
+        f"round {number} of {plan.rounds}: {'kill' if plan.freeze_ms is None else 'freeze'} {victim.address} "
         f"(process {target.pid}, {victim.slot_count} slots)"
     )
-    killed_ms = await _kill(target, clock_ms)
+    hurt_ms = await _hurt(plan, target, clock_ms)
     healed_ms, ended_early = None, ""
     try:
-        view = await wait_whole(addresses, plan.patience, killed=victim.address, say=say)
-        healed_ms = clock_ms() - killed_ms
+        killed = victim.address if plan.freeze_ms is None else None
+        view = await wait_whole(addresses, plan.patience, killed=killed, say=say)
+        healed_ms = clock_ms() - hurt_ms
     except NotWhole as error:
         ended_early = str(error)
         view = await look(addresses)
@@ -263,7 +273,7 @@ async def _round(
         healed_ms=healed_ms,
         victim_gap=victim_gap,
         other_gap=max(others, key=lambda gap: gap.length_ms, default=Gap(from_ms, from_ms)),
-        killed_ms=killed_ms,
+        hurt_ms=hurt_ms,
         counts=tally(writes),
         losses=tuple(losses),
         false_refusals=refusals,
@@ -272,12 +282,19 @@ async def _round(
     return result, ended_early
 
 
-async def _kill(target: Target, clock_ms: Callable[[], float]) -> float:
-    """Kills at a checkpoint, so that the moment we note is the moment it happened. Returns it."""
-    await trio.lowlevel.checkpoint()
-    killed_ms = clock_ms()
-    kill(target)
-    return killed_ms
+async def _hurt(plan: Plan, target: Target, clock_ms: Callable[[], float]) -> float:
+    """Injects the fault and returns the moment it began. Whatever happens to us, nothing stays frozen."""
+    await trio.lowlevel.checkpoint()  # so that the moment we note is the moment it happens
+    hurt_ms = clock_ms()
+    if plan.freeze_ms is None:
+        kill(target)
+        return hurt_ms
+    freeze(target)
+    try:
+        await trio.sleep(plan.freeze_ms / 1000)
+    finally:
+        thaw(target)
+    return hurt_ms
 
 
 async def _check(

@@ -12,7 +12,7 @@ from rich.console import Console
 from chaos.client import Connection, Outcome
 from chaos.peers import PeerOptions, redis_cluster
 from chaos.report import as_json, print_table
-from chaos.scenarios.kill_primary import CannotBegin, Plan, run
+from chaos.scenarios.hurt_primary import CannotBegin, Plan, run
 from chaos.scenarios.watch import Patience
 from chaos.workloads.writers import Load
 
@@ -45,7 +45,7 @@ async def test_two_rounds(tmp_path: Path) -> None:
         assert each.healed_ms is not None
         # it cannot notice before half its node timeout has passed, and the outage ends before all is whole
         assert 250 < each.victim_gap.length_ms < each.healed_ms + 1_000
-        assert each.victim_gap.began_ms <= each.killed_ms + 50
+        assert each.victim_gap.began_ms <= each.hurt_ms + 50
         assert each.counts[Outcome.ACKNOWLEDGED] > 100
         assert each.counts[Outcome.NOT_APPLIED] > 0
     assert result.acknowledged >= sum(each.counts[Outcome.ACKNOWLEDGED] for each in result.rounds)
@@ -54,6 +54,21 @@ async def test_two_rounds(tmp_path: Path) -> None:
     values = json.loads(json.dumps(as_json(result)))
     assert (values["seed"], values["missing"], len(values["rounds"])) == (11, len(result.losses), 2)
     assert "writes acknowledged" in text_of(result)
+
+
+async def test_a_frozen_primary_goes_on_and_follows(tmp_path: Path) -> None:
+    async with redis_cluster(tmp_path, PeerOptions(node_timeout_ms=500)) as addresses:
+        plan = Plan(addresses[0], rounds=1, freeze_ms=2_500, seed=8, load=LOAD, warm_up_ms=300)
+        told: list[str] = []
+        result = await run(plan, told.append)
+    assert result.ended_early == ""
+    (only,) = result.rounds
+    assert "round 1 of 1: freeze " in told[0]
+    assert only.promoted not in (None, only.victim)
+    assert only.healed_ms is not None
+    assert only.healed_ms > 2_500
+    assert 250 < only.victim_gap.length_ms < 2_500 + 1_000
+    assert as_json(result)["scenario"] == "freeze-primary"
 
 
 async def test_nobody_restarts(tmp_path: Path) -> None:
