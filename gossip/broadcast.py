@@ -25,10 +25,7 @@ class _Entry(Generic[Item]):
 
 
 class Broadcast(Generic[Item]):
-    """The queue. One entry per subject; at most `entries_max` entries.
-
-    `revision` counts the pieces ever queued: a shell or test can tell whether there was anything new.
-    """
+    """The queue. One entry per subject; at most `entries_max` entries."""
 
     def __init__(self, entries_max: int) -> None:
         self._entries_max = entries_max
@@ -37,10 +34,6 @@ class Broadcast(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    @property
-    def revision(self) -> int:
-        return self._order
 
     def add(self, subject: Hashable, item: Item, size_bytes: int) -> None:
         """Queue `item`, which replaces any older piece about `subject`."""
@@ -76,10 +69,6 @@ class Broadcast(Generic[Item]):
         for subject in spent:
             del self._entries[subject]
         return taken
-
-    def fresh(self) -> bool:
-        """True while some piece has never been transmitted."""
-        return any(entry.sent == 0 for entry in self._entries.values())
 
     def _staleness(self, subject: Hashable) -> tuple[int, int]:
         entry = self._entries[subject]

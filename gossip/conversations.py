@@ -40,7 +40,7 @@ from gossip.messages import (
     RegisterNews,
     RegisterRound,
 )
-from gossip.transport import FrameReader, family_of, is_refused, send_frame
+from gossip.transport import FrameReader, family_of, is_refused, resolve, send_frame
 from gossip.views import check_content
 from gossip.votes import VOTERS, MessageError, Value, VoterSet
 
@@ -48,6 +48,8 @@ CHECKS_MAX: Final = 16
 EXCHANGES_MAX: Final = 8
 ERRANDS_WAITING_MAX: Final = 32
 MEETING_PAUSE_MS: Final = 250
+JOIN_PAUSE_MS: Final = 250
+JOIN_PAUSE_MAX_MS: Final = 2_000
 
 Errand: TypeAlias = Callable[[Address], Awaitable[None]]
 Half: TypeAlias = tuple[tuple[Record, ...], tuple[RegisterNews, ...]]
@@ -165,8 +167,8 @@ class Conversations:
     # -- asking -----------------------------------------------------------------------------------------
 
     async def meet(self, address: Address) -> str:
-        """Make our cluster and that of the member at `address` one; returns that member's id. See
-        Service.meet.
+        """Make our cluster and that of the member at `address` one; returns
+        that member's id. See Service.meet.
         """
         with trio.fail_after(self._config.frame_timeout_ms / 1000):
             while True:
@@ -175,6 +177,29 @@ class Conversations:
                 except TryAgain as reason:
                     _log.debug("meeting %s:%d: %s", *address, reason)
                     await trio.sleep(MEETING_PAUSE_MS / 1000 * self._rng.random())
+
+    async def join(self, seeds: list[Address], has_company: Callable[[], bool]) -> str | None:
+        """Meet the members at `seeds` (their bus ports) in turn, until some member of our cluster speaks to
+        us.
+
+        Returns None then, or why we were refused; that is not tried again, since it takes a person to
+        resolve.
+        """
+        pause_ms = JOIN_PAUSE_MS
+        while seeds and not has_company():
+            for host, bus_port in seeds:
+                try:
+                    await self.meet((await resolve(host), bus_port))
+                except MeetRefused as error:
+                    _log.error("cannot join through %s, bus port %d: %s", host, bus_port, error)
+                    return str(error)
+                except (OSError, trio.TooSlowError, trio.BrokenResourceError, PeerError) as error:
+                    _log.debug("cannot join through %s, bus port %d yet: %r", host, bus_port, error)
+                if has_company():
+                    return None
+            await trio.sleep(pause_ms / 1000 * (0.5 + self._rng.random()))
+            pause_ms = min(JOIN_PAUSE_MAX_MS, pause_ms * 2)
+        return None
 
     def _standing(self) -> meeting.Standing:
         standing = self._ties.standing()

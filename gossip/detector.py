@@ -293,8 +293,8 @@ class Detector:
         return () if listed is None or listed.suspicion is None else tuple(listed.suspicion.accusers)
 
     def has_refused_evidence(self, member: str) -> bool:
-        """We ourselves found its port closed, in the incarnation we know, and nothing has contradicted it
-        since.
+        """We ourselves found its port closed, in the incarnation we know,
+        and nothing has contradicted it since.
         """
         listed = self.members.get(member)
         return listed is not None and self.refusals.evidence(member, listed.incarnation)
@@ -304,8 +304,8 @@ class Detector:
     def set_decided(
         self, voters: tuple[str, ...], registers_sum: int, epoch_seen: int, kept: Callable[[str], bool]
     ) -> None:
-        """The registers moved on. `kept` tells whose listing must survive though they are dead: those named
-        in them.
+        """The registers moved on. `kept` tells whose listing must survive though
+        they are dead: those named in them.
         """
         self.voters, self.registers_sum, self.epoch_seen, self._kept = voters, registers_sum, epoch_seen, kept
 
@@ -360,8 +360,8 @@ class Detector:
         return True
 
     def leave(self, now_ms: int) -> None:
-        """Say farewell: to the voters and some others at once, to the rest as news. Nothing is refuted any
-        more.
+        """Say farewell: to the voters and some others at once, to the rest
+        as news. Nothing is refuted any more.
         """
         self._now_ms = max(self._now_ms, now_ms)
         self.presence = Presence.LEAVING
@@ -392,8 +392,8 @@ class Detector:
             self._start_probe(listed, urgent=True)
 
     def report_broken(self, member: str, now_ms: int) -> None:
-        """Evidence that `member` may be gone (a refused or reset connection): probe it and check its port at
-        once.
+        """Evidence that `member` may be gone (a refused or reset connection):
+        probe it and check its port at once.
         """
         self._now_ms = max(self._now_ms, now_ms)
         listed = self.members.get(member)
@@ -434,8 +434,8 @@ class Detector:
     # -- the clock --------------------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
-        """Do what is due. Drain the socket first: an answer that waits there must be heard before it is
-        missed.
+        """Do what is due. Drain the socket first: an answer that waits
+        there must be heard before it is missed.
         """
         late_ms = now_ms - self.next_due_ms()
         if late_ms > self.config.stall_ms:
@@ -581,8 +581,8 @@ class Detector:
     # -- probing ----------------------------------------------------------------------------------------
 
     def _probe_next(self) -> None:
-        """The next member in turn. One that answered us within the interval counts as probed without a
-        packet.
+        """The next member in turn. One that answered us within the
+        interval counts as probed without a packet.
         """
         for _ in range(len(self._ring) + 1):
             if self._ring_at >= len(self._ring):
@@ -730,8 +730,8 @@ class Detector:
             self._confirm(change.member)
 
     def _confirm(self, member: str) -> None:
-        """Others accuse it: find out for ourselves, if we decide about it, share its shard, or the dice say
-        so.
+        """Others accuse it: find out for ourselves, if we decide about it,
+        share its shard, or the dice say so.
         """
         listed = self.members.get(member)
         if listed is None:
@@ -767,8 +767,8 @@ class Detector:
     def _send(
         self, address: Address, message: Message, to: str | None = None, *, with_claim: bool = False
     ) -> None:
-        """Queue a datagram, filled up with news. Whoever is accused hears that first (so that it can deny
-        it).
+        """Queue a datagram, filled up with news. Whoever is accused hears
+        that first (so that it can deny it).
         """
         room_bytes = self._room_bytes()
         news: list[Claim] = []
@@ -803,8 +803,8 @@ class Detector:
         return self._sequence
 
     def _exchange_pause_ms(self) -> int:
-        """The interval, longer in large clusters, with a quarter of jitter so that members do not march in
-        step.
+        """The interval, longer in large clusters, with a quarter of jitter
+        so that members do not march in step.
         """
         count = self.members.present + 1
         scale = max(1, (count - 1).bit_length() - 4)

@@ -46,9 +46,6 @@ class LeaseVoter:
         self._grants: dict[str, _Grant] = {}
         self._heard: dict[str, tuple[str, int]] = {}  # shard -> (primary, when it last asked), oldest first
 
-    def __len__(self) -> int:
-        return len(self._grants)
-
     def ask(self, primary: str, epoch: int, shard: ShardView, now_ms: int) -> bool:
         """Whether `primary` gets the lease for `shard`.
 
@@ -104,8 +101,8 @@ class LeaseVoter:
         return grant.primary if grant is not None and grant.until_ms > now_ms else ""
 
     def wait_ms(self, shard_id: str, successor: str, now_ms: int) -> int:
-        """How long until `successor` may be accepted as primary; 0: now. Evidence of death is the caller's
-        to weigh.
+        """How long until `successor` may be accepted as primary; 0: now.
+        Evidence of death is the caller's to weigh.
         """
         grant = self._grants.get(shard_id)
         if grant is not None and grant.primary == successor:
@@ -147,8 +144,8 @@ class LeaseHolder:
         return self._valid_until_ms
 
     def serve(self, shard_id: str, epoch: int, voters: VoterSet, now_ms: int) -> None:
-        """What we want a lease for, and from whom. Grants of another shard or an older epoch are worth
-        nothing now.
+        """What we want a lease for, and from whom. Grants of another shard or
+        an older epoch are worth nothing now.
         """
         if (shard_id, epoch) != (self._shard_id, self._epoch):
             self._shard_id, self._epoch = shard_id, epoch

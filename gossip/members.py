@@ -307,8 +307,8 @@ class Members:
         return self._happen(claim.member, event, now_ms, claim)
 
     def exchanged(self, status: str, claim: Alive, accuser: str, now_ms: int) -> list[Change]:
-        """Take one row of a state exchange, told by `accuser`: what is known of a member and its status
-        there.
+        """Take one row of a state exchange, told by `accuser`: what is
+        known of a member and its status there.
         """
         changes: list[Change | None] = []
         member, incarnation = claim.member, claim.incarnation
@@ -336,8 +336,8 @@ class Members:
         return self._happen(member, Event.FORGET, now_ms, Left(member, max(0, incarnation)))
 
     def tick(self, now_ms: int, keep: Callable[[str], bool]) -> list[Change]:
-        """Let suspicions run out, reap the long dead (unless `keep` says they still matter), drop old
-        tombstones.
+        """Let suspicions run out, reap the long dead (unless `keep` says they
+        still matter), drop old tombstones.
         """
         changes: list[Change | None] = []
         for member, suspicion in list(self._suspects.items()):

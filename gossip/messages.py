@@ -40,8 +40,8 @@ ID_BYTES: Final = 20
 """Member and cluster ids: 20 bytes on the wire, 40 lower-case hex characters in memory."""
 INTEGER_MAX: Final = (1 << 63) - 1
 INCARNATION_MAX: Final = 1 << 62
-"""Claims from here on are refused: their subject must be able to raise its incarnation over any that is
-heard.
+"""Claims from here on are refused: their subject must be able to raise its
+incarnation over any that is heard.
 """
 TEXT_BYTES_MAX: Final = 255
 LONG_TEXT_BYTES_MAX: Final = 1_024
@@ -192,8 +192,8 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """I found the bus port of `member` refusing connections: its process is gone. Believe your own check
-    only.
+    """I found the bus port of `member` refusing connections: its
+    process is gone. Believe your own check only.
     """
 
     member: str

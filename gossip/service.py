@@ -62,7 +62,7 @@ from gossip.register import Change, NoMajority, Refused, RegisterError
 from gossip.topology import Topology
 from gossip.transport import Datagrams, resolve
 from gossip.views import build_topology, check_content, shards
-from gossip.voters import VoterPolicy, next_voters
+from gossip.voters import VoterPolicy
 from gossip.votes import Message, MessageError, Plain, Value, VoterSet
 from gossip.voting import Ties as VotingTies
 from gossip.voting import Voting
@@ -82,8 +82,6 @@ __all__ = [
 BUS_PORT_OFFSET: Final = 10_000
 DATAGRAMS_PER_TURN: Final = 1_024
 LOG_PAUSE_MS: Final = 10_000
-JOIN_PAUSE_MS: Final = 250
-JOIN_PAUSE_MAX_MS: Final = 2_000
 CLOSE_TIMEOUT_MS: Final = 2_000
 TIMER_SLACK_MS: Final = 20
 """Timers due this soon fire with whatever woke us: keeps the wake-ups of an idle member near its packets."""
@@ -150,8 +148,8 @@ class Statistics:
 
 
 def boottime_ms() -> int:
-    """The clock of this room: monotonic, and it counts while the machine sleeps, so that a lease ends then
-    too.
+    """The clock of this room: monotonic, and it counts while the machine
+    sleeps, so that a lease ends then too.
     """
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
@@ -483,10 +481,9 @@ class Service:
             OSError, trio.TooSlowError: nobody there, or no answer in time.
             PeerError: somebody there, but no Grapevine member of our version.
         """
-        address = (await resolve(host), bus_port)
         if self._conversations is None:
             raise OSError("the cluster bus is not running: start the service first")
-        return await self._conversations.meet(address)
+        return await self._conversations.meet((await resolve(host), bus_port))
 
     # -- running ----------------------------------------------------------------------------------------
 
@@ -816,8 +813,8 @@ class Service:
     # -- looking after the cluster ----------------------------------------------------------------------
 
     async def _maintain(self) -> None:
-        """Saves what can be relearned now and then, and lets the voter set grow or heal, one member at a
-        time.
+        """Saves what can be relearned now and then, and lets the voter set
+        grow or heal, one member at a time.
         """
         policy = VoterPolicy(wanted=self.config.voters_wanted)
         saved_ms = boottime_ms()
@@ -827,37 +824,18 @@ class Service:
             if self._memory.unsaved and now_ms - saved_ms >= self.config.save_interval_ms:
                 saved_ms = now_ms
                 await self._save_surely()
-            if self._speaks_for_voters():
-                await self._tend_voters(policy, now_ms)
-
-    def _speaks_for_voters(self) -> bool:
-        """Whether we are the voter with the lowest id among those alive."""
-        members = self._topology.members
-        usable = [voter for voter in self._topology.voters if voter in members and members[voter].usable]
-        return bool(usable) and min(usable) == self._id
-
-    async def _tend_voters(self, policy: VoterPolicy, now_ms: int) -> None:
-        since_ms = {
-            member.id: member.since_ms
-            for member in self._detector.members
-            if member.status in (Status.DEAD, Status.LEFT)
-        }
-        current = self._voting.voter_set
-        wanted = next_voters(self._topology.members, current, since_ms, now_ms, policy)
-        if wanted is None or (wanted == current.voters and not current.joining):
-            return
-        try:
-            await self.change_voters(wanted, current.version)
-        except RegisterError as error:
-            _log.info("voter set %d stays as it is for now: %s", current.version, error)
-        else:
-            _log.info("voters are now %s", ", ".join(wanted))
+            gone_since_ms = {
+                member.id: member.since_ms
+                for member in self._detector.members
+                if member.status in (Status.DEAD, Status.LEFT)
+            }
+            await self._voting.tend(self._topology.members, gone_since_ms, policy)
 
     # -- joining ----------------------------------------------------------------------------------------
 
     async def _join(self) -> None:
-        """Find back to those we knew, or join through the addresses we were given, until somebody speaks to
-        us.
+        """Find back to those we knew, or join through the addresses we were
+        given, until somebody speaks to us.
         """
         conversations = self._conversations
         assert conversations is not None
@@ -866,21 +844,7 @@ class Service:
             conversations.exchange_soon(address)
         ours = ((self._me.host, self._me.port), (self._meta.host, self._meta.port))
         seeds = [(host, port + BUS_PORT_OFFSET) for host, port in self.join if (host, port) not in ours]
-        pause_ms = JOIN_PAUSE_MS
-        while seeds and not self._company:
-            for host, bus_port in seeds:
-                try:
-                    await self.meet(host, bus_port)
-                except MeetRefused as error:
-                    self.join_error = str(error)
-                    _log.error("cannot join through %s, bus port %d: %s", host, bus_port, error)
-                    return
-                except (OSError, trio.TooSlowError, trio.BrokenResourceError, PeerError) as error:
-                    _log.debug("cannot join through %s, bus port %d yet: %r", host, bus_port, error)
-                if self._company:
-                    return
-            await trio.sleep(pause_ms / 1000 * (0.5 + self._rng.random()))
-            pause_ms = min(JOIN_PAUSE_MAX_MS, pause_ms * 2)
+        self.join_error = await conversations.join(seeds, lambda: self._company)
 
     def _standing(self) -> meeting.Standing:
         alone = all(member.status is Status.LEFT for member in self._detector.members)

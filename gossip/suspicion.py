@@ -74,7 +74,7 @@ class Suspicion:
         return self.started_ms + remaining_ms(confirmed, self.wanted, 0, self.floor_ms, self.ceiling_ms)
 
     def stand_still(self, pause_ms: int) -> None:
-        """We, the accusers' audience, stood still for `pause_ms`: a refutation may wait unread. Grant it
-        that time.
+        """We, the accusers' audience, stood still for `pause_ms`: a refutation
+        may wait unread. Grant it that time.
         """
         self.started_ms += pause_ms

@@ -92,8 +92,8 @@ class Datagrams:
         await trio.lowlevel.wait_readable(self._socket)
 
     def receive(self, bytes_max: int, count_max: int) -> Iterator[tuple[bytes, Address]]:
-        """Whatever is there now, at most `count_max` datagrams. Longer ones come one byte too long, so that
-        they show.
+        """Whatever is there now, at most `count_max` datagrams. Longer ones come
+        one byte too long, so that they show.
         """
         for _ in range(count_max):
             try:

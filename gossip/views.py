@@ -27,8 +27,8 @@ def build_topology(
     predecessor: Topology | None,
     version: int,
 ) -> Topology:
-    """The picture now. Cost: one pass over members and shards; the slot table is shared while ranges stay
-    the same.
+    """The picture now. Cost: one pass over members and shards; the slot table
+    is shared while ranges stay the same.
     """
     status: ViewStatus = "left" if detector.presence is Presence.LEAVING else "alive"
     mine = _view(

@@ -8,6 +8,7 @@ Leases need no disk (lease.py says why), but they meet the registers here: a vot
 while a lease it granted may be in use, and grants nothing against a change that it accepted.
 """
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,8 +32,11 @@ from gossip.register import (
     Send,
     Timing,
 )
-from gossip.topology import SHARD_PREFIX, SLOTS_REGISTER, ShardView, ranges_from_data
+from gossip.topology import SHARD_PREFIX, SLOTS_REGISTER, MemberView, ShardView, ranges_from_data
+from gossip.voters import VoterPolicy, next_voters
 from gossip.votes import Message, MessageError, Plain, Value, VoterSet, decode
+
+_log = logging.getLogger("grapevine.gossip")
 
 ACTIONS_MAX: Final = 16_384
 
@@ -199,6 +203,26 @@ class Voting:
         assert pending.value is not None
         return pending.value
 
+    async def tend(
+        self, members: Mapping[str, MemberView], gone_since_ms: Mapping[str, int], policy: VoterPolicy
+    ) -> None:
+        """Let the voter set grow or heal as `policy` has it, if that is for us to do: one member sees to it,
+        the voter with the lowest id among those alive. Others that think they are it do no harm.
+        """
+        current = self.voter_set
+        usable = [voter for voter in current.everyone() if voter in members and members[voter].usable]
+        if not usable or min(usable) != self._me:
+            return
+        wanted = next_voters(members, current, gone_since_ms, self._ties.now_ms(), policy)
+        if wanted is None or (wanted == current.voters and not current.joining):
+            return
+        try:
+            await self.change_voters(wanted, current.version)
+        except RegisterError as error:
+            _log.info("voter set %d stays as it is for now: %s", current.version, error)
+        else:
+            _log.info("voters are now %s", ", ".join(wanted))
+
     # -- leases -----------------------------------------------------------------------------------------
 
     def newest_shard(self, shard_id: str) -> ShardView:
@@ -223,8 +247,8 @@ class Voting:
             self.held.granted(sender, grant.shard_id, grant.epoch, grant.sent_ms, now_ms)
 
     def renewals(self, now_ms: int, slack_ms: int) -> tuple[LeaseRequest, tuple[str, ...]] | None:
-        """The request that is due within `slack_ms` and the voters to send it to; our own voter has answered
-        already.
+        """The request that is due within `slack_ms` and the voters to send it to;
+        our own voter has answered already.
         """
         voters = self.held.renewals(now_ms, slack_ms)
         if not voters:
@@ -244,8 +268,8 @@ class Voting:
         return LeaseRelease(shard_id, epoch)
 
     def may_change(self, register: str, _old: Plain, new: Plain) -> bool | str:
-        """Our voter's word on a change: nothing nobody could read, and no new primary while another may
-        still be serving by our grant.
+        """Our voter's word on a change: nothing nobody could read, and no new primary while
+        another may still be serving by our grant.
         """
         try:
             if register == SLOTS_REGISTER:

@@ -264,8 +264,8 @@ def test_a_stale_accuser_hears_our_denial_with_the_answer() -> None:
 
 
 def test_a_claim_that_passed_us_by_is_asked_for() -> None:
-    """Its vitals show a higher incarnation than we know: ping it with an accusation so old that it must
-    answer.
+    """Its vitals show a higher incarnation than we know: ping it with an
+    accusation so old that it must answer.
     """
     core = detector(A)
     (ping,) = sent(hear(core, A, News(), vitals=Vitals(5, -1, 0, 0)), Ping)

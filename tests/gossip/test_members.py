@@ -54,8 +54,8 @@ def test_the_table_covers_the_whole_product() -> None:
 
 
 def test_effects_fit_their_states() -> None:
-    """Only the listed can be suspected, only presence is lost to death, and a tombstone is dropped where one
-    is.
+    """Only the listed can be suspected, only presence is lost to death, and
+    a tombstone is dropped where one is.
     """
     for status, event in product(Status, Event):
         outcome = TABLE[status][event]

@@ -25,8 +25,8 @@ def settled(size: int, seed: int, *, loss: float = 0.0, voters: int = 5) -> Netw
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_frozen_primary_of_seven_is_dead_within_the_target(seed: int) -> None:
-    """Frozen for good: the voters miss its lease requests half a lease later. A failover must be possible at
-    1.5 s.
+    """Frozen for good: the voters miss its lease requests half a lease later. A
+    failover must be possible at 1.5 s.
     """
     net = settled(7, seed)
     began_ms = net.now_ms
@@ -78,8 +78,8 @@ def test_detection_with_a_tenth_of_the_packets_lost(size: int, seed: int) -> Non
 
 @pytest.mark.parametrize("seed", range(4))
 def test_pauses_of_half_a_second_kill_nobody(seed: int) -> None:
-    """For a minute, every 300 ms another member stands still for 500 ms; some packets get lost; latency
-    jumps.
+    """For a minute, every 300 ms another member stands still for 500 ms;
+    some packets get lost; latency jumps.
     """
     net = settled(9, seed, loss=0.02)
     rested_ms = [0] * 9
