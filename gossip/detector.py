@@ -159,6 +159,8 @@ BURST_PAUSE_MS: Final = 10
 REFUSED_RESEND_MS: Final = 100
 FETCH_PAUSE_MS: Final = 50
 STRANGERS_MAX: Final = 256
+RELAYS_MAX: Final = 1_024
+"""Probes for others at a time, each for one probe timeout; beyond that the asker has to do without us."""
 STRANGER_PAUSE_MS: Final = 1_000
 CONFIRMERS: Final = 8
 """About so many members probe a suspect out of turn, however large the cluster."""
@@ -503,7 +505,7 @@ class Detector:
                 self._send(source, Ack(message.sequence), sender, with_claim=self._stale_accuser)
         elif isinstance(message, Ack):
             self._acknowledged(message.sequence)
-        elif isinstance(message, ProbeFor):
+        elif isinstance(message, ProbeFor) and len(self._relays) < RELAYS_MAX:
             sequence = self._next_sequence()
             self._relays[sequence] = _Relay(
                 source, message.sequence, self._now_ms + self.config.probe_timeout_ms
@@ -515,7 +517,6 @@ class Detector:
                 probe.nacks += 1
         elif isinstance(message, Refused):
             self._heard_refused(message, sender)
-        # ProbeFor grows memory by one relay for at most a probe timeout; the socket's budget bounds how many.
 
     def _heard(self, envelope: Envelope, source: Address) -> bool:
         """Note the sender's vitals. False when it is banned and must not be talked to."""

@@ -80,7 +80,8 @@ __all__ = [
 ]
 
 BUS_PORT_OFFSET: Final = 10_000
-DATAGRAMS_PER_TURN: Final = 1_024
+DATAGRAMS_PER_TURN: Final = 64  # about 4 ms of work
+TURNS_MAX: Final = 16  # then the timers have their turn though more is waiting
 LOG_PAUSE_MS: Final = 10_000
 CLOSE_TIMEOUT_MS: Final = 2_000
 TIMER_SLACK_MS: Final = 20
@@ -573,8 +574,7 @@ class Service:
                 await trio.lowlevel.checkpoint()
             if self._left:
                 await trio.sleep_forever()
-            for data, source in datagrams.receive(self.config.datagram_bytes_max, DATAGRAMS_PER_TURN):
-                self._hear_datagram(data, source)
+            await self._drain(datagrams)
             # What is due in a moment shares this wake-up: waking costs more than anything done here.
             now_ms = boottime_ms()
             soon_ms = now_ms + TIMER_SLACK_MS
@@ -595,6 +595,17 @@ class Service:
                 for voter in renewal[1]:
                     self._send_to(voter, envelope)
             self._carry_out()
+
+    async def _drain(self, datagrams: Datagrams) -> None:
+        """Hear what waits in the socket, in turns so that a flood does not keep clients waiting."""
+        for _ in range(TURNS_MAX):
+            count = 0
+            for data, source in datagrams.receive(self.config.datagram_bytes_max, DATAGRAMS_PER_TURN):
+                self._hear_datagram(data, source)
+                count += 1
+            if count < DATAGRAMS_PER_TURN:
+                return
+            await trio.lowlevel.checkpoint()
 
     def _next_due_ms(self) -> int:
         detector_ms, voting_ms = self._detector.next_due_ms(), self._voting.next_due_ms()

@@ -7,6 +7,7 @@ import pytest
 
 from gossip.config import GossipConfig
 from gossip.detector import (
+    RELAYS_MAX,
     SELF_TABLE,
     Action,
     CheckPort,
@@ -140,6 +141,15 @@ def test_we_say_so_when_it_stays_silent() -> None:
     hear(core, A, ProbeFor(70, B, *meta(B).bus_address))
     actions = run(core, START_MS + CONFIG.probe_timeout_ms, answering=(A, B))
     assert [send.envelope.message for send in sent(actions, Nack)] == [Nack(70)]
+
+
+def test_we_do_not_probe_for_others_without_end() -> None:
+    core = detector(A, B)
+    probe = ProbeFor(70, B, *meta(B).bus_address)
+    pings = [len(sent(hear(core, A, probe), Ping)) for _ in range(RELAYS_MAX + 5)]
+    assert pings == [1] * RELAYS_MAX + [0] * 5
+    run(core, START_MS + CONFIG.probe_timeout_ms, answering=(A, B))
+    assert sent(hear(core, A, probe, now_ms=START_MS + CONFIG.probe_timeout_ms), Ping)
 
 
 # -- probing ------------------------------------------------------------------------------------------------
