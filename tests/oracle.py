@@ -319,6 +319,7 @@ class Ours:
         self.meter = Meter(self.engine, self.started_ms)
         self.run_id = secrets.token_hex(20)
         self.is_replica = False
+        self.cluster = None
         self.active_expiry = True
         self.info_sections: Mapping[str, InfoSection] = {}
         self.stopped: bool | None = None  # or the `now` of the stop

@@ -272,7 +272,7 @@ cdef int _copy(Session s) except -1:
             index += 1
             if not _database_at(s, index, NULL, &database):
                 return 0
-            if database < 0:
+            if database < 0 and not s.engine.cluster:  # there it is refused below, whatever its number
                 return s.reply_error("ERR DB index is out of range")
         else:
             return s.reply_syntax_error()

@@ -398,7 +398,8 @@ cdef class Session:
             if command.name not in ("exec", "discard", "multi", "watch", "quit", "reset"):
                 if flags & FLAG_NO_MULTI:
                     return self._reject(command, b"ERR Command not allowed inside a transaction")
-                self.queued.append(self._arguments())
+                if not self.queue_broken and not self.watch_broken:  # nobody will run it otherwise
+                    self.queued.append(self._arguments())
                 return self.reply_simple("QUEUED")
         self.command_count += 1
         self._call(command)
@@ -543,13 +544,18 @@ cdef class Session:
             if last > command.first_key:
                 indices = list(range(command.first_key, min(last, self.argc - 1) + 1, command.key_step))
         slot = <int> self.first_key.slot
+        if self.engine.slot_owner[slot] < 0:  # before CROSSSLOT, as in Redis
+            self._refuse(b"CLUSTERDOWN Hash slot not served")
+            return ROUTE_ANSWERED
         if indices is not None:
             for index in indices[1:]:
                 if <int> self.keyspace.locate(self.argv[index]).slot != slot:
                     self._refuse(b"CROSSSLOT Keys in request don't hash to the same slot")
                     return ROUTE_ANSWERED
         if self.queued is not None and not self.running_script_or_multi:
-            if self.queue_slot == -1:
+            if self.queue_broken or self.watch_broken:
+                pass  # it will not be queued
+            elif self.queue_slot == -1:
                 self.queue_slot = slot
             elif self.queue_slot != slot:
                 self.queue_slot = -2
@@ -743,15 +749,15 @@ cdef class Session:
         watch_broken = self.watch_broken
         self.queued = None
         self.unwatch()
-        if broken:
-            raise CommandError("EXECABORT Transaction discarded because of previous errors.")
-        if watch_broken:
-            return NULL_ARRAY
         if self.engine.cluster and slot != -1:
             if slot == -2:
                 raise CommandError("CROSSSLOT Keys in request don't hash to the same slot")
             if self._route_slot(slot, FLAG_WRITE, []) == ROUTE_ANSWERED:
                 return NO_REPLY
+        if broken:
+            raise CommandError("EXECABORT Transaction discarded because of previous errors.")
+        if watch_broken:
+            return NULL_ARRAY
         notes = self.notes if self.notes is not None else {}
         self.notes = notes
         notes["effects"] = "closed"
