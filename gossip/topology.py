@@ -153,6 +153,28 @@ def ranges_from_owners(owners: Sequence[str]) -> tuple[Range, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class _SlotMap:
+    """The part of a snapshot that successive ones share."""
+
+    ranges: tuple[Range, ...]
+    owners: tuple[str, ...]
+    ranges_by_shard: Mapping[str, tuple[tuple[int, int], ...]]
+    assigned: int
+
+    @classmethod
+    def of(cls, ranges: tuple[Range, ...]) -> _SlotMap:
+        by_shard: dict[str, list[tuple[int, int]]] = {}
+        for first, last, shard_id in ranges:
+            by_shard.setdefault(shard_id, []).append((first, last))
+        return cls(
+            ranges,
+            tuple(owners_from_ranges(ranges)),
+            {shard_id: tuple(pairs) for shard_id, pairs in by_shard.items()},
+            sum(last + 1 - first for first, last, _ in ranges),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """An immutable snapshot. Build with `Topology.build`, giving the predecessor if there is one.
 
@@ -166,8 +188,9 @@ class Topology:
     voter_set: VoterSet
     epoch: int
     slots_version: int
-    _ranges: tuple[Range, ...] = field(repr=False)
-    _owners: Sequence[str] = field(repr=False, compare=False)
+    _slots: _SlotMap = field(repr=False)
+    _led: Mapping[str, str] = field(repr=False, compare=False)  # member id -> a shard it is decided to lead
+    _replicas: dict[str, tuple[MemberView, ...]] = field(repr=False, compare=False)  # filled when first asked
 
     @classmethod
     def build(
@@ -189,10 +212,8 @@ class Topology:
             slots_version: of the register `slots`, so that two snapshots tell which map is newer.
             predecessor: lends its slot table when the ranges are the same.
         """
-        if predecessor is not None and predecessor._ranges == ranges:
-            ranges, owners = predecessor._ranges, predecessor._owners
-        else:
-            owners = tuple(owners_from_ranges(ranges))
+        same = predecessor is not None and predecessor._slots.ranges == ranges
+        slots = predecessor._slots if same and predecessor is not None else _SlotMap.of(ranges)
         return cls(
             version=version,
             cluster_id=cluster_id,
@@ -201,8 +222,9 @@ class Topology:
             voter_set=voter_set,
             epoch=max((shard.epoch for shard in shards.values()), default=0),
             slots_version=slots_version,
-            _ranges=ranges,
-            _owners=owners,
+            _slots=slots,
+            _led={shards[shard_id].primary: shard_id for shard_id in sorted(shards, reverse=True)},
+            _replicas={},
         )
 
     @property
@@ -212,17 +234,17 @@ class Topology:
 
     def slot_owner(self, slot: int) -> str:
         """The shard that owns this slot, '' if none does. Constant time."""
-        return self._owners[slot]
+        return self._slots.owners[slot]
 
     def ranges(self) -> tuple[Range, ...]:
         """All assigned slots as sorted, maximal ranges."""
-        return self._ranges
+        return self._slots.ranges
 
     def ranges_of(self, shard_id: str) -> tuple[tuple[int, int], ...]:
-        return tuple((first, last) for first, last, owner in self._ranges if owner == shard_id)
+        return self._slots.ranges_by_shard.get(shard_id, ())
 
     def slots_assigned(self) -> int:
-        return sum(last + 1 - first for first, last, _ in self._ranges)
+        return self._slots.assigned
 
     def primary_of(self, shard_id: str) -> MemberView | None:
         """The member that the shard's register names, if gossip knows it."""
@@ -232,13 +254,15 @@ class Topology:
     def replicas_of(self, shard_id: str) -> tuple[MemberView, ...]:
         """Members that say they belong to the shard and are not its decided primary, by id; the dead
         included."""
-        shard = self.shards.get(shard_id)
-        primary = "" if shard is None else shard.primary
-        return tuple(
-            self.members[member_id]
-            for member_id in sorted(self.members)
-            if self.members[member_id].shard_id == shard_id and member_id != primary and shard_id
-        )
+        if not self._replicas and self.members:
+            found: dict[str, list[MemberView]] = {"": []}
+            for member_id in sorted(self.members):
+                member = self.members[member_id]
+                shard = self.shards.get(member.shard_id)
+                if member.shard_id and (shard is None or shard.primary != member_id):
+                    found.setdefault(member.shard_id, []).append(member)
+            self._replicas.update({each: tuple(views) for each, views in found.items()})
+        return self._replicas.get(shard_id, ())
 
     def shard_led_by(self, member_id: str) -> ShardView | None:
         """The shard whose decided primary this member is; there is at most one."""
@@ -247,7 +271,4 @@ class Topology:
             shard = self.shards.get(member.shard_id)
             if shard is not None and shard.primary == member_id:
                 return shard
-        for shard_id in sorted(self.shards):
-            if self.shards[shard_id].primary == member_id:
-                return self.shards[shard_id]
-        return None
+        return self.shards.get(self._led.get(member_id, ""))

@@ -59,14 +59,14 @@ class ClusterMember:
         """Our slots on the move, as CLUSTER NODES writes them."""
         return iter(())
 
-    def pong_ms(self, member_id: str) -> int:
-        """When a member last answered us, in Unix ms; 0 for never."""
-        for link in self.service.links():
-            if link.member_id == member_id:
-                if link.answered_ms <= 0:
-                    return 0
-                return time.time_ns() // 1_000_000 - max(0, self.service.now_ms() - link.answered_ms)
-        return 0
+    def pongs_ms(self) -> dict[str, int]:
+        """When each member last answered us, in Unix ms; those that never did are missing."""
+        ahead_ms = time.time_ns() // 1_000_000 - self.service.now_ms()
+        return {
+            link.member_id: ahead_ms + link.answered_ms
+            for link in self.service.links()
+            if link.answered_ms > 0
+        }
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Does errands until cancelled."""

@@ -11,7 +11,7 @@ with data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gossip.topology import SLOT_COUNT, MemberView, Topology
 from node.engine.reply import Reply
@@ -50,7 +50,7 @@ def leads(topology: Topology, member: MemberView) -> bool:
 def nodes_text(
     topology: Topology,
     me: str,
-    pong_ms: Callable[[str], int],
+    pongs_ms: Mapping[str, int],
     *,
     shown: Iterable[MemberView] | None = None,
     moving: Iterable[str] = (),
@@ -60,7 +60,7 @@ def nodes_text(
         <id> <host:port@bus port> <flags> <primary's id or -> 0 <last pong, unix ms> <epoch> <link> <slots...>
 
     Args:
-        pong_ms: when a member last answered us.
+        pongs_ms: when members last answered us, in Unix ms.
         shown: members to describe; None for all that clients are told of.
         moving: our own slots on the move, as `[5->-id]` or `[5-<-id]`.
     """
@@ -82,7 +82,7 @@ def nodes_text(
             ",".join(flags),
             "-" if master or shard is None or not shard.primary else shard.primary,
             "0",
-            "0" if member.id == me else str(pong_ms(member.id)),
+            str(pongs_ms.get(member.id, 0)),
             str(0 if shard is None else shard.epoch),
             "connected" if member.usable else "disconnected",
         ]

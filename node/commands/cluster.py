@@ -92,7 +92,7 @@ def shards(session: Session, _args: list[bytes]) -> Reply:
 
 def nodes(session: Session, _args: list[bytes]) -> Reply:
     member = _member(session)
-    return Verbatim(b"txt", nodes_text(member.topology, member.id, member.pong_ms, moving=member.moving()))
+    return Verbatim(b"txt", nodes_text(member.topology, member.id, member.pongs_ms(), moving=member.moving()))
 
 
 def info(session: Session, _args: list[bytes]) -> Reply:
@@ -145,9 +145,10 @@ def replicas(session: Session, args: list[bytes]) -> Reply:
     if not leads(topology, primary):
         raise CommandError("ERR The specified node is not a master")
     following = topology.replicas_of(shard_id_of(topology, primary.id))
+    pongs_ms = member.pongs_ms()
     shown_too = frozenset(view.id for view in shown_members(topology, member.id))
     return [
-        nodes_text(topology, member.id, member.pong_ms, shown=[replica]).rstrip()
+        nodes_text(topology, member.id, pongs_ms, shown=[replica]).rstrip()
         for replica in following
         if replica.id in shown_too
     ]
@@ -161,11 +162,12 @@ def count_failure_reports(session: Session, args: list[bytes]) -> Reply:
 def links(session: Session, _args: list[bytes]) -> Reply:
     """CLUSTER LINKS: there are no standing connections; a link is a member that answers us."""
     member = _member(session)
+    pongs_ms = member.pongs_ms()
     return [
         {
             b"direction": b"to",
             b"node": link.member_id.encode(),
-            b"create-time": member.pong_ms(link.member_id),
+            b"create-time": pongs_ms.get(link.member_id, 0),
             b"events": b"rw",
             b"send-buffer-allocated": 0,
             b"send-buffer-used": 0,

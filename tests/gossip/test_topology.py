@@ -65,7 +65,7 @@ def test_leads_by_decision_even_when_gossip_says_another_shard() -> None:
 def test_slot_table_is_shared_only_while_ranges_are_equal() -> None:
     first = build()
     second = build(version=2, ranges=((0, 8191, "s1"), (8192, 16383, "s2")), predecessor=first)
-    assert second._owners is first._owners
+    assert second._slots is first._slots
     third = build(version=3, ranges=((0, 16383, "s1"),), predecessor=second)
     assert third.slot_owner(16383) == "s1"
     assert first.slot_owner(16383) == "s2"
