@@ -1,0 +1,41 @@
+"""The node's deciding cores do no I/O and read no clock: the simulator drives the very same objects."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import node
+
+ROOM = Path(node.__file__).parent
+FORBIDDEN = {
+    "trio",
+    "socket",
+    "time",
+    "os",
+    "select",
+    "asyncio",
+    "threading",
+    "secrets",
+    "logging",
+    "datetime",
+}
+
+
+@pytest.mark.parametrize("core", ["election", "slot_changes", "cluster_replies"])
+def test_cores_do_no_io(core: str) -> None:
+    tree = ast.parse((ROOM / f"{core}.py").read_text())
+    named = {
+        name.split(".")[0]
+        for found in ast.walk(tree)
+        for name in (
+            [alias.name for alias in found.names]
+            if isinstance(found, ast.Import)
+            else [found.module or ""]
+            if isinstance(found, ast.ImportFrom)
+            else []
+        )
+    }
+    assert not named & FORBIDDEN
