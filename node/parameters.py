@@ -279,7 +279,7 @@ PARAMETERS = (
         " noeviction: refuse writes that could need memory.",
     ),
     Parameter(
-        "maxmemory-samples", Integer(1, 64), 10,
+        "maxmemory-samples", Integer(1, 64), 16,
         doc="Entries looked at to find one to evict. More find colder ones and cost a memory access each.",
     ),
     Parameter(

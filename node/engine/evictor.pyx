@@ -15,6 +15,7 @@ from node.engine.heat cimport (
     HEAT_CLOCK,
     HEAT_FREQUENCY,
     HEAT_QUEUE,
+    HEAT_TURNOVER,
     QUEUE_MAIN,
     QUEUE_USE,
     QUEUE_USES,
@@ -38,14 +39,14 @@ cdef enum:
     EVICTIONS_PER_CALL = 64  # what one command pays for; the node's housekeeping does the rest
     FREED_PER_CALL = 500  # entries of a flushed database that still wait to be freed
     QUEUE_TRIES = 32  # samples until the old end of a queue is found
-    UNLUCKY_TRIES = 8  # samples of ten, none in a queue that is said to have a tenth of all
+    UNLUCKY_TRIES = 8  # samples of sixteen, none in a queue that is said to have a tenth of all
     PAGE_ENTRIES = 64
     SLOTS_LOOKED_AT = 2048  # by one sampling, however thin the keys lie
 
 POLICIES = {
     "noeviction": (EVICT_NOTHING, False, HEAT_CLOCK),
-    "allkeys-lru": (EVICT_LRU, False, HEAT_CLOCK),
-    "volatile-lru": (EVICT_LRU, True, HEAT_CLOCK),
+    "allkeys-lru": (EVICT_LRU, False, HEAT_TURNOVER),
+    "volatile-lru": (EVICT_LRU, True, HEAT_TURNOVER),
     "allkeys-lfu": (EVICT_LFU, False, HEAT_FREQUENCY),
     "volatile-lfu": (EVICT_LFU, True, HEAT_FREQUENCY),
     "allkeys-random": (EVICT_RANDOM, False, HEAT_CLOCK),
@@ -59,7 +60,7 @@ POLICIES = {
 cdef class Evictor:
     def __cinit__(self, Keyspace keyspace not None):
         self.keyspace = keyspace
-        self.samples = 10
+        self.samples = 16
         self.set_policy("noeviction")
 
     def set_policy(self, str name):
@@ -185,7 +186,7 @@ cdef class Evictor:
             return 0
         for index in range(self.found_count):
             if self.policy == EVICT_LRU:
-                cold = (self.keyspace.heat.clock - entry_recency(self.found[index])) & 0xFFFFFF
+                cold = (self.keyspace.heat.tick - entry_recency(self.found[index])) & 0xFFFFFF
             elif self.policy == EVICT_LFU:
                 cold = 255 - heat_frequency(&self.keyspace.heat, self.found[index])
             else:

@@ -1,11 +1,12 @@
-# How warm an entry is: the 24 recency bits of its header, read in one of three ways.
+# How warm an entry is: the 24 recency bits of its header, read in one of four ways.
 #
 #     HEAT_CLOCK     | time of the last access, in 1,024 ms (wraps after 199 days)     24 |
+#     HEAT_TURNOVER  | tick of the last access                                         24 |
 #     HEAT_FREQUENCY | minute of the last decay                16 | logarithmic counter 8 |
 #     HEAT_QUEUE     | main 1 | uses 2 | tick when it joined its queue                  21 |
 #
-# CLOCK serves the lru policies and OBJECT IDLETIME, FREQUENCY the lfu policies and OBJECT FREQ (both as
-# Redis does it), QUEUE the s3fifo policies. After a change of policy at run time the old bits mean nothing;
+# CLOCK serves OBJECT IDLETIME where nothing is evicted by age, TURNOVER the lru policies, FREQUENCY the lfu
+# policies and OBJECT FREQ (as Redis does it), QUEUE the s3fifo policies. After a change of policy at run time the old bits mean nothing;
 # they become right as entries are used or evicted.
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
@@ -15,6 +16,15 @@ cdef enum:
     HEAT_CLOCK = 0
     HEAT_FREQUENCY = 1
     HEAT_QUEUE = 2
+    HEAT_TURNOVER = 3
+
+cdef enum:
+    CHECKPOINTS_MAX = 512
+
+# When a tick was: the first tick of that moment.
+cdef struct Checkpoint:
+    uint32_t clock
+    uint32_t tick
 
 cdef enum:
     QUEUE_MAIN = 0x800000
@@ -30,10 +40,13 @@ cdef struct Heat:
     uint32_t log_factor  # lfu-log-factor
     uint32_t decay_minutes  # lfu-decay-time; 0: no decay
     uint64_t random_state
-    # --- HEAT_QUEUE ---
-    uint32_t tick  # counts joins, 2**tick_shift of them at a time
+    uint32_t tick  # counts new keys, 2**tick_shift of them at a time; in HEAT_TURNOVER seconds too
     uint32_t joins_in_tick
     int tick_shift
+    # --- HEAT_TURNOVER ---
+    Checkpoint checkpoints[CHECKPOINTS_MAX]  # older ones lie further apart
+    int checkpoint_count
+    # --- HEAT_QUEUE ---
     int64_t small_count  # entries in the small queue
     uint32_t *ghosts  # owned: fingerprint << 16 | tick, in sets of 4; NULL until something was evicted
     uint64_t ghost_sets  # a power of two
@@ -47,6 +60,7 @@ cdef uint32_t heat_frequency(const Heat *heat, const Entry *entry) noexcept nogi
 cdef void heat_begin(Heat *heat, Entry *entry, uint64_t hash, int64_t live_count) noexcept nogil
 cdef void heat_join(Heat *heat, Entry *entry, bint main) noexcept nogil  # the young end of a queue, no uses
 cdef void heat_remember(Heat *heat, uint64_t hash, int64_t live_count) noexcept nogil  # a ghost
+cdef uint32_t heat_idle(const Heat *heat, const Entry *entry) noexcept nogil  # in 1,024 ms; CLOCK and TURNOVER
 cdef uint32_t heat_age(const Heat *heat, const Entry *entry) noexcept nogil  # ticks in its queue
 
 
@@ -58,6 +72,8 @@ cdef inline void heat_touch(Heat *heat, Entry *entry) noexcept nogil:
         bits = entry_recency(entry)
         if bits & QUEUE_USES != QUEUE_USES:
             entry_set_recency(entry, bits + QUEUE_USE)
+    elif heat.kind == HEAT_TURNOVER:
+        entry_set_recency(entry, heat.tick)
     else:
         heat_touch_counter(heat, entry)
 

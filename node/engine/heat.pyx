@@ -10,7 +10,11 @@ old end is found by sampling, as Redis finds the least recently used. Measured o
 traces against the lists of libcachesim, ten samples lose 0.1 to 0.3 points of hit ratio to the real thing
 and gain 1 to 11 points on sampled LRU.
 
-The tick counts joins, not time: a cache that turns over in 50 ms and one that takes a week both get 21
+LRU uses the same tick for the last access (TURNOVER). Redis stamps seconds there, which on a cache that
+turns over in less is no order at all: on 1,000 entries at 60,000 requests a second its LRU hits 16 % where
+a true one hits 20 %.
+
+The tick counts new keys, not time: a cache that turns over in 50 ms and one that takes a week both get 21
 bits of useful order. It advances once in 2**tick_shift joins, so that 2**21 ticks are at least 32 turnovers;
 when the cache has grown the pace changes, the order of what is there does not.
 """
@@ -24,9 +28,54 @@ cdef enum:
     GHOST_WAYS = 4
 
 
+cdef enum:
+    TICKS_24 = 0xFFFFFF
+
+
 cdef void heat_set_clock(Heat *heat, int64_t now_ms) noexcept nogil:
-    heat.clock = <uint32_t> ((now_ms >> 10) & 0xFFFFFF)
+    cdef uint32_t clock = <uint32_t> ((now_ms >> 10) & 0xFFFFFF)
+    if clock != heat.clock:
+        heat.clock = clock
+        if heat.kind == HEAT_TURNOVER:
+            # A tick a second keeps OBJECT IDLETIME true when no new keys come.
+            heat.tick = (heat.tick + 1) & TICKS_24
+            _note_time(heat)
     heat.minute = <uint32_t> ((now_ms // 60000) & 0xFFFF)
+
+
+cdef void _note_time(Heat *heat) noexcept nogil:
+    cdef int index
+    cdef int kept = 0
+    if heat.checkpoint_count == CHECKPOINTS_MAX:
+        # Every other one of the older half goes: what was long ago need not be known to the second.
+        for index in range(CHECKPOINTS_MAX):
+            if index >= CHECKPOINTS_MAX // 2 or index % 2 == 0:
+                heat.checkpoints[kept] = heat.checkpoints[index]
+                kept += 1
+        heat.checkpoint_count = kept
+    heat.checkpoints[heat.checkpoint_count].clock = heat.clock
+    heat.checkpoints[heat.checkpoint_count].tick = heat.tick
+    heat.checkpoint_count += 1
+
+
+cdef uint32_t heat_idle(const Heat *heat, const Entry *entry) noexcept nogil:
+    cdef uint32_t age
+    cdef int low = 0
+    cdef int high = heat.checkpoint_count - 1
+    cdef int middle
+    if heat.kind != HEAT_TURNOVER:
+        return (heat.clock - entry_recency(entry)) & 0xFFFFFF
+    age = (heat.tick - entry_recency(entry)) & TICKS_24
+    # The latest checkpoint that is not younger than the access.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if (heat.tick - heat.checkpoints[middle].tick) & TICKS_24 >= age:
+            low = middle
+        else:
+            high = middle - 1
+    if heat.checkpoint_count == 0:
+        return 0
+    return (heat.clock - heat.checkpoints[low].clock) & 0xFFFFFF
 
 
 cdef void heat_free(Heat *heat) noexcept nogil:
@@ -61,12 +110,16 @@ cdef void heat_touch_counter(Heat *heat, Entry *entry) noexcept nogil:
     entry_set_recency(entry, heat.minute << 8 | counter)
 
 
-cdef void heat_join(Heat *heat, Entry *entry, bint main) noexcept nogil:
+cdef inline void _count_join(Heat *heat, uint32_t mask) noexcept nogil:
     heat.joins_in_tick += 1
     if heat.joins_in_tick >> heat.tick_shift:
         heat.joins_in_tick = 0
-        heat.tick = (heat.tick + 1) & QUEUE_TICKS
-    entry_set_recency(entry, (QUEUE_MAIN if main else 0) | heat.tick)
+        heat.tick = (heat.tick + 1) & mask
+
+
+cdef void heat_join(Heat *heat, Entry *entry, bint main) noexcept nogil:
+    _count_join(heat, QUEUE_TICKS)
+    entry_set_recency(entry, (QUEUE_MAIN if main else 0) | (heat.tick & QUEUE_TICKS))
 
 
 cdef uint32_t heat_age(const Heat *heat, const Entry *entry) noexcept nogil:
@@ -82,6 +135,10 @@ cdef void heat_begin(Heat *heat, Entry *entry, uint64_t hash, int64_t live_count
     else:
         while live_count >> (heat.tick_shift + 16):
             heat.tick_shift += 1
+        if heat.kind == HEAT_TURNOVER:
+            _count_join(heat, TICKS_24)
+            entry_set_recency(entry, heat.tick)
+            return
         if heat.ghosts != NULL:
             main = _recall(heat, hash, live_count)
         if not main:

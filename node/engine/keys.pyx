@@ -10,12 +10,11 @@ from node.engine.entry cimport (
     entry_encoding,
     entry_expiry_ms,
     entry_key,
-    entry_recency,
     entry_string,
     entry_type,
 )
 from node.engine.glob cimport glob_matches
-from node.engine.heat cimport HEAT_FREQUENCY, HEAT_QUEUE, heat_frequency
+from node.engine.heat cimport HEAT_FREQUENCY, HEAT_QUEUE, heat_frequency, heat_idle
 from node.engine.keyspace cimport EXPIRY_NONE, GATHER_MAX, Key, Keyspace
 from node.engine.registry cimport Registry
 from node.engine.session cimport Session
@@ -513,7 +512,7 @@ cdef int _object_idletime(Session s) except -1:
             "ERR An S3-FIFO maxmemory policy is selected, idle time not tracked. Please note that when switching"
             " between policies at runtime the data will take some time to adjust."
         )
-    units = (s.keyspace.heat.clock - entry_recency(entry)) & 0xFFFFFF
+    units = heat_idle(&s.keyspace.heat, entry)
     return s.reply_int64(units * 1024 // 1000)
 
 

@@ -114,6 +114,21 @@ def test_lru_keeps_what_was_used_lately() -> None:
     assert lost_used < 150  # by chance a sample of ten shows used keys only
 
 
+def test_idle_time_is_told_under_lru_with_and_without_new_keys() -> None:
+    engine, session = make("allkeys-lru", 0)
+    session.feed(b"SET key v\r\n")
+    for second in range(1, 2_001):
+        engine.set_clock_ms(1_000_000 + second * 1_024)
+        if second % 2:
+            for number in range(3):
+                session.feed(b"SET other:%d:%d v\r\n" % (second, number))
+        if second in (1, 10, 100, 600, 2_000):
+            idle = int(session.feed(b"OBJECT IDLETIME key\r\n")[1:])
+            assert abs(idle - second * 1.024) <= 2 + second / 50
+    session.feed(b"GET key\r\n")
+    assert session.feed(b"OBJECT IDLETIME key\r\n") == b":0\r\n"
+
+
 def test_lfu_keeps_what_is_used_often() -> None:
     engine, session = make("allkeys-lfu", 0)
     for number in range(4_000):
