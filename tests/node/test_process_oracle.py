@@ -172,6 +172,21 @@ def test_more_clients_than_the_system_can_have(mine: Wire) -> None:
     assert mine.call(b"CONFIG", b"SET", b"maxclients", b"10000") == b"+OK\r\n"
 
 
+def test_writes_that_need_memory_are_refused_above_maxmemory(mine: Wire) -> None:
+    mine.call(b"CONFIG", b"SET", b"maxmemory", b"1mb")
+    try:
+        replies = mine.pipeline([[b"SET", b"k%d" % number, b"v" * 1000] for number in range(2000)])
+        refusal = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+        stored = replies.count(b"+OK\r\n")
+        assert replies == [b"+OK\r\n"] * stored + [refusal] * (2000 - stored)
+        assert 500 < stored < 1100
+        assert mine.call(b"GET", b"k0")[:4] == b"$100"
+        assert mine.call(b"DEL", *[b"k%d" % number for number in range(100)]) == b":100\r\n"
+        assert mine.call(b"SET", b"k", b"v") == b"+OK\r\n"
+    finally:
+        mine.call(b"CONFIG", b"SET", b"maxmemory", b"0")
+
+
 def test_writes_are_refused_while_too_few_replicas_follow(mine: Wire) -> None:
     mine.call(b"CONFIG", b"SET", b"min-replicas-to-write", b"1")
     try:
