@@ -426,6 +426,13 @@ class Detector:
         if not refused:
             self.refusals.contradicted(member)
             return
+        issued_ms = self._checked_ms.get(member)
+        if issued_ms is not None and listed.heard_ms >= issued_ms:
+            # It spoke while we tried: last words from before, or a new life that may be serving by now. Try
+            # again.
+            del self._checked_ms[member]
+            self._check_port(listed)
+            return
         self.refusals.found(member, incarnation, now_ms)
         if listed.status is Status.DEAD:
             return  # decided already; the evidence still tells our voter that no lease is being used
@@ -533,6 +540,9 @@ class Detector:
                 self._out.append(ExchangeWith(source))
             return True
         listed.heard_ms = self._now_ms
+        self.refusals.contradicted(
+            envelope.sender
+        )  # evidence of death counts only while it is newer than any word
         vitals = envelope.vitals
         if vitals.majority_age_ms >= 0 and vitals.majority_hops < MAJORITY_HOPS_MAX:
             self.majority_there(self._now_ms - vitals.majority_age_ms, vitals.majority_hops + 1)

@@ -186,8 +186,8 @@ class Member:
 
     Attributes:
         since_ms: when `status` was taken.
-        answered_ms: when it last answered us (a completed round trip), or when we learned of it.
-        heard_ms: when anything of it last reached us directly.
+        answered_ms: when it last answered us (a completed round trip), 0 when never.
+        heard_ms: when anything of it last reached us directly, 0 when never.
         offset, epoch_seen, registers_sum: its vitals as last heard; -1, 0, 0 before.
         behind: it spoke with a higher incarnation than we know: its claim got lost on the way to us.
     """
@@ -197,8 +197,8 @@ class Member:
     incarnation: int
     meta: Meta
     since_ms: int
-    answered_ms: int
-    heard_ms: int
+    answered_ms: int = 0
+    heard_ms: int = 0
     offset: int = -1
     epoch_seen: int = 0
     registers_sum: int = 0
@@ -394,7 +394,7 @@ class Members:
                 if told is None:
                     raise LocalError(f"event {event.name} about {member} needs a meta")
                 if listed is None:
-                    listed = Member(member, before, claim.incarnation, told, now_ms, now_ms, now_ms)
+                    listed = Member(member, before, claim.incarnation, told, now_ms)
                     self._listed[member] = listed
                 visible = visible or listed.meta != told
                 listed.incarnation, listed.meta, listed.behind = claim.incarnation, told, False

@@ -9,7 +9,9 @@ after the first report.
 
 Rejected: believing the first report. One host with a wrong firewall rule would kill whom it pleases.
 
-Evidence belongs to one incarnation. A member that comes back announces a higher one and is innocent.
+Evidence belongs to one incarnation, and it is void as soon as the member says anything: a process that was
+started again may ask for a lease before everybody knows its new incarnation, and a voter that granted one
+must not hold the death of the former life against it.
 """
 
 from dataclasses import dataclass, field

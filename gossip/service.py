@@ -118,8 +118,8 @@ class Link:
     """How we stand with one member. There are no standing connections; this is what replaces them.
 
     Attributes:
-        heard_ms: when anything of it last came directly, on the clock of `Service.now_ms`.
-        answered_ms: when it last completed a round trip with us.
+        heard_ms: when anything of it last came directly, on the clock of `Service.now_ms`; 0 when never.
+        answered_ms: when it last completed a round trip with us; 0 when never.
     """
 
     member_id: str

@@ -345,6 +345,26 @@ def test_an_answering_port_or_a_new_incarnation_ends_the_case() -> None:
     assert not core.has_refused_evidence(D)
 
 
+def test_any_word_of_the_accused_voids_the_evidence() -> None:
+    """A new life may ask for a lease before its incarnation is known; what we found was the former one's."""
+    core = detector(A, B, D, voters=(ME, A, B))
+    core.checked(D, 1, True, START_MS)
+    assert core.has_refused_evidence(D)
+    hear(core, D, News(), now_ms=START_MS + 5, vitals=Vitals(2, -1, 0, 0))
+    assert not core.has_refused_evidence(D)
+
+
+def test_who_speaks_while_we_try_its_port_is_tried_again() -> None:
+    core = detector(A, B, D, voters=(ME, A, B))
+    core.report_broken(D, START_MS + 1)
+    hear(core, D, News(), now_ms=START_MS + 2)
+    core.checked(D, 1, True, START_MS + 3)
+    assert not core.has_refused_evidence(D)
+    assert CheckPort(D, 1, meta(D).bus_address) in core.actions()
+    core.checked(D, 1, True, START_MS + 4)
+    assert core.has_refused_evidence(D)
+
+
 def test_a_voter_looks_for_evidence_when_it_hears_of_a_death() -> None:
     core = detector(A, D, voters=(ME, A))
     actions = hear(core, A, News(), Dead(D, 1, A))
