@@ -190,6 +190,7 @@ cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) exc
     cdef Py_ssize_t end = input.len_bytes
     cdef Py_ssize_t next_at
     cdef int64_t number = 0
+    cdef const uint8_t *cr
     if parser.expected < 0:
         if end == 0:
             return PARSE_MORE
@@ -212,7 +213,8 @@ cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) exc
                 return PARSE_MORE
             if at[parser.at_bytes] != 36:
                 # Redis waits for the whole line before it complains; so do we.
-                if memchr(at + parser.at_bytes, 13, <size_t> (end - parser.at_bytes)) == NULL:
+                cr = <const uint8_t *> memchr(at + parser.at_bytes, 13, <size_t> (end - parser.at_bytes))
+                if cr == NULL or cr + 1 >= at + end:
                     if end - parser.at_bytes > limits.inline_max_bytes:
                         return _broken(parser, "Protocol error: too big bulk count string")
                     return PARSE_MORE

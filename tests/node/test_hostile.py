@@ -40,6 +40,7 @@ CONVERSATIONS = {
     "count above the limit": b"*1048577\r\nPING\r\n",
     "count below the limit, nothing follows": b"*1048576\r\n",
     "no dollar": b"*1\r\nPING\r\n",
+    "no dollar, half a line end": b"*1\r\n\r",
     "no dollar later": b"*2\r\n$4\r\nECHO\r\n:5\r\n",
     "an inline command after a broken one": b"*1\r\n!4\r\nPING\r\nPING\r\n",
     "length is no number": b"*1\r\n$x\r\nPING\r\n",
