@@ -552,6 +552,8 @@ cdef class Session:
                 if <int> self.keyspace.locate(self.argv[index]).slot != slot:
                     self._refuse(b"CROSSSLOT Keys in request don't hash to the same slot")
                     return ROUTE_ANSWERED
+        if self._route_slot(slot, command.flags, indices) == ROUTE_ANSWERED:
+            return ROUTE_ANSWERED
         if self.queued is not None and not self.running_script_or_multi:
             if self.queue_broken or self.watch_broken:
                 pass  # it will not be queued
@@ -559,7 +561,7 @@ cdef class Session:
                 self.queue_slot = slot
             elif self.queue_slot != slot:
                 self.queue_slot = -2
-        return self._route_slot(slot, command.flags, indices)
+        return ROUTE_HERE
 
     def _route_slot(self, int slot, uint32_t flags, list indices):
         """Whether a slot is served here; answers the client and returns ROUTE_ANSWERED when not."""
