@@ -272,11 +272,12 @@ PARAMETERS = (
         " 0: no limit.",
     ),
     Parameter(
-        "maxmemory-policy", Choice(EVICTION_POLICIES), "noeviction",
+        "maxmemory-policy", Choice(EVICTION_POLICIES), "allkeys-s3fifo",
         doc="Which keys go at maxmemory. volatile-*: only those with an expiry. lru, lfu, random, ttl: as in"
         " Redis, by sampling. s3fifo: what is used once passes through a tenth of the memory, so scans do"
         " not push out what is used again; the best hit ratio in our measurements (docs/eviction.md)."
-        " noeviction: refuse writes that could need memory.",
+        " noeviction, Redis's default: refuse writes that could need memory. Nothing goes while maxmemory"
+        " is 0.",
     ),
     Parameter(
         "maxmemory-samples", Integer(1, 64), 16,

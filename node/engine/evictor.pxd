@@ -24,6 +24,7 @@ cdef class Evictor:
     cdef Keyspace keyspace
     cdef int policy
     cdef bint volatile_only
+    cdef int heat_kind  # what the policy reads
     cdef int samples
     # What one sampling found.
     cdef Entry *found[SAMPLES_MAX]

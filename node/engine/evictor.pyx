@@ -71,8 +71,13 @@ cdef class Evictor:
         """
         if name not in POLICIES:
             raise ValueError(f"maxmemory-policy {name}: choose one of {', '.join(POLICIES)}")
-        self.policy, self.volatile_only, kind = POLICIES[name]
+        self.policy, self.volatile_only, self.heat_kind = POLICIES[name]
         self.policy_name = name
+        self._choose_heat()
+
+    def _choose_heat(self):
+        # Without a limit nothing is evicted and the bits serve OBJECT IDLETIME.
+        kind = self.heat_kind if self.limit_bytes > 0 or self.heat_kind == HEAT_FREQUENCY else HEAT_CLOCK
         if self.keyspace.heat.kind != kind:
             self.keyspace.heat.kind = kind
             self.keyspace.heat.small_count = 0
@@ -82,6 +87,7 @@ cdef class Evictor:
         if limit_bytes < 0:
             raise ValueError(f"maxmemory is {limit_bytes}, it must not be negative")
         self.limit_bytes = limit_bytes
+        self._choose_heat()
 
     def set_samples(self, int samples):
         """maxmemory-samples, 1..64: more find colder entries and cost a memory access each."""
@@ -175,6 +181,10 @@ cdef class Evictor:
             if best < 0 or age > oldest:
                 oldest = age
                 best = index
+        if best < 0 and not small_turn:
+            # Nothing but small ones, and fewer of them are counted than there are: their marks are from
+            # another policy. Take them as they come; what stays gets a true mark with its next promotion.
+            return 0
         return best
 
     cdef int _coldest(self) noexcept:

@@ -100,7 +100,7 @@ def test_volatile_ttl_takes_the_soonest() -> None:
 
 
 def test_lru_keeps_what_was_used_lately() -> None:
-    engine, session = make("allkeys-lru", 0)
+    engine, session = make("allkeys-lru", 1 << 30)
     for number in range(4_000):
         session.feed(b"SET key:%d %b\r\n" % (number, b"v" * 50))
     engine.set_clock_ms(1_000_000 + 60_000)
@@ -115,7 +115,7 @@ def test_lru_keeps_what_was_used_lately() -> None:
 
 
 def test_idle_time_is_told_under_lru_with_and_without_new_keys() -> None:
-    engine, session = make("allkeys-lru", 0)
+    engine, session = make("allkeys-lru", 1 << 30)
     session.feed(b"SET key v\r\n")
     for second in range(1, 2_001):
         engine.set_clock_ms(1_000_000 + second * 1_024)
@@ -145,6 +145,27 @@ def test_lfu_keeps_what_is_used_often() -> None:
     assert lost_used < 150  # by chance a sample of ten shows used keys only
 
 
+def test_without_a_limit_idle_time_is_told_whatever_the_policy() -> None:
+    engine, session = make("allkeys-s3fifo", 0)
+    session.feed(b"SET key v\r\n")
+    engine.set_clock_ms(1_000_000 + 10 * 1_024)
+    assert session.feed(b"OBJECT IDLETIME key\r\n") == b":10\r\n"
+    engine.evictor.set_limit(1 << 30)
+    assert session.feed(b"OBJECT IDLETIME key\r\n").startswith(b"-ERR An S3-FIFO maxmemory policy is selected")
+
+
+def test_a_limit_set_on_a_full_server_evicts_at_once() -> None:
+    engine, session = make("allkeys-s3fifo", 0)
+    for number in range(20_000):
+        session.feed(b"SET key:%d %b\r\n" % (number, b"v" * 50))
+    engine.evictor.set_limit(used(engine) // 2)
+    calls = 0
+    while engine.evictor.evict_some():
+        calls += 1
+    assert calls < 1_000
+    assert used(engine) <= engine.evictor.limit_bytes
+
+
 def test_lfu_counters_decay() -> None:
     engine, session = make("allkeys-lfu", 0)
     session.feed(b"SET key v\r\n")
@@ -156,7 +177,7 @@ def test_lfu_counters_decay() -> None:
 
 
 def test_s3fifo_lets_a_scan_pass() -> None:
-    engine, session = make("allkeys-s3fifo", 0)
+    engine, session = make("allkeys-s3fifo", 1 << 30)
     for number in range(2_000):
         session.feed(b"SET hot:%d %b\r\n" % (number, b"v" * 50))
     engine.evictor.set_limit(used(engine) * 5 // 4)
