@@ -101,9 +101,10 @@ async def test_a_killed_primary_is_replaced_at_once_though_its_lease_still_runs(
             replaced_ms = Service.now_ms() - began_ms
             await until(lambda: services[1].lease_valid_until_ms() > Service.now_ms())
             serving_ms = Service.now_ms() - began_ms
-        assert dead_ms < 300
-        assert replaced_ms < 500
-        assert serving_ms < 600
+        # some 50 ms on a quiet machine; on a busy one still before the lease could have run out by itself
+        assert dead_ms < 700
+        assert replaced_ms < CONFIG.lease_ms
+        assert serving_ms < CONFIG.lease_ms + 200
 
 
 async def test_a_killed_primary_is_noticed_without_any_report(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ async def test_a_killed_primary_is_noticed_without_any_report(tmp_path: Path) ->
             began_ms = Service.now_ms()
             primary.process.send_signal(signal.SIGKILL)
             await until(lambda: all(status(service, primary.id) == "dead" for service in services))
-            assert Service.now_ms() - began_ms < 900
+            assert Service.now_ms() - began_ms < 1_500  # 300 on a quiet machine
 
 
 async def test_a_frozen_primary_is_replaced_only_after_its_lease(tmp_path: Path) -> None:
