@@ -93,6 +93,8 @@ async def test_what_a_client_sends_on_its_own(tmp_path: Path) -> None:
     async with running(tmp_path, port, "") as router:
         assert await ask(port, "PING") == b"PONG"
         assert await ask(port, "CLIENT", "SETINFO", "LIB-NAME", "x") == b"OK"
+        assert await ask(port, "READONLY") == b"OK"
+        assert await ask(port, "CLUSTER", "MYID") == router.service.id.encode()
         info = await ask(port, "INFO")
         assert isinstance(info, bytes)
         for line in (
