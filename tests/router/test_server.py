@@ -75,7 +75,7 @@ async def test_redirects_to_the_decided_owner_and_follows_changes(tmp_path: Path
             await until_asked(router_port, ("GET", key), moved)
             assert await ask(router_port, "SET", key, "v") == moved
             assert await ask(router_port, "GET", "a") == ErrorReply("CLUSTERDOWN Hash slot not served")
-            assert await ask(router_port, "MGET", "{x}1", "{y}1") == ErrorReply(
+            assert await ask(router_port, "MGET", key, "{y}1") == ErrorReply(
                 "CROSSSLOT Keys in request don't hash to the same slot"
             )
             # the owner changes: to the router's own id stands for any other member that gossip knows
