@@ -60,7 +60,7 @@ from node.slot_changes import (
 
 log = logging.getLogger("grapevine.cluster")
 
-TICK_MS: Final = 100  # leases are renewed every few hundred ms; seeing one 100 ms late costs nothing
+TICK_MS: Final = 200  # leases are renewed every 267 ms and last 800; seeing one 200 ms late costs nothing
 LEASE_TICK_MS: Final = 4  # but a primary that waits for its first one keeps clients waiting
 OUT_OF_SYNC_MS: Final = 1000  # a link that is back within this stays in the set: a set that flaps costs votes
 TEND_PAUSE_MS: Final = 500

@@ -56,6 +56,8 @@ log = logging.getLogger("grapevine.node")
 EXPIRE_ENTRIES_PER_SLICE = 400
 FREE_ENTRIES_PER_SLICE = 2_000
 BACKGROUND_SLICES_PER_TICK = 25
+# With no client asking for anything housekeeping may wait a little: waking is what an idle node costs.
+IDLE_BEAT_MS = 200
 STOP_DEADLINE_S = 5.0
 
 
@@ -214,9 +216,13 @@ class Node:
     async def _background(self) -> None:
         """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients."""
         keyspace = self.engine.keyspace
+        commands = -1
         while True:
             now_ms = boottime_ms()
-            due_ms = next_beat_ms(now_ms, max(1, 1000 // self.config.integer("hz")))
+            period_ms = max(1, 1000 // self.config.integer("hz"))
+            if commands == (commands := self.engine.statistics()["commands"]):
+                period_ms = max(period_ms, IDLE_BEAT_MS)
+            due_ms = next_beat_ms(now_ms, period_ms)
             await trio.sleep((due_ms - now_ms) / 1000)
             self.pump.tick()
             self.meter.sample(self.engine.monotonic_now_ms)

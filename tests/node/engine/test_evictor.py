@@ -151,7 +151,9 @@ def test_without_a_limit_idle_time_is_told_whatever_the_policy() -> None:
     engine.set_clock_ms(1_000_000 + 10 * 1_024)
     assert session.feed(b"OBJECT IDLETIME key\r\n") == b":10\r\n"
     engine.evictor.set_limit(1 << 30)
-    assert session.feed(b"OBJECT IDLETIME key\r\n").startswith(b"-ERR An S3-FIFO maxmemory policy is selected")
+    assert session.feed(b"OBJECT IDLETIME key\r\n").startswith(
+        b"-ERR An S3-FIFO maxmemory policy is selected"
+    )
 
 
 def test_a_limit_set_on_a_full_server_evicts_at_once() -> None:
