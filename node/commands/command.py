@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from node.commands import syntax
 from node.commands.help import answer_help
 from node.commands.table import CommandSpec, KeySpec, command
+from node.engine.glob import matches
 from node.engine.reply import CommandError, Reply, SetReply, Status
-from node.glob import matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

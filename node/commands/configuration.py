@@ -10,8 +10,8 @@ from node.commands.table import command
 from node.commands.words import SYNTAX_ERROR, shown
 from node.config import ConfigError, SetError
 from node.context import node_of
+from node.engine.glob import matches
 from node.engine.reply import OK, CommandError, Reply
-from node.glob import is_glob, matches
 
 if TYPE_CHECKING:
     from node.engine.session import Session
@@ -22,7 +22,7 @@ def get(session: Session, args: list[bytes]) -> Reply:
     values = node_of(session).config.shown()
     found: dict[bytes, Reply] = {}
     for pattern in args[2:]:
-        if is_glob(pattern):
+        if any(byte in b"*?[" for byte in pattern):
             for name, value in values.items():
                 if matches(pattern, name.encode(), ignore_case=True):
                     found[name.encode()] = _bytes(value)
