@@ -1,9 +1,11 @@
 # Every target prepares .venv first (deploy/prepare.sh: quick when nothing changed).
 # Options for a target's command go into ARGS: make test ARGS="-k router -x"
 .DEFAULT_GOAL := help
-.PHONY: help up test build bench lint clean
+.PHONY: help up test sanitize build bench lint clean
 ARGS ?=
 BIN := .venv/bin
+# Everything that feeds the compiled room and starts no other server.
+SANITIZED := tests/node/engine tests/node/test_hostile.py tests/fuzz
 PREPARE := @PYTHON='$(PYTHON)' sh deploy/prepare.sh
 
 help: ## this list
@@ -20,6 +22,10 @@ up: ## build, start 3 shards with a replica each and a router here; Ctrl-C stops
 test: ## build and run the tests
 	$(PREPARE) test
 	@$(BIN)/python -m pytest $(ARGS)
+
+sanitize: ## run the tests of the compiled room under the address and undefined-behaviour sanitizers
+	$(PREPARE) test
+	@sh deploy/sanitize.sh python -m pytest -m "not oracle" $(or $(ARGS),$(SANITIZED))
 
 build: ## build only: .venv, the compiled room, the grapevine command
 	$(PREPARE) run

@@ -1,7 +1,8 @@
 """Builds the compiled room. Everything else about the project is in pyproject.toml.
 
 GRAPEVINE_BUILD selects a variant: `release` (default), `debug` (assertions, line tracing) or
-`sanitize` (address and undefined-behaviour sanitizers; run with libasan preloaded). With `none` nothing is
+`sanitize` (address and undefined-behaviour sanitizers, and a call at every branch that tells the fuzzer where
+it has been; deploy/sanitize.sh builds it aside and runs it with what it needs). With `none` nothing is
 compiled: deploy/prepare.sh installs the rest that way and has the room built in place, where file times tell
 what is due (an editable install by pip would compile everything each time).
 """
@@ -19,7 +20,10 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "release": (["-O2", "-fno-strict-aliasing", "-fno-plt"], []),
     "debug": (["-O0", "-g", "-fno-strict-aliasing"], []),
     "sanitize": (
-        ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fsanitize=address,undefined"],
+        [
+            *("-O1", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing"),
+            *("-fsanitize=address,undefined", "-fsanitize-coverage=trace-pc"),
+        ],
         ["-fsanitize=address,undefined"],
     ),
 }

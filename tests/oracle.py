@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Self
 
 from node.commands import all_commands
+from node.commands.table import CommandSpec
 from node.config import Config
 from node.context import InfoSection
 from node.engine.engine import Engine
@@ -299,19 +300,19 @@ class Wire:
 class Ours:
     """A stand-alone node without sockets: the real engine, table and parameters, and one session."""
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(self, *settings: str, hash_key: bytes = b"") -> None:
         self.config = Config.load(None, ["enable-debug-command=yes", *settings])
         self.engine = Engine(
             cluster=self.config.flag("cluster-enabled"),
             databases=self.config.integer("databases"),
-            hash_key=secrets.token_bytes(16),
+            hash_key=hash_key or secrets.token_bytes(16),
             clock_ms=self.clock_us() // 1000,
         )
         self.engine.on_python_error = self._keep_error
         self.errors: list[BaseException] = []
         self.engine.bind_context(self)
         install_compiled(self.engine.registry)
-        for spec in all_commands(self):
+        for spec in self.rows():
             self.engine.add_command(spec)
         self.pump = Pump(self.engine)
         self.started_ms = boottime_ms()
@@ -324,6 +325,10 @@ class Ours:
         self.info_sections: Mapping[str, InfoSection] = {}
         self.stopped: bool | None = None  # or the `now` of the stop
         self.session = self.connect()
+
+    def rows(self) -> list[CommandSpec]:
+        """The command table."""
+        return list(all_commands(self))
 
     def connect(self) -> Session:
         """Another client."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from node.commands.table import command
 from node.commands.words import SYNTAX_ERROR, shown, wrong_subcommand
 from node.context import node_of
+from node.engine.audit import audit
 from node.engine.digest import digest
 from node.engine.reply import BLOCKED, OK, CommandError, Failure, Reply, SetReply, Status, Verbatim
 from node.info import render
@@ -38,6 +39,8 @@ _BUNCH: Final = """\
 
 _DEBUG_HELP: Final = (
     b"DEBUG <subcommand> [<argument> ...]. Subcommands:",
+    b"AUDIT",
+    b"    Counts all data again and answers OK, or an error for the first figure that is wrong.",
     b"DIGEST",
     b"    Answers a number that is equal on nodes that hold the same data.",
     b"ERROR <text>",
@@ -100,6 +103,9 @@ def debug(session: Session, args: list[bytes]) -> Reply:
             return OK
         case [b"error", text]:
             return Failure(text)
+        case [b"audit"]:
+            wrong = audit(node.engine.keyspace)
+            return Failure(f"ERR {len(wrong)} figures are wrong. {wrong[0]}".encode()) if wrong else OK
         case [b"digest"]:
             return Status(b"%016x" % digest(node.engine.keyspace))
         case [b"protocol", kind]:

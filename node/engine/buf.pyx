@@ -2,6 +2,10 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
+cdef extern from *:
+    const bint GRAPEVINE_PLAIN_MALLOC  # the sanitizer build
+
+cdef Py_ssize_t EXACT_BYTES_MAX = 1 << 16  # in that build, up to here a buffer ends where its content ends
 cdef Py_ssize_t SMALLEST_BYTES = 512
 cdef Py_ssize_t LARGEST_BYTES = 1 << 46  # far beyond any machine; keeps the doubling from overflowing
 
@@ -14,7 +18,7 @@ cdef int buf_grow(Buf *buf, Py_ssize_t extra_bytes) except -1:
         raise MemoryError("buffer size out of range")
     wanted = buf.used_bytes + extra_bytes
     cap = buf.cap_bytes * 2 if buf.cap_bytes > 0 else SMALLEST_BYTES
-    if cap < wanted:
+    if cap < wanted or (GRAPEVINE_PLAIN_MALLOC and wanted <= EXACT_BYTES_MAX):
         cap = wanted
     moved = <uint8_t *> realloc(buf.data, <size_t> cap)
     if moved == NULL:

@@ -1,4 +1,6 @@
-def unpack(packed: bytes, plain_bytes: int) -> bytes:
+from typing_extensions import Buffer
+
+def unpack(packed: Buffer, plain_bytes: int) -> bytes:
     """Undoes LZF. The caller says how long the result is.
 
     Raises:

@@ -7,7 +7,8 @@
 A copy may reach into itself (o+1 < length): it then repeats a pattern, so it goes byte by byte.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
@@ -55,18 +56,20 @@ cdef bint lzf_unpack(
     return written == plain_bytes
 
 
-def unpack(bytes packed not None, Py_ssize_t plain_bytes):
+def unpack(packed not None, Py_ssize_t plain_bytes):
+    cdef Py_buffer view
     cdef bytes plain
     cdef bint good
-    if plain_bytes < 0 or plain_bytes > PyBytes_GET_SIZE(packed) * LZF_GROWTH_MAX:
-        raise ValueError(f"{len(packed)} bytes of LZF cannot become {plain_bytes}")
-    plain = PyBytes_FromStringAndSize(NULL, plain_bytes)
-    good = lzf_unpack(
-        <const uint8_t *> PyBytes_AS_STRING(packed),
-        PyBytes_GET_SIZE(packed),
-        <uint8_t *> PyBytes_AS_STRING(plain),
-        plain_bytes,
-    )
-    if not good:
-        raise ValueError(f"{len(packed)} bytes are not the LZF form of {plain_bytes} bytes")
-    return plain
+    PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE)
+    try:
+        if plain_bytes < 0 or plain_bytes > view.len * LZF_GROWTH_MAX:
+            raise ValueError(f"{view.len} bytes of LZF cannot become {plain_bytes}")
+        plain = PyBytes_FromStringAndSize(NULL, plain_bytes)
+        good = lzf_unpack(
+            <const uint8_t *> view.buf, view.len, <uint8_t *> PyBytes_AS_STRING(plain), plain_bytes
+        )
+        if not good:
+            raise ValueError(f"{view.len} bytes are not the LZF form of {plain_bytes} bytes")
+        return plain
+    finally:
+        PyBuffer_Release(&view)

@@ -48,6 +48,7 @@ cdef class Decoder:
     cdef const uint8_t *_end
 
     cdef const uint8_t *_cursor  # how far the piece being read reaches
+    cdef bytes _feed(self, const uint8_t *start, Py_ssize_t data_bytes)
     cdef bint _step(self) except -1
     cdef bint _magic(self) except -1
     cdef bint _opcode(self) except -1

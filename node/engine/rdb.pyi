@@ -1,6 +1,8 @@
 from collections.abc import Mapping
 from types import TracebackType
 
+from typing_extensions import Buffer
+
 from node.engine.keyspace import Keyspace
 
 VERSION_WRITTEN: int
@@ -38,7 +40,7 @@ class Decoder:
     def done(self) -> bool:
         """The end was reached and the checksum was right."""
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: Buffer) -> bytes:
         """Takes more of the snapshot; returns what follows its end, empty until `done`.
 
         Raises:

@@ -24,6 +24,7 @@ file with a version above its own, so a higher number would only make us harder 
 Source: https://rdb.fnordig.de/file_format.html, and files written by redis-server 7.0.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -123,15 +124,21 @@ cdef class Decoder:
     def done(self):
         return self._expecting == EXPECT_NOTHING
 
-    def feed(self, bytes data not None):
-        cdef const uint8_t *start = <const uint8_t *> PyBytes_AS_STRING(data)
-        cdef Py_ssize_t data_bytes = PyBytes_GET_SIZE(data)
+    def feed(self, data not None):
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self._feed(<const uint8_t *> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef bytes _feed(self, const uint8_t *start, Py_ssize_t data_bytes):
         cdef bint buffered = self._buf.used_bytes > 0
         cdef Py_ssize_t rest_bytes
         if self._broken is not None:
             raise SnapshotError(self._broken)
         if self._expecting == EXPECT_NOTHING:
-            return data
+            return PyBytes_FromStringAndSize(<const char *> start, data_bytes)
         if buffered:
             buf_append(&self._buf, start, data_bytes)
             self._at = self._buf.data

@@ -1,0 +1,75 @@
+"""A short run of every target, always the same inputs; and proof that the nets hold fish."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.blocks import cut, exact_block
+from tests.fuzz.fuzzer import Fuzzer, Journal, replay
+from tests.fuzz.grammar import decode, encode
+from tests.fuzz.targets import TARGETS, Finding, Lzf, Target
+
+INPUTS = {"codec": 3000, "commands": 1500, "rdb": 2000, "lzf": 5000, "state": 60}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_nothing_is_found(name: str, tmp_path: Path) -> None:
+    fuzzer = Fuzzer(TARGETS[name](), 1, journal=tmp_path / "journal")
+    assert fuzzer.parents, "the corpus is missing"
+    fuzzer.run(seconds=600, inputs=INPUTS[name])
+    assert fuzzer.count >= INPUTS[name]
+
+
+def test_pieces_add_up() -> None:
+    for seed in range(200):
+        data = bytes(range(seed))
+        assert b"".join(cut(data, seed)) == data
+
+
+def test_a_block_shows_its_bytes() -> None:
+    with exact_block(b"abc\0") as block:
+        assert bytes(block) == b"abc\0"
+        assert len(block) == 4
+
+
+def test_commands_survive_encoding() -> None:
+    commands = [[b"SET", b"", b"\r\n*1"], [], [b"x"]]
+    assert decode(encode(commands)) == commands
+    assert decode(b"PING\r\n") is None
+
+
+class Tripwire(Target):
+    """Finds every input with two equal bytes in a row, once it has seen three inputs."""
+
+    name = "tripwire"
+    words = (b"aa",)
+    seen = 0
+
+    def generate(self, chance: random.Random) -> bytes:
+        return chance.randbytes(4)
+
+    def run(self, data: bytes) -> None:
+        self.seen += 1
+        if self.seen > 3 and any(left == right for left, right in zip(data, data[1:], strict=False)):
+            raise Finding("two in a row")
+
+
+def test_a_finding_ends_the_run_and_its_journal_repeats_it(tmp_path: Path) -> None:
+    fuzzer = Fuzzer(Tripwire(), 1, journal=tmp_path / "journal")
+    with pytest.raises(Finding):
+        fuzzer.run(seconds=60)
+    with pytest.raises(Finding):
+        replay(Tripwire(), tmp_path / "journal")
+
+
+def test_a_new_journal_forgets(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", 10)
+    journal.note(b"ab")
+    journal.note(b"c")
+    assert replay(Lzf(), tmp_path / "journal") == 2
+    journal.clear()
+    assert replay(Lzf(), tmp_path / "journal") == 0
