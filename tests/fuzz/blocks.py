@@ -18,7 +18,7 @@ _libc.free.argtypes = [ctypes.c_void_p]
 
 @contextmanager
 def exact_block(data: bytes) -> Iterator[ctypes.Array[ctypes.c_char]]:
-    """`data` alone in a block of len(data) bytes, which is freed afterwards: whoever kept it is caught too."""
+    """`data` alone in a block of len(data) bytes, freed afterwards: whoever kept it is caught too."""
     address = _libc.malloc(len(data))
     if not address:
         raise MemoryError(f"no memory for a block of {len(data)} bytes")

@@ -111,4 +111,5 @@ class Fuzzer:
     def report(self) -> str:
         rate = self.count / self._seconds if self._seconds else 0.0
         guided = f"{self._guide.edges()} edges" if self._guide.informed else "not guided"
-        return f"{self.target.name}: {self.count} inputs in {self._seconds:.0f} s, {rate:.0f}/s, {len(self.parents)} parents, {guided}, no finding"
+        work = f"{self.count} inputs in {self._seconds:.0f} s, {rate:.0f}/s"
+        return f"{self.target.name}: {work}, {len(self.parents)} parents, {guided}, no finding"

@@ -15,7 +15,22 @@ KEYS = (b"a", b"b", b"c", b"{t}1", b"{t}2", b"", b"k" * 70, b"\x00\xff\r\n")
 _VALUES = (b"", b"x", b"10", b"3.5", b"abc", b"v" * 40, b"w" * 1200, b"\r\n$-1\r\n", b"\x00", b"\xff" * 9)
 _PATTERNS = (b"*", b"?", b"[a-c]*", b"[^a]", b"\\*", b"[", b"a**b", b"*" * 20 + b"x", b"[z-a]")
 _TOKEN = re.compile(r"[A-Z][A-Z0-9-]+")
-_EXTRA = (b"u8", b"i64", b"u63", b"i1", b"u64", b"#0", b"#63", b"WRAP", b"SAT", b"FAIL", b"BYTE", b"BIT", b"NX", b"XX")
+_EXTRA = (
+    b"u8",
+    b"i64",
+    b"u63",
+    b"i1",
+    b"u64",
+    b"#0",
+    b"#63",
+    b"WRAP",
+    b"SAT",
+    b"FAIL",
+    b"BYTE",
+    b"BIT",
+    b"NX",
+    b"XX",
+)
 
 
 class Grammar:
@@ -41,7 +56,7 @@ class Grammar:
     def command(self, chance: random.Random) -> Words:
         head, spec, options = chance.choices(self._rows, self._weights)[0]
         least = abs(spec.arity)
-        count = least if chance.random() < 0.4 else least + chance.randrange(5)
+        count = least if spec.arity > 0 or chance.random() < 0.4 else least + chance.randrange(5)
         if chance.random() < 0.04:
             count = chance.randrange(10)
         out = list(head)

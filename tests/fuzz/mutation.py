@@ -18,7 +18,9 @@ def number_word(chance: random.Random) -> bytes:
         return b"%d" % chance.randrange(-20, 200)
     if kind == 2:
         return b"%d" % (chance.choice(_EDGES) + chance.randrange(-2, 3))
-    return chance.choice([b"1.5", b"-0", b"+1", b"01", b"1e5", b"inf", b"-inf", b"nan", b" 1", b"1 ", b"", b"0x10"])
+    return chance.choice(
+        [b"1.5", b"-0", b"+1", b"01", b"1e5", b"inf", b"-inf", b"nan", b" 1", b"1 ", b"", b"0x10"]
+    )
 
 
 def mutate(chance: random.Random, data: bytes, other: bytes, words: Sequence[bytes]) -> bytes:

@@ -72,18 +72,45 @@ class Codec(Target):
     """Requests and inline lines, whole and in pieces: the same replies, whatever the cut."""
 
     name = "codec"
-    words = (b"*", b"$", b"\r\n", b"\n", b"*1\r\n", b"*2\r\n$4\r\nargs\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n",
-             b"$0\r\n\r\n", b"args ", b'"', b"'", b"\\x4", b"\\x41", b"\\", b"\\n", b"\x00", b" ", b"\t", b"\x0b",
-             b"*1048576\r\n", b"$536870912\r\n", b"PING\r\n", b"$4\r\nping\r\n", b"9223372036854775807")  # fmt: skip
+    words = (
+        *(b"*", b"$", b"\r\n", b"\n", b"*1\r\n", b"*2\r\n$4\r\nargs\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n"),
+        *(
+            b"$0\r\n\r\n",
+            b"args ",
+            b'"',
+            b"'",
+            b"\\x4",
+            b"\\x41",
+            b"\\",
+            b"\\n",
+            b"\x00",
+            b" ",
+            b"\t",
+            b"\x0b",
+        ),
+        *(b"*1048576\r\n", b"$536870912\r\n", b"PING\r\n", b"$4\r\nping\r\n", b"9223372036854775807"),
+    )
 
     def __init__(self) -> None:
         self._errors: list[BaseException] = []
         self._engine = Engine(hash_key=HASH_KEY, clock_ms=NOW_MS)
         self._engine.on_python_error = self._errors.append
         basics.install(self._engine.registry)
-        for name, arity, handler in (("ping", -1, None), ("echo", 2, None), ("args", -1, lambda _s, args: args)):
+        for name, arity, handler in (
+            ("ping", -1, None),
+            ("echo", 2, None),
+            ("args", -1, lambda _s, args: args),
+        ):
             self._engine.add_command(
-                command(name, arity, "loading stale fast", group="fuzz", summary="-", since="1.0.0", handler=handler)
+                command(
+                    name,
+                    arity,
+                    "loading stale fast",
+                    group="fuzz",
+                    summary="-",
+                    since="1.0.0",
+                    handler=handler,
+                )
             )
 
     def generate(self, chance: random.Random) -> bytes:
@@ -166,11 +193,35 @@ class Rdb(Target):
     """Snapshots in pieces: loaded or refused by name; what was loaded is written and read again the same."""
 
     name = "rdb"
-    words = (b"REDIS0009", b"\xfa", b"\xfb", b"\xfc", b"\xfd", b"\xfe", b"\xff", b"\xf8", b"\xf9", b"\xf7", b"\xf5",
-             b"\x00\x01a\x01b", b"\x00\x01a\xc0\x7f", b"\x00\x01a\xc1\xff\x7f", b"\x00\x01a\xc2\xff\xff\xff\x7f",
-             b"\x80\x00\x00\x00\x01", b"\x81\x00\x00\x00\x00\x00\x00\x00\x01", b"\x81" + b"\xff" * 8, b"\x40\x01",
-             b"\xc3\x04\x09\x00a\xe0\x00\x00", b"\xfe\x0f", b"\xfe\x10", b"\xfd\x00\x00\x00\x00",
-             b"\xfc" + b"\xff" * 7 + b"\x7f", b"\xfc" + b"\x00" * 8)  # fmt: skip
+    words = (
+        *(
+            b"REDIS0009",
+            b"\xfa",
+            b"\xfb",
+            b"\xfc",
+            b"\xfd",
+            b"\xfe",
+            b"\xff",
+            b"\xf8",
+            b"\xf9",
+            b"\xf7",
+            b"\xf5",
+        ),
+        *(
+            b"\x00\x01a\x01b",
+            b"\x00\x01a\xc0\x7f",
+            b"\x00\x01a\xc1\xff\x7f",
+            b"\x00\x01a\xc2\xff\xff\xff\x7f",
+        ),
+        *(
+            b"\x80\x00\x00\x00\x01",
+            b"\x81\x00\x00\x00\x00\x00\x00\x00\x01",
+            b"\x81" + b"\xff" * 8,
+            b"\x40\x01",
+        ),
+        *(b"\xc3\x04\x09\x00a\xe0\x00\x00", b"\xfe\x0f", b"\xfe\x10", b"\xfd\x00\x00\x00\x00"),
+        *(b"\xfc" + b"\xff" * 7 + b"\x7f", b"\xfc" + b"\x00" * 8),
+    )
 
     def __init__(self) -> None:
         self.renew()
@@ -255,8 +306,25 @@ class State(Target):
     name = "state"
     words = tuple(bytes((code,)) for code in range(16))
     _DATABASES = 3
-    _NAMES = (*(b"{t}%d" % number for number in range(24)), b"", b"\0", b"n" * 300, b"n" * 1_200, b"n" * 70_000)
-    _VALUES = (b"", b"1", b"-5", b"007", b"9223372036854775808", b"v" * 30, b"v" * 1_100, b"v" * 1_152, b"v" * 5_000)
+    _NAMES = (
+        *(b"{t}%d" % number for number in range(24)),
+        b"",
+        b"\0",
+        b"n" * 300,
+        b"n" * 1_200,
+        b"n" * 70_000,
+    )
+    _VALUES = (
+        b"",
+        b"1",
+        b"-5",
+        b"007",
+        b"9223372036854775808",
+        b"v" * 30,
+        b"v" * 1_100,
+        b"v" * 1_152,
+        b"v" * 5_000,
+    )
 
     def generate(self, chance: random.Random) -> bytes:
         return bytes([chance.randrange(2)]) + chance.randbytes(4 * chance.randrange(1, 120))
@@ -345,7 +413,10 @@ class State(Target):
                 other_database = third % self._DATABASES
                 real.swap(database, other_database)
                 databases = model.databases
-                databases[database], databases[other_database] = databases[other_database], databases[database]
+                databases[database], databases[other_database] = (
+                    databases[other_database],
+                    databases[database],
+                )
             case 13 if len(snapshots) < 3:
                 self._begin_snapshot(real, model, snapshots, None if third % 2 else [database])
             case 14 if snapshots:

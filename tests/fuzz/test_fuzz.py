@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ class Tripwire(Target):
 
     def run(self, data: bytes) -> None:
         self.seen += 1
-        if self.seen > 3 and any(left == right for left, right in zip(data, data[1:], strict=False)):
+        if self.seen > 3 and any(left == right for left, right in pairwise(data)):
             raise Finding("two in a row")
 
 
