@@ -1,0 +1,67 @@
+"""`grapevine node --replica-of`: by the primary's address, by the shard's id, and stand-alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.cluster.local import free_block, process
+
+LIMIT_S = 15.0
+
+
+def _until(wanted: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            if wanted():
+                return
+        except redis.RedisError:
+            pass
+        assert time.monotonic() < deadline, f"{what}: not within {LIMIT_S} s"
+        time.sleep(0.05)
+
+
+def _start(stack: ExitStack, directory: Path, port: int, *words: str) -> redis.Redis:
+    home = directory / str(port)
+    home.mkdir()
+    argv = ("node", "--port", str(port), "--dir", str(home), *words)
+    stack.enter_context(process(*argv, log=directory / f"{port}.log"))
+    client = redis.Redis(port=port, socket_timeout=LIMIT_S)
+    stack.callback(client.close)
+    _until(lambda: bool(client.ping()), f"port {port} answers")
+    return client
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", ["address", "shard"])
+def test_a_node_that_is_told_joins_that_shard(tmp_path: Path, named: str) -> None:
+    first = free_block(2)
+    with ExitStack() as stack:
+        primary = _start(stack, tmp_path, first, "--cluster")
+        primary.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        _until(lambda: primary.set("key", "value"), "the primary serves")
+        shard = primary.execute_command("CLUSTER MYSHARDID").decode()
+        wanted = f"127.0.0.1:{first}" if named == "address" else shard
+        replica = _start(
+            stack, tmp_path, first + 1, "--cluster", "--join", f"127.0.0.1:{first}", "--replica-of", wanted
+        )
+        _until(lambda: replica.info("replication").get("master_link_status") == "up", "the replica follows")
+        replica.execute_command("READONLY")
+        assert replica.execute_command("GET", "key") == b"value"
+        assert replica.execute_command("CLUSTER MYSHARDID").decode() == shard
+
+
+@pytest.mark.slow
+def test_a_stand_alone_node_follows_an_address(tmp_path: Path) -> None:
+    first = free_block(2)
+    with ExitStack() as stack:
+        primary = _start(stack, tmp_path, first)
+        primary.set("key", "value")
+        replica = _start(stack, tmp_path, first + 1, "--replica-of", f"127.0.0.1:{first}")
+        _until(lambda: replica.get("key") == b"value", "the replica follows")
