@@ -153,6 +153,10 @@ class Commands(Target):
     def renew(self) -> None:
         self._ours = _Alone("enable-debug-command=no", "databases=4", hash_key=HASH_KEY)
         self._ours.engine.effects.activate()
+        self._replica = _Alone("databases=4", hash_key=HASH_KEY[::-1])
+        self._replica.engine.keyspace.follower = True
+        self._link = self._replica.connect()
+        self._link.start_applying(self._ours.engine.effects.offset)
         self._runs = 0
 
     def generate(self, chance: random.Random) -> bytes:
@@ -185,8 +189,25 @@ class Commands(Target):
         if self._runs % 8 == 0:
             wrong = audit(keyspace)
             must(not wrong, wrong)
+            self._follow(engine)
         if self._runs % 64 == 0:
             keyspace.clear(-1)
+            self._replica.engine.keyspace.clear(-1)
+
+    def _follow(self, engine: Engine) -> None:
+        """A replica applies what the commands left in the effects, and holds the same data then."""
+        replica, effects = self._replica.engine, engine.effects
+        replica.set_clock_ms(engine.now_ms, engine.monotonic_now_ms)
+        while self._link.applied_offset < effects.offset:
+            before = self._link.applied_offset
+            stream = effects.read(before, 1 << 20)
+            with exact_block(stream) as block:
+                must(self._link.feed(block) == b"", "a replica answered its primary")
+            must(self._link.applied_offset > before, "a replica stands still")
+        must(not self._replica.errors, [repr(error) for error in self._replica.errors])
+        must(digest(replica.keyspace) == digest(engine.keyspace), "a replica holds other data")
+        wrong = audit(replica.keyspace)
+        must(not wrong, wrong)
 
 
 class Rdb(Target):

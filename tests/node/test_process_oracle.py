@@ -173,7 +173,8 @@ def test_more_clients_than_the_system_can_have(mine: Wire) -> None:
 
 
 def test_writes_that_need_memory_are_refused_above_maxmemory(mine: Wire) -> None:
-    mine.call(b"CONFIG", b"SET", b"maxmemory", b"1mb")
+    policy = (b"CONFIG", b"SET", b"maxmemory-policy")
+    assert mine.call(*policy, b"noeviction", b"maxmemory", b"1mb") == b"+OK\r\n"
     try:
         replies = mine.pipeline([[b"SET", b"k%d" % number, b"v" * 1000] for number in range(2000)])
         refusal = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
@@ -184,7 +185,7 @@ def test_writes_that_need_memory_are_refused_above_maxmemory(mine: Wire) -> None
         assert mine.call(b"DEL", *[b"k%d" % number for number in range(100)]) == b":100\r\n"
         assert mine.call(b"SET", b"k", b"v") == b"+OK\r\n"
     finally:
-        mine.call(b"CONFIG", b"SET", b"maxmemory", b"0")
+        mine.call(*policy, b"allkeys-s3fifo", b"maxmemory", b"0")
 
 
 def test_writes_are_refused_while_too_few_replicas_follow(mine: Wire) -> None:
