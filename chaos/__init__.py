@@ -6,7 +6,8 @@
     checkers/                what the record says about it afterwards: pure functions
     scenarios/               which faults in which order; a report
     health peers             is the cluster whole; a throw-away redis-server cluster to compare with
+    sim/                     cores under virtual time; scenarios/*.toml are its scenarios
 
-Nothing here imports node or router: a scenario runs against any server that speaks the protocol of a Redis
+Nothing here but sim/ imports node or router: a scenario runs against any server that speaks the protocol of a Redis
 cluster, so that the same run measures us and our peers.
 """

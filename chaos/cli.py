@@ -26,6 +26,7 @@ from chaos.peers import PeerMissing, PeerOptions, redis_cluster
 from chaos.report import as_json, print_table
 from chaos.scenarios import hurt_primary
 from chaos.scenarios.watch import NotWhole, Patience
+from chaos.sim.cli import main as simulate
 from chaos.topology import Address, BadView
 from chaos.workloads.writers import Load
 
@@ -35,6 +36,9 @@ EXPECTED = (NotConnected, ConnectionLost, BadView, Refused, hurt_primary.CannotB
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="grapevine chaos", description=__doc__.splitlines()[0])
     scenarios = parser.add_subparsers(dest="scenario", required=True, metavar="SCENARIO")
+    scenarios.add_parser(
+        "sim", help="simulated clusters under virtual time, by seed (has options of its own: sim --help)"
+    )
     told = (
         "Reports the longest gap without an acknowledged write, in the victim's slots and elsewhere, and the "
         "acknowledged writes that are missing afterwards. Only nodes on this machine's loopback addresses "
@@ -102,6 +106,8 @@ def _add_common(scenario: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Runs `grapevine chaos` with the words after `chaos`; returns the exit status."""
+    if argv and argv[0] == "sim":
+        return simulate(argv[1:])
     options = build_parser().parse_args(argv)
     progress = Console(stderr=options.json, highlight=False)
     if options.port is not None and not 0 < options.port < 65_536:

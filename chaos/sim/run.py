@@ -1,0 +1,114 @@
+"""One run: build, hurt, heal, demand progress.
+
+    setup      no faults; shards are founded and their primaries get leases
+    safety     faults and bad weather; only the promises that always hold are looked at
+    liveness   everything is healed; within a bound every slot must be served, by somebody all agree on
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from chaos.sim.checkers import Violation
+from chaos.sim.cluster import Cluster
+from chaos.sim.events import Events
+from chaos.sim.faults import Faults
+from chaos.sim.network import Network, Weather
+from chaos.sim.scenario import Options, draw
+
+BUGS: Final = ("skip-lease", "skip-epoch", "keep-office")
+SETUP_MS: Final = 5_000
+LOOK_MS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Attributes:
+        violation: '' when every promise was kept.
+        digest: of the whole trace. converged_ms: from healing to the moment when everything worked.
+    """
+
+    seed: int
+    violation: str
+    digest: str
+    simulated_ms: int
+    converged_ms: int
+    events: int
+    acknowledged: int
+    faults: int
+
+
+def options_of(scenario: str, seed: int) -> Options:
+    """What this seed draws. Raises BadScenario."""
+    return draw(scenario, Events(f"{scenario}/{seed}").dice("options"))
+
+
+def run(
+    options: Options,
+    seed: int,
+    *,
+    bugs: frozenset[str] = frozenset(),
+    tell: Callable[[str], None] | None = None,
+) -> Outcome:
+    """The same options, seed and bugs give the same outcome, digest included.
+
+    Raises:
+        ValueError: a bug that does not exist.
+    """
+    if not bugs <= frozenset(BUGS):
+        raise ValueError(f"planted bugs are {', '.join(BUGS)}, not {', '.join(sorted(bugs))}")
+    events = Events(f"{options.scenario}/{seed}", tell)
+    began_ms = events.now_ms
+    network = Network(events, Weather(options.weather.delay_ms))
+    cluster = Cluster(
+        events, network, nodes=options.nodes, shards=options.shards, voters=options.voters, bugs=bugs
+    )
+    faults = Faults(cluster, options.faults)
+    violation, healed_ms, converged_ms = "", 0, -1
+    try:
+        if not _works_within(events, cluster, SETUP_MS):
+            raise Violation(f"liveness: the cluster never began to work: {cluster.trouble()}")
+        network.weather = options.weather
+        _write_every(events, cluster, options.write_every_ms)
+        faults.start()
+        events.run_until(events.now_ms + options.safety_ms)
+        faults.stop()
+        healed_ms = events.now_ms
+        if not _works_within(events, cluster, options.liveness_ms):
+            raise Violation(f"liveness: {options.liveness_ms} ms after healing: {cluster.trouble()}")
+        converged_ms = events.now_ms - healed_ms
+        if "one-owner" in options.checks:
+            cluster.check_owners()
+    except Violation as broken:
+        name = str(broken).partition(":")[0]
+        if name == "liveness" or name in options.checks:
+            violation = str(broken)
+            events.trace(violation)
+    return Outcome(
+        seed=seed,
+        violation=violation,
+        digest=events.digest,
+        simulated_ms=events.now_ms - began_ms,
+        converged_ms=converged_ms,
+        events=events.count,
+        acknowledged=cluster.serving.acknowledged,
+        faults=faults.injected,
+    )
+
+
+def _works_within(events: Events, cluster: Cluster, bound_ms: int) -> bool:
+    """Let time pass until nothing is in trouble."""
+    end_ms = events.now_ms + bound_ms
+    while events.now_ms < end_ms:
+        events.run_until(events.now_ms + LOOK_MS)
+        if not cluster.trouble():
+            return True
+    return False
+
+
+def _write_every(events: Events, cluster: Cluster, period_ms: int) -> None:
+    def write() -> None:
+        cluster.write_everywhere()
+        events.at(events.now_ms + period_ms, write)
+
+    write()

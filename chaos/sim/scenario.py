@@ -1,0 +1,216 @@
+"""Scenarios are data: a TOML file says what is drawn, the seed draws it, the options are printed.
+
+    about = "one line for people"
+    safety_ms = [20000, 30000]      # how long faults happen
+    liveness_ms = 15000             # and how soon after healing everything must work
+    write_every_ms = [5, 20]        # one write to each shard, at every node
+    checks = ["one-serving", ...]   # which promises are looked at
+
+    [cluster]                       # numbers, or ranges to draw from, as everywhere
+    nodes = 6
+    shards = 3
+    voters = 5
+
+    [network]
+    delay_ms = [1, 3]
+    loss = [0.0, 0.05]
+
+    [[fault]]                       # any number of them
+    kind = "kill"                   # kill, freeze, partition, one-way, swizzle
+    target = "primary"              # or "any"
+    every_ms = [3000, 6000]         # pause before each one
+    for_ms = [200, 4000]            # until restart, resume, mending
+    lose_disk = 0.2                 # kill: how likely the disk goes, once in a run at most
+
+Unknown keys are refused: a misspelt fault would be one that never happens.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from chaos.sim.network import Weather
+
+DIRECTORY: Final = Path(__file__).parent.parent / "scenarios"
+CHECKS: Final = ("one-serving", "epochs-rise", "one-owner")
+KINDS: Final = ("kill", "freeze", "partition", "one-way", "swizzle")
+TARGETS: Final = ("primary", "any")
+
+
+class BadScenario(Exception):
+    """A scenario file that cannot be run. The text names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Happens again and again while faults last; both times are drawn anew each time."""
+
+    kind: str
+    target: str
+    every_ms: tuple[int, int]
+    for_ms: tuple[int, int]
+    lose_disk: float
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run, drawn."""
+
+    scenario: str
+    nodes: int
+    shards: int
+    voters: int
+    safety_ms: int
+    liveness_ms: int
+    write_every_ms: int
+    weather: Weather
+    faults: tuple[Fault, ...]
+    checks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        weather = self.weather
+        faults = " ".join(
+            f"{fault.kind}({fault.target} every {fault.every_ms[0]}-{fault.every_ms[1]} ms"
+            f" for {fault.for_ms[0]}-{fault.for_ms[1]} ms"
+            + (f" lose-disk {fault.lose_disk})" if fault.lose_disk else ")")
+            for fault in self.faults
+        )
+        return (
+            f"nodes={self.nodes} shards={self.shards} voters={self.voters} safety_ms={self.safety_ms}"
+            f" liveness_ms={self.liveness_ms} write_every_ms={self.write_every_ms}"
+            f" delay_ms={weather.delay_ms[0]}-{weather.delay_ms[1]} loss={weather.loss:.3f}"
+            f" duplicate={weather.duplicate:.3f} late={weather.late:.3f} faults: {faults or 'none'}"
+        )
+
+
+def names() -> tuple[str, ...]:
+    """The scenarios there are."""
+    return tuple(sorted(path.stem for path in DIRECTORY.glob("*.toml")))
+
+
+def draw(name: str, dice: Random) -> Options:
+    """Read a scenario and roll the dice for everything that it leaves open.
+
+    Raises:
+        BadScenario: no such scenario, or its file makes no sense.
+    """
+    path = DIRECTORY / f"{name}.toml"
+    if name not in names():
+        raise BadScenario(f"no scenario is called {name!r}; there are {', '.join(names())}")
+    return draw_from(name, tomllib.loads(path.read_text()), dice)
+
+
+def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options:
+    """As `draw`, from what such a file holds."""
+    top = _Table(name, "", content, dice)
+    cluster = _Table(name, "cluster.", top.table("cluster"), dice)
+    network = _Table(name, "network.", top.table("network"), dice)
+    checks = top.words("checks", CHECKS, CHECKS)
+    top.text("about", None)
+    options = Options(
+        scenario=name,
+        nodes=cluster.integer("nodes", 6),
+        shards=cluster.integer("shards", 3),
+        voters=cluster.integer("voters", 5),
+        safety_ms=top.integer("safety_ms", None),
+        liveness_ms=top.integer("liveness_ms", None),
+        write_every_ms=top.integer("write_every_ms", 10),
+        weather=Weather(
+            network.span("delay_ms", (1, 3)),
+            network.chance("loss"),
+            network.chance("duplicate"),
+            network.chance("late"),
+        ),
+        faults=tuple(_fault(name, table, dice) for table in top.tables("fault")),
+        checks=checks,
+    )
+    for table in (top, cluster, network):
+        table.refuse_rest()
+    if not 1 <= options.shards <= options.nodes or not 1 <= options.voters <= min(7, options.nodes):
+        raise BadScenario(f"scenario {name}: {options.shards} shards and {options.voters} voters"
+                          f" do not fit {options.nodes} nodes")  # fmt: skip
+    return options
+
+
+def _fault(name: str, content: Mapping[str, object], dice: Random) -> Fault:
+    table = _Table(name, "fault.", content, dice)
+    fault = Fault(
+        table.text("kind", KINDS),
+        table.text("target", TARGETS, "any"),
+        table.span("every_ms", None),
+        table.span("for_ms", None),
+        table.chance("lose_disk"),
+    )
+    table.refuse_rest()
+    return fault
+
+
+class _Table:
+    """Typed access to one TOML table; remembers which keys nobody asked for."""
+
+    def __init__(self, name: str, prefix: str, content: Mapping[str, object], dice: Random) -> None:
+        self._where, self._left, self._dice = f"scenario {name}: {prefix}", dict(content), dice
+
+    def _bad(self, key: str, wanted: str, value: object) -> BadScenario:
+        return BadScenario(f"{self._where}{key} = {value!r}: must be {wanted}")
+
+    def table(self, key: str) -> Mapping[str, object]:
+        value = self._left.pop(key, {})
+        if not isinstance(value, dict):
+            raise self._bad(key, "a table", value)
+        return value
+
+    def tables(self, key: str) -> list[Mapping[str, object]]:
+        value = self._left.pop(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self._bad(key, "tables, [[...]]", value)
+        return list(value)
+
+    def text(self, key: str, allowed: tuple[str, ...] | None, default: str = "") -> str:
+        value = self._left.pop(key, default)
+        if not isinstance(value, str) or (allowed is not None and value not in allowed):
+            raise self._bad(key, "one of " + ", ".join(allowed) if allowed else "text", value)
+        return value
+
+    def words(self, key: str, allowed: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self._left.pop(key, list(default))
+        if not isinstance(value, list) or not all(word in allowed for word in value):
+            raise self._bad(key, "a list of " + ", ".join(allowed), value)
+        return tuple(value)
+
+    def span(self, key: str, default: tuple[int, int] | None) -> tuple[int, int]:
+        """A range that stays one, drawn from each time."""
+        value = self._left.pop(key, None)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value):
+            low, high = value
+            if 0 <= low <= high:
+                return low, high
+        raise self._bad(key, "[least, most], whole ms", value)
+
+    def integer(self, key: str, default: int | None) -> int:
+        """A number, or one drawn from a range."""
+        value = self._left.pop(key, default)
+        if type(value) is int and value > 0:
+            return value
+        if isinstance(value, list):
+            self._left[key] = value
+            low, high = self.span(key, None)
+            return self._dice.randint(low, high)
+        raise self._bad(key, "a number above 0 or [least, most]", value)
+
+    def chance(self, key: str) -> float:
+        """A probability, or one drawn from a range; 0 when missing."""
+        value = self._left.pop(key, 0.0)
+        low, high = value if isinstance(value, list) and len(value) == 2 else (value, value)
+        if isinstance(low, float) and isinstance(high, float) and 0 <= low <= high <= 1:
+            return self._dice.uniform(low, high) if low < high else low
+        raise self._bad(key, "0.0 to 1.0 or [least, most]", value)
+
+    def refuse_rest(self) -> None:
+        for key, value in self._left.items():
+            raise BadScenario(f"{self._where}{key} = {value!r}: no such key")
