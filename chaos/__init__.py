@@ -8,6 +8,6 @@
     health peers             is the cluster whole; a throw-away redis-server cluster to compare with
     sim/                     cores under virtual time; scenarios/*.toml are its scenarios
 
-Nothing here but sim/ imports node or router: a scenario runs against any server that speaks the protocol of a Redis
-cluster, so that the same run measures us and our peers.
+Nothing here but sim/ imports node or router: everything else runs against any server that speaks the
+protocol of a Redis cluster, so that the same run measures us and our peers.
 """

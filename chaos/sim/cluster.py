@@ -98,10 +98,10 @@ class Cluster:
         return self.machines[-max(offices)[1]] if offices else None
 
     def attached(self, primary: Process) -> list[str]:
-        """Replicas whose link to `primary` is up, by id."""
+        """Replicas whose link to `primary` is up, by id (both ends of a link know that it is)."""
         found: list[str] = []
         for process in self.processes():
-            following = process.following  # both ends of a link know of it
+            following = process.following
             if process.link_up and following is not None and following.primary == primary.id:
                 found.append(process.id)
         return sorted(found)
@@ -136,7 +136,9 @@ class Cluster:
         if lose_disk or machine.disk.registers is None:
             machine.formats += 1
             machine.disk = Disk("", 0)
-        process = self._boot(machine, self._blank(machine) if machine.disk.registers is None else machine.disk)
+        process = self._boot(
+            machine, self._blank(machine) if machine.disk.registers is None else machine.disk
+        )
         self.events.trace(f"{process.life} starts" + (" with an empty disk" if not process.joined else ""))
         process.start()
         if not process.joined:

@@ -99,7 +99,9 @@ class Process:
         bugs: parts of this shell that are left out on purpose, so that a checker can be seen to notice.
     """
 
-    def __init__(self, cluster: Cluster, machine: Machine, life: str, disk: Disk, bugs: frozenset[str]) -> None:
+    def __init__(
+        self, cluster: Cluster, machine: Machine, life: str, disk: Disk, bugs: frozenset[str]
+    ) -> None:
         self.cluster, self.machine, self.life, self._bugs = cluster, machine, life, bugs
         self.events = cluster.events
         self.id = disk.member_id
@@ -297,7 +299,9 @@ class Process:
         elif isinstance(action, MemberChanged):
             self._stale = True
             if action.before is not action.after and action.after is not Status.ALIVE:
-                self.events.trace(f"{self.life} holds {self.cluster.name(action.member)} {action.after.value}")
+                self.events.trace(
+                    f"{self.life} holds {self.cluster.name(action.member)} {action.after.value}"
+                )
         elif isinstance(action, RegisterHeard):
             self._learn(action.news)
         elif isinstance(action, FetchFrom):
@@ -306,9 +310,7 @@ class Process:
         elif isinstance(action, ExchangeWith):
             self._exchange_soon(action.address)
         elif isinstance(action, CheckPort):
-            self.cluster.check_port(
-                self, action.address, lambda refused: self._checked(action, refused)
-            )
+            self.cluster.check_port(self, action.address, lambda refused: self._checked(action, refused))
         else:
             self._stale = True  # our incarnation rose
 
@@ -343,7 +345,9 @@ class Process:
 
     # -- registers and the disk
 
-    def propose(self, register: str, change: Callable[[Plain], Plain], then: Callable[[Value | Failed], None]) -> None:
+    def propose(
+        self, register: str, change: Callable[[Plain], Plain], then: Callable[[Value | Failed], None]
+    ) -> None:
         proposal_id, actions = self.voting.registers.propose(register, change, self.events.now_ms)
         self._promised[proposal_id] = then
         self._queue(actions)
@@ -414,7 +418,9 @@ class Process:
         )
         for shard_id, shard in found.items():
             version = decided[shard_register(shard_id)].version
-            self.cluster.epochs.knows(self.life, shard_id, version, shard.epoch, self.cluster.name(shard.primary))
+            self.cluster.epochs.knows(
+                self.life, shard_id, version, shard.epoch, self.cluster.name(shard.primary)
+            )
         self._stale = True
 
     def _maintain(self) -> None:
@@ -426,7 +432,9 @@ class Process:
 
     def _build(self, predecessor: Topology | None, version: int) -> Topology:
         voting = self.voting
-        return build_topology(self.detector, voting.decided, voting.voter_set, CLUSTER_ID, predecessor, version)
+        return build_topology(
+            self.detector, voting.decided, voting.voter_set, CLUSTER_ID, predecessor, version
+        )
 
     def _publish(self) -> None:
         self._stale = False
@@ -514,9 +522,8 @@ class Process:
         self.update_shard(action.shard_id)
         self.following, self.link_up = (action if action.primary else None), False
         self._link_heard_ms = self.events.now_ms
-        self.events.trace(
-            f"{self.life} follows {self.cluster.name(action.primary)} in {action.shard_id} epoch {action.epoch}"
-        )
+        primary = self.cluster.name(action.primary)
+        self.events.trace(f"{self.life} follows {primary} in {action.shard_id} epoch {action.epoch}")
 
     def _release_hold(self) -> None:
         self._holding = False
@@ -603,7 +610,11 @@ class Process:
             return
         primary = machine.process
         connected = self.cluster.network.connected(self.machine.number, machine.number)
-        if connected and primary.id == following.primary and primary.office == (following.shard_id, following.epoch):
+        if (
+            connected
+            and primary.id == following.primary
+            and primary.office == (following.shard_id, following.epoch)
+        ):
             self._linked(following)
             self.offset = primary.offset
 

@@ -1,8 +1,8 @@
 """One run: build, hurt, heal, demand progress.
 
-    setup      no faults; shards are founded and their primaries get leases
-    safety     faults and bad weather; only the promises that always hold are looked at
-    liveness   everything is healed; within a bound every slot must be served, by somebody all agree on
+setup      no faults; shards are founded and their primaries get leases
+safety     faults and bad weather; only the promises that always hold are looked at
+liveness   everything is healed; within a bound every slot must be served, by somebody all agree on
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ LOOK_MS: Final = 100
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Attributes:
-        violation: '' when every promise was kept.
-        digest: of the whole trace. converged_ms: from healing to the moment when everything worked.
+    violation: '' when every promise was kept.
+    digest: of the whole trace. converged_ms: from healing to the moment when everything worked.
     """
 
     seed: int

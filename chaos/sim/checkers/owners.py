@@ -21,5 +21,7 @@ def one_owner(answers: Mapping[str, Mapping[int, str]], slots: Iterable[int]) ->
         for member, owners in answers.items():
             said.setdefault(owners.get(slot, ""), []).append(member)
         if len(said) != 1 or "" in said:
-            told = "; ".join(f"{owner or 'nobody'} say {', '.join(members)}" for owner, members in said.items())
+            told = "; ".join(
+                f"{owner or 'nobody'} say {', '.join(members)}" for owner, members in said.items()
+            )
             raise Violation(f"one-owner: slot {slot} after convergence: {told or 'nobody was asked'}")

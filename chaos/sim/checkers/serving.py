@@ -26,8 +26,8 @@ class OneServing:
         newest, other, at_ms = self._newest.get(shard, (epoch, member, now_ms))
         if epoch < newest:
             raise Violation(
-                f"one-serving: shard {shard}: {member} acknowledged a write at {now_ms} ms under epoch {epoch}, "
-                f"though {other} did under epoch {newest} at {at_ms} ms already"
+                f"one-serving: shard {shard}: {member} acknowledged a write at {now_ms} ms under"
+                f" epoch {epoch}, though {other} did under epoch {newest} at {at_ms} ms already"
             )
         if epoch == newest and member != other:
             raise Violation(

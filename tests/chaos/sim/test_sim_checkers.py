@@ -1,0 +1,79 @@
+"""chaos/sim/checkers: histories that are fine, and histories that are not."""
+
+import pytest
+
+from chaos.sim.checkers import Violation
+from chaos.sim.checkers.epochs import EpochsRise
+from chaos.sim.checkers.owners import one_owner
+from chaos.sim.checkers.serving import OneServing
+
+
+def test_one_primary_after_the_other_may_serve() -> None:
+    serving = OneServing()
+    for epoch, member, now_ms in [(1, "a", 1), (1, "a", 2), (2, "b", 3), (5, "a", 3)]:
+        serving.acknowledges("s", epoch, member, now_ms)
+    serving.acknowledges("t", 1, "c", 9)  # another shard has epochs of its own
+    assert serving.acknowledged == 5
+
+
+@pytest.mark.parametrize(
+    ("history", "text"),
+    [
+        ([(1, "a"), (1, "b")], "shard s epoch 1: b acknowledged a write at 2 ms and a at 1 ms"),
+        ([(2, "b"), (1, "a")], "a acknowledged a write at 2 ms under epoch 1, though b did under epoch 2"),
+        ([(2, "b"), (1, "b")], "under epoch 1"),  # the same node under its own old office
+    ],
+)
+def test_two_primaries_are_noticed(history: list[tuple[int, str]], text: str) -> None:
+    serving = OneServing()
+    (epoch, member), last = history
+    serving.acknowledges("s", epoch, member, 1)
+    with pytest.raises(Violation, match=text):
+        serving.acknowledges("s", *last, 2)
+
+
+def test_epochs_may_stand_or_rise_and_a_new_life_may_know_less() -> None:
+    epochs = EpochsRise()
+    for life, version, epoch, primary in [
+        ("n1/1", 1, 1, "n1"),
+        ("n1/1", 2, 1, "n1"),  # the in-sync set changed
+        ("n1/1", 4, 3, "n2"),
+        ("n1/2", 2, 1, "n1"),
+        ("n2/1", 3, 2, "n1"),
+    ]:
+        epochs.knows(life, "s", version, epoch, primary)
+
+
+@pytest.mark.parametrize(
+    ("second", "text"),
+    [
+        (("n1/1", 2, 1, "n1"), "knew shard s at epoch 2 .version 3. and now holds epoch 1"),
+        (("n1/1", 2, 2, "n2"), "version 2"),
+        (("n2/1", 3, 2, "n4"), "decided twice: epoch 2 primary n2, and epoch 2 primary n4 at n2/1"),
+        (("n2/1", 4, 1, "n2"), "fell from epoch 2 .version 3. to 1 .version 4."),
+    ],
+)
+def test_falling_epochs_are_noticed(second: tuple[str, int, int, str], text: str) -> None:
+    epochs = EpochsRise()
+    epochs.knows("n1/1", "s", 3, 2, "n2")
+    life, version, epoch, primary = second
+    with pytest.raises(Violation, match=text):
+        epochs.knows(life, "s", version, epoch, primary)
+
+
+def test_all_agree() -> None:
+    one_owner({"n1": {0: "a", 9: "b"}, "n2": {0: "a", 9: "b"}}, [0, 9])
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {"n1": {0: "a"}, "n2": {0: "b"}},
+        {"n1": {0: "a"}, "n2": {}},
+        {"n1": {0: ""}},
+    ],
+)
+def test_disagreement_and_orphans_are_noticed(answers: dict[str, dict[int, str]]) -> None:
+    with pytest.raises(Violation, match="slot 0"):
+        one_owner(answers, [0])

@@ -1,0 +1,105 @@
+"""chaos/sim/run.py: whole runs. The same seed gives the same trace, promises hold, planted bugs are found."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from chaos.cli import main
+from chaos.sim.run import BUGS, Outcome, options_of, run
+from chaos.sim.scenario import names
+
+
+def outcome(scenario: str, seed: int, *bugs: str) -> Outcome:
+    return run(options_of(scenario, seed), seed, bugs=frozenset(bugs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", names())
+def test_promises_hold_and_a_seed_repeats(scenario: str) -> None:
+    """The second run also prints, which must change nothing."""
+    lines: list[str] = []
+    first = outcome(scenario, 1)
+    second = run(options_of(scenario, 1), 1, tell=lines.append)
+    assert first == second
+    assert first.violation == ""
+    assert first.faults > 0
+    assert first.acknowledged > 100
+    assert 0 <= first.converged_ms <= options_of(scenario, 1).liveness_ms
+    assert sum(" leads " in line for line in lines) >= 3
+    assert any("everything heals" in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", names())
+def test_more_seeds(scenario: str) -> None:
+    broken = [(seed, outcome(scenario, seed).violation) for seed in range(2, 4)]
+    assert [found for found in broken if found[1]] == []
+
+
+@pytest.mark.slow
+def test_hash_seeds_do_not_matter() -> None:
+    """Two processes with different orders of sets and dictionaries of text print the same."""
+    script = "import sys; from chaos.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ["sim", "--scenario", "lossy-network", "--seed", "3", "--trace"]
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", script, *words],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout.splitlines()[:-1]  # the last line tells how long it took
+        for hash_seed in ("1", "4242")
+    ]
+    assert printed[0] == printed[1]
+    assert printed[0][-1].startswith("  digest ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bug", "scenario", "promise"),
+    [
+        ("skip-lease", "freeze-primary", "one-serving"),
+        ("skip-lease", "partition-minority", "one-serving"),
+        ("skip-epoch", "lossy-network", "epochs-rise"),
+        ("keep-office", "freeze-primary", "one-owner"),
+    ],
+)
+def test_planted_bugs_are_found(bug: str, scenario: str, promise: str) -> None:
+    """Within ten seeds; most are found by the first."""
+    found = ""
+    for seed in range(1, 11):
+        found = outcome(scenario, seed, bug).violation
+        if found:
+            break
+    assert found.startswith(promise)
+
+
+@pytest.mark.slow
+def test_the_command_prints_what_it_drew_first_and_how_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["sim", "--scenario", "freeze-primary", "--seed", "1", "--plant", "skip-lease"])
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 1
+    assert lines[0].startswith("seed 1 scenario freeze-primary nodes=6 shards=3 voters=5 safety_ms=")
+    assert lines[1].startswith("  digest ")
+    assert lines[2].startswith("  VIOLATION one-serving: shard ")
+    assert "sim --scenario freeze-primary --seed 1 --trace --plant skip-lease" in lines[3]
+    assert lines[-1].startswith("1 seeds, 1 with a violation")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [(["--scenario", "earthquake"], "no scenario is called 'earthquake'"), (["--count", "0"], "at least 1")],
+)
+def test_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sim", *words]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_unknown_bugs_are_refused() -> None:
+    with pytest.raises(ValueError, match="skip-lease"):
+        outcome("swizzle", 1, "no-such")
+    assert len(BUGS) == 3
