@@ -7,8 +7,6 @@ far finds something there and nobody notices. In a block from malloc, the saniti
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _libc = ctypes.CDLL(None)
 _libc.malloc.restype = ctypes.c_void_p
@@ -16,31 +14,37 @@ _libc.malloc.argtypes = [ctypes.c_size_t]
 _libc.free.argtypes = [ctypes.c_void_p]
 
 
-@contextmanager
-def exact_block(data: bytes) -> Iterator[ctypes.Array[ctypes.c_char]]:
+class exact_block:
     """`data` alone in a block of len(data) bytes, freed afterwards: whoever kept it is caught too."""
-    address = _libc.malloc(len(data))
-    if not address:
-        raise MemoryError(f"no memory for a block of {len(data)} bytes")
-    try:
-        ctypes.memmove(address, data, len(data))
-        yield (ctypes.c_char * len(data)).from_address(address)
-    finally:
-        _libc.free(address)
+
+    __slots__ = ("_address", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __enter__(self) -> ctypes.Array[ctypes.c_char]:
+        size = len(self._data)
+        self._address = _libc.malloc(size)
+        if not self._address:
+            raise MemoryError(f"no memory for a block of {size} bytes")
+        ctypes.memmove(self._address, self._data, size)
+        return (ctypes.c_char * size).from_address(self._address)
+
+    def __exit__(self, *_: object) -> None:
+        _libc.free(self._address)
 
 
 def cut(data: bytes, seed: int) -> list[bytes]:
-    """`data` in pieces that the seed decides: whole, byte by byte, or anything between."""
-    kind = seed % 4
-    if kind == 0 or not data:
+    """`data` in pieces that the seed decides: whole, in a few, or (slow, so seldom) byte by byte."""
+    kind = seed % 16
+    if kind < 4 or not data:
         return [data]
-    if kind == 1 and len(data) <= 200:
-        return [data[at : at + 1] for at in range(len(data))]
+    step_max = 1 if kind == 4 and len(data) <= 400 else 7 if kind == 5 and len(data) <= 1000 else len(data)
     pieces, at = [], 0
-    state = seed | 1
+    state = seed
     while at < len(data):
         state = state * 6364136223846793005 + 1442695040888963407 & 0xFFFFFFFFFFFFFFFF
-        step = 1 + (state >> 33) % (7 if kind == 2 and len(data) <= 400 else 1 + len(data))
+        step = 1 + (state >> 33) % step_max
         pieces.append(data[at : at + step])
         at += step
     return pieces
