@@ -25,7 +25,7 @@ test: ## build and run the tests
 
 sanitize: ## run the tests of the compiled room under the address and undefined-behaviour sanitizers
 	$(PREPARE) test
-	@sh deploy/sanitize.sh python -m pytest -m "not oracle" $(or $(ARGS),$(SANITIZED))
+	@sh deploy/sanitize.sh python -m pytest --hypothesis-profile=ci -m "not oracle" $(or $(ARGS),$(SANITIZED))
 
 build: ## build only: .venv, the compiled room, the grapevine command
 	$(PREPARE) run
