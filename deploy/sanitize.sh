@@ -16,8 +16,12 @@ python=${PYTHON:-$root/.venv/bin/python}
 compiler=${CC:-gcc}
 
 mkdir -p "$copy"
+exec 9>"$copy.lock"
+if command -v flock >/dev/null 2>&1; then flock 9; fi
 # What was deleted or renamed must not linger; objects stay, for file times to judge.
-find "$copy" -type f ! -path "$copy/build/*" ! -name '*.so' ! -path "$copy/node/engine/*.c" -delete
+(cd "$copy" && find . -type f ! -path './build/*' ! -name '*.so' ! -path './node/engine/*.c') | while read -r file; do
+    [ -e "$file" ] || rm -f "$copy/$file"
+done
 tar -cf - --exclude-vcs --exclude=./build --exclude=./.venv --exclude=./.cluster --exclude='__pycache__' \
     --exclude='*.so' --exclude='./node/engine/*.c' --exclude='./.*_cache' --exclude=./.hypothesis . | tar -xf - -C "$copy"
 cd "$copy"
@@ -25,6 +29,7 @@ cd "$copy"
 # Other flags make other objects, and file times do not show it.
 cmp -s setup.py build/setup.py || rm -rf build node/engine/*.so node/engine/*.c
 mkdir -p build
+find build -name '*.o' -size 0 -delete # of a build that was cut short
 log=$copy/build/sanitize.log
 GRAPEVINE_BUILD=sanitize CC="$compiler" "$python" setup.py --quiet build_ext --inplace >"$log" 2>&1 || {
     grep -E 'error:|Error:' "$log" | head -3 >&2
@@ -36,6 +41,8 @@ $compiler -O2 -shared -fPIC -o build/coverage.so tests/fuzz/coverage.c
 
 runtime=$($compiler -print-file-name=libasan.so)
 [ -e "$runtime" ] || { echo "grapevine: $compiler has no libasan.so: install gcc (Debian, Ubuntu: apt-get install gcc)" >&2; exit 1; }
+
+exec 9>&-
 
 [ "$1" != python ] || { shift; set -- "$python" "$@"; }
 # Python's own pools would hide what is before and behind a bytes object. Leaks are not looked for: an interpreter
