@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from node.engine.pump import Pump
     from node.engine.session import Session
     from node.info import Meter
+    from node.observer import Observer
     from node.replication.manager import ReplicationManager
 
 # Fields of one section of INFO, in order. Values are shown with str(); bools as 1 and 0.
@@ -71,6 +72,11 @@ class ProcessContext(Protocol):
     @property
     def meter(self) -> Meter:
         """Sampled about ten times a second by whoever runs the node."""
+        ...
+
+    @property
+    def observer(self) -> Observer:
+        """The slow log and the latency monitor."""
         ...
 
     @property

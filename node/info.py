@@ -16,11 +16,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from node.observer import percentile_us
 from node.version import GRAPEVINE_VERSION, REDIS_VERSION
 
 if TYPE_CHECKING:
     from node.context import NodeContext
     from node.engine.engine import Engine
+    from node.engine.registry import Command
     from node.engine.session import Session
 
 Fields: TypeAlias = Iterator[tuple[str, object]]
@@ -157,9 +159,9 @@ def _memory(node: NodeContext) -> Fields:
     yield "allocator_frag_bytes", max(0, heap["held_bytes"] - used)
     yield "mem_fragmentation_ratio", f"{rss / used if used else 1:.2f}"
     yield "mem_fragmentation_bytes", max(0, rss - used)
-    yield "mem_replication_backlog", _backlog_bytes(node)
-    yield "mem_clients_slaves", sum(_buffers(session) for session in sessions if session.is_replica)
-    yield "mem_clients_normal", sum(_buffers(session) for session in sessions if not session.is_replica)
+    yield "mem_replication_backlog", backlog_bytes(node)
+    yield "mem_clients_slaves", sum(buffer_bytes(session) for session in sessions if session.is_replica)
+    yield "mem_clients_normal", sum(buffer_bytes(session) for session in sessions if not session.is_replica)
     yield "mem_allocator", "grapevine"
 
 
@@ -234,15 +236,37 @@ def _modules(_node: NodeContext) -> Fields:
     yield from ()
 
 
-def _commandstats(node: NodeContext) -> Fields:
-    # No times: two clock reads a command would be a tenth of what a pipelined GET costs.
+def _each_command(node: NodeContext) -> Iterator[Command]:
     for command in node.engine.registry.commands():
-        for row in (command, *(command.children or {}).values()):
-            if row.calls or row.rejected or row.failed:
-                yield (
-                    f"cmdstat_{row.name}",
-                    f"calls={row.calls},rejected_calls={row.rejected},failed_calls={row.failed}",
-                )
+        yield command
+        yield from (command.children or {}).values()
+
+
+def _commandstats(node: NodeContext) -> Fields:
+    ticks_per_us = node.engine.ticks_per_us
+    for row in _each_command(node):
+        if row.calls or row.rejected or row.failed:
+            spent_us = row.ticks / ticks_per_us if ticks_per_us else 0.0
+            yield (
+                f"cmdstat_{row.name}",
+                f"calls={row.calls},usec={spent_us:.0f},usec_per_call={spent_us / (row.calls or 1):.2f},"
+                f"rejected_calls={row.rejected},failed_calls={row.failed}",
+            )
+
+
+def _latencystats(node: NodeContext) -> Fields:
+    if not node.config.flag("latency-tracking"):
+        return
+    percents = node.config.text("latency-tracking-info-percentiles").split()
+    for row in _each_command(node):
+        if percents and row.latencies():
+            yield (
+                f"latency_percentiles_usec_{row.name}",
+                ",".join(
+                    f"p{percent}={percentile_us(row, float(percent), node.engine.ticks_per_us):.3f}"
+                    for percent in percents
+                ),
+            )
 
 
 def _errorstats(node: NodeContext) -> Fields:
@@ -276,10 +300,11 @@ _SECTIONS: Final[dict[str, tuple[str, Callable[[NodeContext], Iterable[tuple[str
     "modules": ("Modules", _modules),
     "commandstats": ("Commandstats", _commandstats),
     "errorstats": ("Errorstats", _errorstats),
+    "latencystats": ("Latencystats", _latencystats),
     "cluster": ("Cluster", _cluster),
     "keyspace": ("Keyspace", _keyspace),
 }
-_DEFAULT: Final = frozenset(_SECTIONS) - {"commandstats"}
+_DEFAULT: Final = frozenset(_SECTIONS) - {"commandstats", "latencystats"}
 
 
 def resident_bytes() -> int:
@@ -288,11 +313,13 @@ def resident_bytes() -> int:
         return int(stream.read().split()[1]) * _PAGE_BYTES
 
 
-def _buffers(session: Session) -> int:
+def buffer_bytes(session: Session) -> int:
+    """What a connection's input and replies take now."""
     return session.query_capacity_bytes + session.output_capacity_bytes
 
 
-def _backlog_bytes(node: NodeContext) -> int:
+def backlog_bytes(node: NodeContext) -> int:
+    """What the stream kept for replicas takes."""
     effects = node.engine.effects
     return effects.capacity_bytes if effects.active else 0
 

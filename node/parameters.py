@@ -24,6 +24,7 @@ _UNITS = {
 }  # fmt: skip
 _MEMORY = re.compile(r"([0-9]{1,19})([a-z]*)\Z")
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,12})?\Z")
 INT64_MAX = (1 << 63) - 1
 INT32_MAX = (1 << 31) - 1
 
@@ -108,6 +109,19 @@ class Choice(Kind):
         if text.lower() not in self.words:
             raise BadValue(f"argument(s) must be one of the following: {', '.join(self.words)}")
         return text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles(Kind):
+    """Percentages between blanks; none is legal."""
+
+    def parse(self, text: str, _before: Value, /) -> Value:
+        words = text.split()
+        if not all(map(_DECIMAL.match, words)):
+            raise BadValue("Invalid latency-tracking-info-percentiles parameters")
+        if any(float(word) > 100 for word in words):
+            raise BadValue("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+        return " ".join(f"{float(word):.6f}".rstrip("0").rstrip(".") for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +322,32 @@ PARAMETERS = (
     Parameter(
         "enable-debug-command", Choice(("no", "local", "yes")), "no", runtime=False,
         doc="Who may use DEBUG: nobody, connections from this machine, everybody.",
+    ),
+    # --- observation ---------------------------------------------------------------------------------
+    Parameter(
+        "slowlog-log-slower-than", Integer(-1, INT64_MAX), 10000, unit="us",
+        doc="Calls that take at least so long enter the slow log (SLOWLOG GET). 0: all of them, which costs"
+        " several times a fast command's own work. -1: none. From 1000 on, up to sixteen simple commands of a"
+        " pipeline are timed together; an entry for them says so.",
+    ),
+    Parameter(
+        "slowlog-max-len", Integer(0, INT64_MAX), 128, unit="calls",
+        doc="Length of the slow log; the oldest calls leave. Each takes up to 4 KB of the arguments.",
+    ),
+    Parameter(
+        "latency-monitor-threshold", Integer(0, INT64_MAX), 0, unit="ms",
+        doc="Commands that take at least so long become samples of LATENCY HISTORY: the worst of each second."
+        " 0: none.",
+    ),
+    Parameter(
+        "latency-tracking", _YES_NO, True,
+        doc="Whether each command's calls are counted by duration, for LATENCY HISTOGRAM and INFO"
+        " latencystats. Costs about a nanosecond a command and 3 KB for each command in use.",
+    ),
+    Parameter(
+        "latency-tracking-info-percentiles", Percentiles(), "50 99 99.9", unit="%",
+        doc="Percentiles that INFO latencystats shows, separated by blanks. Each is known to within an"
+        " eighth.",
     ),
     # --- replication ---------------------------------------------------------------------------------
     Parameter(

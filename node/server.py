@@ -36,6 +36,7 @@ from node.engine.reply import CommandError
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
+from node.observer import Observer
 from node.replication import quota, report
 from node.replication.manager import ReplicationManager
 from node.serving import (
@@ -96,6 +97,8 @@ class Node:
         self._close_listeners: list[Callable[[Session], None]] = [self.replication.on_close]
         self.active_expiry = True
         self.meter = Meter(self.engine, self.started_ms)
+        self.observer = Observer(self.engine, self.clock_us)
+        self.observer.follow(self.config)
         self.info_sections: Mapping[str, InfoSection] = {
             "replication": lambda: report.info_fields(self.replication, boottime_ms()),
         }

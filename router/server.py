@@ -32,6 +32,7 @@ from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
 from node.engine.room import install_compiled
 from node.info import Meter
+from node.observer import Observer
 from node.serving import (
     StartError,
     drive_pump,
@@ -78,6 +79,8 @@ class Router:
         self.engine.bind_context(self)
         self.pump = Pump(self.engine, max_clients=config.integer("maxclients"))
         self.meter = Meter(self.engine, self.started_ms)
+        self.observer = Observer(self.engine, self.clock_us)
+        self.observer.follow(self.config)
         self.info_sections: dict[str, InfoSection] = {
             "replication": self._info_replication,
             "cluster": self._info_cluster,

@@ -36,6 +36,7 @@ from node.engine.reply import NULL_ARRAY, Failure, Push, Reply, SetReply, Status
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
+from node.observer import Observer
 
 START_DEADLINE_S = 30.0  # a busy machine; a quick one needs a tenth of a second
 END_DEADLINE_S = 30.0
@@ -318,6 +319,8 @@ class Ours:
         self.started_ms = boottime_ms()
         self.engine.set_clock_ms(self.clock_us() // 1000, self.started_ms)
         self.meter = Meter(self.engine, self.started_ms)
+        self.observer = Observer(self.engine, self.clock_us)
+        self.observer.follow(self.config)
         self.run_id = secrets.token_hex(20)
         self.is_replica = False
         self.cluster = None
@@ -426,6 +429,8 @@ LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
     b"command": _same_in_any_order,
     b"object": _both_or_neither,
     b"memory": _both_or_neither,
+    b"slowlog": _both_or_neither,
+    b"latency": _both_or_neither,
     b"randomkey": _both_or_neither,
     b"ttl": _close(1),
     b"pttl": _close(2000),

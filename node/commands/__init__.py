@@ -12,9 +12,11 @@ from node.commands import (
     configuration,
     connection,
     keys,
+    latency,
     memory,
     replication,
     server,
+    slowlog,
     strings,
     transactions,
 )
@@ -34,6 +36,8 @@ _FAMILIES = (
     command.COMMANDS,
     server.COMMANDS,
     memory.COMMANDS,
+    slowlog.COMMANDS,
+    latency.COMMANDS,
     replication.COMMANDS,
     cluster.COMMANDS,
 )

@@ -16,6 +16,15 @@ cdef enum:
     PAUSE_ALL = 2
 
 
+# A counter that runs at an even pace, as cheap to read as can be. The engine itself reads no clock: the pump
+# gives it one of these; in tests and the simulator there is none, and nothing is timed.
+ctypedef uint64_t (*tick_fn)() noexcept nogil
+
+
+cdef enum:
+    TIMED_TOGETHER_MAX = 16
+
+
 cdef struct Counters:
     int64_t commands
     int64_t connections
@@ -65,6 +74,22 @@ cdef class Engine:
 
     cdef public int64_t next_session_id
     cdef readonly dict errors_by_code
+
+    # Timing: the end of one command is the begin of the next. Reading the counter is still a tenth of a
+    # pipelined GET, so up to sixteen brief commands of a pipeline are timed together and share the time equally.
+    cdef tick_fn tick_source  # NULL: nothing is timed
+    cdef uint64_t ticks_mark  # when the running command began, or the last one ended
+    cdef readonly double ticks_per_us  # 0: not known yet
+    cdef readonly int64_t slow_us  # calls at least this long are told to on_slow; -1: none
+    cdef uint64_t slow_ticks  # the same; UINT64_MAX: none
+    cdef void *timed_together[TIMED_TOGETHER_MAX]  # borrowed Commands that ran since ticks_mark
+    cdef int timed_count
+    cdef int together_max  # 1 while the threshold is so low that single brief commands matter
+    cdef public bint latency_tracking
+    cdef public object on_slow  # callable(session, command, duration_us, shortened words), or None
+
+    cdef uint64_t count_times(self) except? 0
+    cdef int set_tick_source(self, tick_fn source, double ticks_per_us) except -1
 
     cdef int count_error(self, bytes code) except -1
     cdef int touch_watched(self, int database, bytes key) except -1

@@ -4,7 +4,8 @@ from typing import Any
 from node.engine.effects import Effects
 from node.engine.evictor import Evictor
 from node.engine.keyspace import Keyspace
-from node.engine.registry import Registry
+from node.engine.registry import Command, Registry
+from node.engine.session import Session
 
 class Engine:
     keyspace: Keyspace
@@ -23,6 +24,10 @@ class Engine:
     errors_by_code: dict[bytes, int]
     watched: dict[tuple[int, bytes], list[Any]]
     next_session_id: int
+    ticks_per_us: float
+    slow_us: int
+    latency_tracking: bool
+    on_slow: Callable[[Session, Command, int, list[bytes]], None] | None
     def __init__(
         self, *, cluster: bool = False, databases: int = 16, hash_key: bytes, clock_ms: int
     ) -> None: ...
@@ -47,5 +52,6 @@ class Engine:
     def touch_key(self, database: int, key: bytes) -> None: ...
     def touch_database(self, database: int) -> None: ...
     def set_limits(self, *, bulk_len_max: int = ..., argc_max: int = ...) -> None: ...
+    def set_slow_us(self, slow_us: int) -> None: ...
     def statistics(self) -> dict[str, int]: ...
     def reset_statistics(self) -> None: ...

@@ -3,13 +3,14 @@
 The engine reads no clock: whoever drives it (the pump, a test, the simulator) says what time it is.
 """
 
+from cpython.object cimport PyObject
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.stdint cimport UINT64_MAX, int16_t, int64_t, uint8_t, uint64_t
 
 from node.engine.effects cimport Effects
 from node.engine.evictor cimport Evictor
 from node.engine.keyspace cimport Keyspace
-from node.engine.registry cimport Registry
+from node.engine.registry cimport Command, Registry, timing_class
 
 
 cdef class Engine:
@@ -46,6 +47,12 @@ cdef class Engine:
         self.limits.bulk_len_max = 512 * 1024 * 1024
         self.limits.argc_max = INT_MAX
         self.limits.inline_max_bytes = 64 * 1024
+        self.tick_source = NULL
+        self.ticks_per_us = 0.0
+        self.slow_us = -1
+        self.together_max = TIMED_TOGETHER_MAX
+        self.slow_ticks = UINT64_MAX
+        self.latency_tracking = True
 
     def bind_context(self, context):
         """Names the running node that Python handlers find at session.engine.context."""
@@ -166,6 +173,44 @@ cdef class Engine:
         elif len(self.errors_by_code) < 128:  # codes can come from Python handlers' texts: bounded
             self.errors_by_code[code] = 1
         return 0
+
+    # -------------------------------------------------------------------------------------------- timing
+
+    cdef int set_tick_source(self, tick_fn source, double ticks_per_us) except -1:
+        self.tick_source = source
+        self.ticks_per_us = ticks_per_us
+        self.set_slow_us(self.slow_us)
+        return 0
+
+    cdef uint64_t count_times(self) except? 0:
+        """Ends what is being timed, counts it for its commands, and returns how long it took in all."""
+        cdef uint64_t now_ticks = self.tick_source()
+        # Counters of two processors may disagree: nothing ever took less than no time.
+        cdef uint64_t ticks = now_ticks - self.ticks_mark if now_ticks > self.ticks_mark else 0
+        cdef uint64_t share = ticks // <uint64_t> self.timed_count
+        cdef int index
+        cdef int time_class = timing_class(share)
+        cdef Command command
+        for index in range(self.timed_count):
+            command = <Command> <PyObject *> self.timed_together[index]
+            command.ticks += share
+            if self.latency_tracking:
+                if command.timings == NULL:
+                    command.begin_timings()
+                command.timings[time_class] += 1
+        self.timed_count = 0
+        self.ticks_mark = now_ticks
+        return ticks
+
+    def set_slow_us(self, int64_t slow_us):
+        """Calls that take at least so long are told to `on_slow`; -1: none are."""
+        cdef double ticks = slow_us * self.ticks_per_us
+        self.slow_us = slow_us
+        self.together_max = TIMED_TOGETHER_MAX if slow_us < 0 or slow_us >= 1000 else 1
+        if slow_us < 0 or ticks >= 9e18:
+            self.slow_ticks = UINT64_MAX
+        else:
+            self.slow_ticks = <uint64_t> ticks
 
     def set_limits(self, *, int64_t bulk_len_max=512 * 1024 * 1024, int64_t argc_max=INT_MAX):
         """proto-max-bulk-len, and the largest announced number of arguments (Redis's limit by default).

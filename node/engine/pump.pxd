@@ -23,6 +23,9 @@ cdef class Pump:
     cdef public int keepalive_s  # 0: leave the kernel's default off
     cdef public int commands_per_turn
 
+    cdef uint64_t _first_ticks  # what the tick counter is compared with the clock from
+    cdef int64_t _first_ticks_us
+
     cdef int _epoll_fd
     cdef int _event_fd
     cdef dict _listeners  # fd -> True; the caller keeps the sockets open
@@ -37,6 +40,7 @@ cdef class Pump:
     cdef list _feeds
     cdef list _graveyard  # closed in this turn: epoll may still name them
 
+    cdef int _measure_ticks(self) except -1
     cdef int _turn(self, int timeout_ms, int64_t deadline_us) except -1
     cdef int _event(self, Session session, uint32_t events) except -1
     cdef int _readable(self, Session session) except -1

@@ -21,6 +21,13 @@ cdef enum:
     FLAG_ALLOW_BUSY = 16384
     FLAG_MAY_REPLICATE = 32768
 
+# How long a command's calls took, counted in classes: eight to each doubling of ticks, so a class is known
+# to within an eighth. With s = log2(t) - 3 the class of t >= 8 is 8 (s + 1) + the three bits below t's
+# highest; below 8 ticks, t itself.
+cdef enum:
+    TIMING_SHIFT_MAX = 45  # 2^48 ticks are a day; longer counts as that
+    TIMING_CLASSES = (TIMING_SHIFT_MAX + 2) * 8
+
 
 cdef class Command:
     cdef readonly str name  # "get"; for a subcommand "config|get"
@@ -38,6 +45,28 @@ cdef class Command:
     cdef readonly int64_t calls
     cdef readonly int64_t rejected
     cdef readonly int64_t failed
+    cdef bint brief  # compiled and of constant cost: may be timed together with its neighbours
+    cdef readonly uint64_t ticks  # spent in calls; 0 where nobody gives the engine a tick source
+    cdef uint64_t *timings  # owned; calls by class, made at the first one timed
+
+    cdef int begin_timings(self) except -1
+
+
+cdef extern from *:
+    """
+    #define highest_bit(value) (63 - __builtin_clzll(value))
+    """
+    int highest_bit(unsigned long long value) noexcept nogil
+
+
+cdef inline int timing_class(uint64_t ticks) noexcept nogil:
+    cdef int shift
+    if ticks < 8:
+        return <int> ticks
+    shift = highest_bit(ticks) - 3
+    if shift > TIMING_SHIFT_MAX:
+        return TIMING_CLASSES - 1
+    return ((shift + 1) << 3) + <int> ((ticks >> shift) & 7)
 
 
 cdef class Registry:

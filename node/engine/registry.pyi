@@ -14,8 +14,10 @@ class Command:
     calls: int
     rejected: int
     failed: int
+    ticks: int
     @property
     def is_compiled(self) -> bool: ...
+    def latencies(self) -> list[tuple[int, int]]: ...
     def reset_statistics(self) -> None: ...
 
 class Registry:

@@ -6,7 +6,7 @@ spec's own Python handler.
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 
@@ -70,6 +70,7 @@ cdef class Command:
         if self.first_key > 0 and self.key_step <= 0:
             raise ValueError(f"command {self.name}: key_step must be positive where there are keys")
         self.get_keys = spec.get_keys
+        self.brief = self.compiled != NULL and (self.flags & FLAG_FAST or self.name == "set")
         self.children = None
         if spec.subcommands:
             self.children = {}
@@ -79,6 +80,30 @@ cdef class Command:
         elif self.compiled == NULL and self.handler is None:
             raise ValueError(f"command {self.name}: neither a compiled function nor a handler answers it")
 
+    def __dealloc__(self):
+        free(self.timings)
+
+    cdef int begin_timings(self) except -1:
+        self.timings = <uint64_t *> calloc(TIMING_CLASSES, sizeof(uint64_t))
+        if self.timings == NULL:
+            raise MemoryError("no memory to count a command's timings")
+        return 0
+
+    def latencies(self):
+        """Timed calls by duration: pairs of (exclusive upper bound in ticks, calls), shortest first."""
+        cdef int index
+        cdef uint64_t bound
+        found = []
+        if self.timings != NULL:
+            for index in range(TIMING_CLASSES):
+                if self.timings[index]:
+                    if index < 8:
+                        bound = index + 1
+                    else:
+                        bound = (<uint64_t> (8 + (index & 7) + 1)) << ((index >> 3) - 1)
+                    found.append((bound, self.timings[index]))
+        return found
+
     @property
     def is_compiled(self):
         return self.compiled != NULL
@@ -87,6 +112,9 @@ cdef class Command:
         self.calls = 0
         self.rejected = 0
         self.failed = 0
+        self.ticks = 0
+        free(self.timings)
+        self.timings = NULL
         if self.children is not None:
             for child in self.children.values():
                 child.reset_statistics()

@@ -118,6 +118,8 @@ cdef class Session:
     cdef int dispatch(self, Command command) except -1
     cdef int _route(self, Command command) except -1
     cdef int _call(self, Command command) except -1
+    cdef int _timed(self, bint ran_last) except -1
+    cdef int _slow(self, Command command, uint64_t ticks, int others, bint ran_last) except -1
     cdef int _call_python(self, Command command) except -1
     cdef int _apply(self, Command command, Py_ssize_t mark) except -1
     cdef int _propagate(self) except -1

@@ -63,6 +63,14 @@ cdef extern from *:
 # A drained input buffer larger than this is given back.
 cdef Py_ssize_t KEPT_INPUT_BYTES = 0 if GRAPEVINE_PLAIN_MALLOC else 64 * 1024
 
+# What the slow log keeps of a command: Redis's limits.
+cdef int SLOW_WORDS_MAX = 32
+cdef Py_ssize_t SLOW_WORD_BYTES_MAX = 128
+
+# Beyond these a command has its own time, however simple it is.
+cdef int BRIEF_ARGUMENTS_MAX = 8
+cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
+
 # A reply buffer beyond this stops execution until the client has read some of it; its input is still
 # taken in (up to the query buffer limit), so a client that sends everything before it reads anything
 # comes through. Memory per client is bounded by this, one reply, and the query buffer limit.
@@ -208,6 +216,7 @@ cdef class Session:
         cdef int step
         cdef int index
         cdef bint typed
+        cdef bint finished
         cdef Command command
         while consumed_bytes[0] < len_bytes:
             if self.closing or self.blocked or self.stalled:
@@ -252,7 +261,13 @@ cdef class Session:
                     for index in range(count):
                         if batch[index].key_index > 0:
                             self.keyspace.prefetch_step(self.database, &batch[index].key, step)
-            if not self._run_batch(batch, count, consumed_bytes, &command_budget):
+            self.engine.timed_count = 0
+            if self.engine.tick_source != NULL:
+                self.engine.ticks_mark = self.engine.tick_source()
+            finished = self._run_batch(batch, count, consumed_bytes, &command_budget)
+            if self.engine.timed_count:
+                self._timed(False)
+            if not finished:
                 parser_restart(parser)  # what was parsed ahead is parsed again later
                 break
             if outcome == PARSE_BROKEN:
@@ -466,11 +481,17 @@ cdef class Session:
         return DISPATCHED
 
     cdef int _call(self, Command command) except -1:
+        cdef Engine engine = self.engine
+        cdef bint brief = command.brief and self.argc <= BRIEF_ARGUMENTS_MAX
+        cdef uint64_t begun_ticks
+        if not brief and engine.timed_count:
+            self._timed(False)
+        begun_ticks = engine.ticks_mark  # kept here, because EXEC calls others
         self.command = command
         self.dirty = 0
         self.effect_written = False
         command.calls += 1
-        self.engine.counters.commands += 1
+        engine.counters.commands += 1
         self.call_mark = self.out.used_bytes
         if command.compiled != NULL:
             (<command_fn> command.compiled)(self)
@@ -480,6 +501,67 @@ cdef class Session:
             self._propagate()
         if self.asking and command.name != "asking":
             self.asking = False
+        if engine.tick_source != NULL:
+            if brief:
+                engine.timed_together[engine.timed_count] = <void *> <PyObject *> command
+                engine.timed_count += 1
+                if (
+                    engine.timed_count >= engine.together_max
+                    or self.out.used_bytes - self.call_mark > BRIEF_REPLY_BYTES_MAX
+                ):
+                    self._timed(True)
+            else:
+                if engine.timed_count:  # of an EXEC
+                    self._timed(False)
+                engine.ticks_mark = begun_ticks
+                engine.timed_together[0] = <void *> <PyObject *> command
+                engine.timed_count = 1
+                self._timed(True)
+        return 0
+
+    cdef int _timed(self, bint ran_last) except -1:
+        """Counts the time of what ran since the mark.
+
+        Args:
+            ran_last: the last of it is the command in argv.
+        """
+        cdef Engine engine = self.engine
+        cdef int others = engine.timed_count - 1
+        cdef Command last = <Command> <PyObject *> engine.timed_together[others]
+        cdef uint64_t ticks = engine.count_times()
+        if ticks >= engine.slow_ticks:
+            self._slow(last, ticks, others, ran_last)
+            engine.ticks_mark = engine.tick_source()  # telling it is not the next command's time
+        return 0
+
+    cdef int _slow(self, Command command, uint64_t ticks, int others, bint ran_last) except -1:
+        cdef Engine engine = self.engine
+        cdef int index
+        cdef int kept = min(self.argc, SLOW_WORDS_MAX)
+        cdef Span word
+        if engine.on_slow is None:
+            return 0
+        words = []
+        if self.closing or not ran_last:  # the input it came from may be gone
+            words.append(command.name.replace("|", " ").encode("ascii"))
+            kept = 0
+        for index in range(kept):
+            if index == SLOW_WORDS_MAX - 1 and self.argc > SLOW_WORDS_MAX:
+                words.append(b"... (%d more arguments)" % (self.argc - SLOW_WORDS_MAX + 1))
+                break
+            word = self.argv[index]
+            if word.len_bytes > SLOW_WORD_BYTES_MAX:
+                more = b"... (%d more bytes)" % (word.len_bytes - SLOW_WORD_BYTES_MAX)
+                words.append(span_bytes(span_of(word.at, SLOW_WORD_BYTES_MAX)) + more)
+            else:
+                words.append(span_bytes(word))
+        if others:
+            words.append(b"... (timed together with the %d commands before it)" % others)
+        try:
+            engine.on_slow(self, command, <int64_t> (ticks / engine.ticks_per_us), words)
+        except Exception as error:  # the command has been answered: this is the observer's failure
+            if engine.on_python_error is not None:
+                engine.on_python_error(error)
         return 0
 
     cdef list _arguments(self):

@@ -8,6 +8,7 @@ from tests.oracle import Ours
 
 SECTIONS = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules"]
 SECTIONS += ["Errorstats", "Cluster", "Keyspace"]
+EVERYTHING = [*SECTIONS[:8], "Commandstats", "Errorstats", "Latencystats", "Cluster", "Keyspace"]
 
 
 def fields(text: str) -> dict[str, str]:
@@ -23,8 +24,8 @@ def titles(text: str) -> list[str]:
     [
         ([], SECTIONS),
         (["default"], SECTIONS),
-        (["everything"], [*SECTIONS[:8], "Commandstats", *SECTIONS[8:]]),
-        (["ALL"], [*SECTIONS[:8], "Commandstats", *SECTIONS[8:]]),
+        (["everything"], EVERYTHING),
+        (["ALL"], EVERYTHING),
         (["memory"], ["Memory"]),
         (["stats", "Server", "stats", "nothing"], ["Server", "Stats"]),
         (["nothing"], []),
@@ -52,8 +53,8 @@ def test_figures_are_true(ours: Ours) -> None:
     assert int(found["used_memory_rss"]) > int(found["used_memory"])
     assert (found["keyspace_hits"], found["keyspace_misses"]) == ("1", "1")
     assert found["total_commands_processed"] == "7"
-    assert found["cmdstat_set"] == "calls=3,rejected_calls=0,failed_calls=0"
-    assert found["cmdstat_incr"] == "calls=1,rejected_calls=0,failed_calls=1"
+    assert found["cmdstat_set"] == "calls=3,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"
+    assert found["cmdstat_incr"] == "calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=1"
     assert found["errorstat_ERR"] == "count=2"
     assert (found["redis_version"], found["role"], found["cluster_enabled"]) == ("7.2.4", "master", "0")
     ours.call(b"CONFIG", b"RESETSTAT")
