@@ -57,10 +57,14 @@ def machine() -> dict[str, str | int]:
 def commit() -> str:
     """The commit of the checkout these packages come from.
 
-    With a plus sign when it was changed; '' if none.
+    With a plus sign when it was changed; '' if none. The copy that deploy/sanitize.sh makes has that of its
+    original.
     """
     here = Path(__file__).resolve().parent
-    if not (here.parent / ".git").exists():
+    root = here.parent
+    if root.parts[-2:] == ("build", "sanitize"):
+        root = root.parents[1]
+    if not (root / ".git").exists():
         return ""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],

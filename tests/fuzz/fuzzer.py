@@ -68,7 +68,9 @@ class Fuzzer:
         self._keep = keep
         self._seconds = 0.0
         self._fresh = 0  # inputs since the target was made anew
-        self.parents = [path.read_bytes() for path in sorted((CORPUS / target.name).glob("*"))]
+        places = [CORPUS / target.name, *([keep] if keep else [])]
+        paths = [path for place in places for path in sorted(place.glob("*"))]
+        self.parents = [path.read_bytes() for path in paths[:_PARENTS_MAX]]
 
     def run(self, *, seconds: float, inputs: int = 0) -> None:
         """Runs until the time or the inputs are spent. Raises what the target raises."""
@@ -107,6 +109,10 @@ class Fuzzer:
         self._guide.begin()
         self.target.run(data)
         return self._guide.end() > 0
+
+    def summary(self) -> dict[str, int | float]:
+        """What was done, for programs."""
+        return {"inputs": self.count, "seconds": self._seconds, "edges": self._guide.edges()}
 
     def report(self) -> str:
         rate = self.count / self._seconds if self._seconds else 0.0

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.blocks import cut, exact_block
+from tests.fuzz.campaign import CHUNK_INPUTS, SHARES, Chunk, Record, campaign, most_behind
+from tests.fuzz.campaign import Finding as Found
 from tests.fuzz.fuzzer import Fuzzer, Journal, replay
 from tests.fuzz.grammar import decode, encode
+from tests.fuzz.guide import Guide
 from tests.fuzz.targets import TARGETS, Finding, Lzf, Target
 
 INPUTS = {"codec": 3000, "commands": 1500, "rdb": 2000, "lzf": 5000, "state": 60}
@@ -74,3 +77,41 @@ def test_a_new_journal_forgets(tmp_path: Path) -> None:
     assert replay(Lzf(), tmp_path / "journal") == 2
     journal.clear()
     assert replay(Lzf(), tmp_path / "journal") == 0
+
+
+def test_the_target_that_is_furthest_behind_is_next() -> None:
+    shares = {"a": 0.75, "b": 0.25}
+    assert most_behind({}, shares) == "a"
+    assert most_behind({"a": 10}, shares) == "b"
+    assert most_behind({"a": 10, "b": 4}, shares) == "a"
+
+
+def test_shares_cover_every_target() -> None:
+    assert set(SHARES) == set(CHUNK_INPUTS) == set(TARGETS)
+    assert sum(SHARES.values()) == pytest.approx(1)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = Record(tmp_path / "fuzz.json")
+    record.chunks.append(Chunk("lzf", 3, 100, 0.5, "release", 0, "abc", "2026-01-01T00:00:00Z"))
+    record.findings.append(Found("rdb", 9, "sanitize", "abc", "2026-01-01T00:00:00Z", "text", "journal"))
+    record.write()
+    again = Record(tmp_path / "fuzz.json")
+    assert (again.chunks, again.findings) == (record.chunks, record.findings)
+    assert again.inputs("release") == {"lzf": 100}
+    assert again.inputs("sanitize") == {}
+    assert [again.next_seed(name) for name in ("lzf", "rdb", "codec")] == [4, 10, 1]
+
+
+@pytest.mark.slow
+def test_a_campaign_goes_on_where_its_record_ends(tmp_path: Path) -> None:
+    build = "sanitize" if Guide().informed else "release"
+    path = tmp_path / "fuzz.json"
+    for wanted in (40, 60, 60):
+        done = campaign(
+            Record(path), inputs=wanted, seconds=600, found=tmp_path / "found", journals=tmp_path / "journals"
+        )
+        assert done == 0
+        assert Record(path).inputs(build).total() >= wanted
+    assert len(Record(path).chunks) == 2
+    assert not list((tmp_path / "journals").iterdir())
