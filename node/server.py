@@ -39,6 +39,7 @@ from node.info import Meter
 from node.observer import Observer
 from node.replication import quota, report
 from node.replication.manager import ReplicationManager
+from node.replication.wire import Sockets
 from node.serving import (
     StartError,
     drive_pump,
@@ -91,8 +92,9 @@ class Node:
         self.engine.bind_context(self)
         self.pump = Pump(self.engine, max_clients=config.integer("maxclients"))
         self.pump.on_close = self._on_close
+        self._wire = Sockets(self.pump)
         self.replication = ReplicationManager(
-            self.engine, self.pump, config, random.Random(secrets.randbits(64))
+            self.engine, self.pump, self._wire, config, random.Random(secrets.randbits(64))
         )
         self._close_listeners: list[Callable[[Session], None]] = [self.replication.on_close]
         self.active_expiry = True
@@ -157,6 +159,7 @@ class Node:
             nursery = await stack.enter_async_context(trio.open_nursery())
             await nursery.start(drive_pump, self.pump)
             nursery.start_soon(self._background)
+            nursery.start_soon(self._wire.run, self.replication.follower)
             await nursery.start(self.replication.run)
             port = int(listeners[0].getsockname()[1])
             if self.engine.cluster:

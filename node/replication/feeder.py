@@ -1,4 +1,7 @@
-"""The primary's side of replication as a shell: answers REPLCONF and PSYNC, sends snapshots, keeps the ring.
+"""The primary's side of replication: answers REPLCONF and PSYNC, sends snapshots, keeps the ring.
+
+It waits for nothing and reads no clock of its own: whoever drives it calls `advance` and `tick` when they
+asked for it, or when `wake` was called.
 
 A snapshot is made for all replicas that wait at that moment and written to each of them in pieces; the
 slowest sets the pace, and one that takes nothing for repl-timeout is dropped. There is one snapshot at a
@@ -12,15 +15,12 @@ overrun the replica is dropped: the memory of a primary is bounded whatever its 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import trio
+from typing import Protocol
 
 from node.context import UNBLOCK_NOTE, UNBLOCKED
 from node.engine.engine import Engine
-from node.engine.pump import Pump
 from node.engine.rdb import SnapshotError, SnapshotWriter
 from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Reply
 from node.engine.session import Session
@@ -33,8 +33,22 @@ from node.version import GRAPEVINE_VERSION, REDIS_VERSION
 log = logging.getLogger("grapevine.replication")
 
 MARK_BYTES = 40
-BUSY_RETRY_S = 0.1  # snapshot epochs are being reset
-DRAIN_POLL_S = 1.0  # a replica that takes nothing is looked at this often
+BUSY_RETRY_MS = 100  # snapshot epochs are being reset
+ROOM_POLL_MS = 1_000  # a replica that takes nothing is looked at this often
+
+
+class Sessions(Protocol):
+    """The connections of this process: the pump."""
+
+    sessions: dict[int, Session]
+
+    def close(self, session: Session, reason: str = "") -> None:
+        """Ends a connection now; what was not sent is lost."""
+        ...
+
+    def interrupt(self) -> None:
+        """There is something new to send."""
+        ...
 
 
 @dataclass(slots=True)
@@ -48,23 +62,37 @@ class Waiter:
     answer: Callable[[int], Reply]
 
 
+@dataclass(slots=True)
+class _Round:
+    """A snapshot on its way, and those who are still taking it."""
+
+    snapshot: SnapshotWriter
+    mark: bytes
+    taking: list[Replica]
+
+
 class Feeder:
     """Serves the replicas of this node.
+
+    Args:
+        wake: `advance` or `tick` has something to do earlier than it said.
+        new_id: forty characters that nobody has seen before; the marks at the ends of snapshots.
 
     Attributes:
         source: the core: who is attached and how far.
         full_sync_count, partial_sync_count, refused_partial_count: for INFO.
-        woken: set when `tick` is needed earlier than it said.
-        watch_acknowledgements: each of them sets `woken`.
+        watch_acknowledgements: each of them calls `wake`.
     """
 
     def __init__(
         self,
         engine: Engine,
-        pump: Pump,
+        pump: Sessions,
         settings: Callable[[], Settings],
         history: Callable[[], History],
         clock_ms: Callable[[], int],
+        wake: Callable[[], None],
+        new_id: Callable[[], str],
     ) -> None:
         self.source = Source()
         self.full_sync_count = 0
@@ -75,10 +103,10 @@ class Feeder:
         self._settings = settings
         self._history = history
         self._clock_ms = clock_ms
-        self.woken = trio.Event()
+        self._wake = wake
+        self._new_id = new_id
         self.watch_acknowledgements = False
-        self._wanted = trio.Event()
-        self._drained = trio.Event()
+        self._round: _Round | None = None
         self._waiters: list[Waiter] = []
         self._ping_due_ms = 0
 
@@ -103,7 +131,7 @@ class Feeder:
             self.check_ring()
         self._answer_waiters(self._clock_ms())
         if self.watch_acknowledgements:
-            self.woken.set()
+            self._wake()
 
     def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
         """PSYNC: everything before byte `asked_offset` of `asked_id` is there already."""
@@ -128,7 +156,7 @@ class Feeder:
         session.is_replica = True
         log.info("replica %s asks for a full sync: %s", session.address, why.reason)
         self._engine.effects.activate()
-        self._wanted.set()
+        self._wake()
         return NO_REPLY
 
     def wait(
@@ -150,7 +178,7 @@ class Feeder:
             wanted = 1 << 62
         waiter = Waiter(session, wanted, offset, deadline_ms, answer)
         self._waiters.append(waiter)
-        self.woken.set()
+        self._wake()
         session.on_resume = lambda _session: self._forget_waiter(waiter)
         session.notes = session.notes or {}
         session.notes[UNBLOCK_NOTE] = lambda with_error: self._end_wait(
@@ -176,18 +204,28 @@ class Feeder:
             stage = self.source.replicas[session.id].stage
             self.source.happened(session.id, Event.CLOSED)
             self.check_ring()
-            self._drained.set()
+            self._wake()
             if stage is not Stage.GREETING:
                 log.info("replica %s is gone: %s", session.address, session.close_reason)
 
-    # --- tasks --------------------------------------------------------------------------------------------
-    async def run(self) -> None:
-        """Sends snapshots to those who wait for one, for ever."""
-        while True:
-            await self._wanted.wait()
-            self._wanted = trio.Event()
-            while self.source.waiting():
-                await self._send_snapshot()
+    # --- as time passes ------------------------------------------------------------------------------------
+    def advance(self) -> int | None:
+        """Sends more of a snapshot to those who wait for one.
+
+        Returns:
+            In how many ms to call again: 0 after everybody else had a turn; None when `wake` is called.
+        """
+        if self._round is not None:
+            return self._go_on(self._round)
+        if self.source.waiting():
+            return self._begin_round()
+        return None
+
+    def close(self) -> None:
+        """Ends the snapshot on its way, if there is one."""
+        if self._round is not None:
+            self._round.snapshot.close()
+            self._round = None
 
     def tick(self, now_ms: int) -> int:
         """Pings, drops the silent and the overrun, ends waits. Returns when to call again, in ms."""
@@ -204,14 +242,11 @@ class Feeder:
         due_ms += [waiter.deadline_ms for waiter in self._waiters if waiter.deadline_ms is not None]
         return min(due_ms)
 
-    async def drain(self) -> None:
-        """Returns when every replica acknowledged all of the stream so far. Give it a deadline."""
+    @property
+    def drained(self) -> bool:
+        """Every replica acknowledged all of the stream so far."""
         offset = self._engine.effects.offset
-        self.ask_offsets()
-        while True:
-            if all(replica.ack_offset >= offset or replica.plain_sync for replica in self.source.attached()):
-                return
-            await trio.sleep(0.005)
+        return all(replica.ack_offset >= offset or replica.plain_sync for replica in self.source.attached())
 
     # --- inside -------------------------------------------------------------------------------------------
     def _append(self, args: list[bytes]) -> None:
@@ -260,24 +295,16 @@ class Feeder:
         if effects.capacity_bytes != backlog_bytes and effects.offset - effects.oldest_needed < backlog_bytes:
             effects.resize(backlog_bytes)
 
-    async def _send_snapshot(self) -> None:
-        settings = self._settings()
+    def _begin_round(self) -> int:
+        limit_bytes = self._settings().window_bytes
         try:
-            snapshot = SnapshotWriter(self._engine.keyspace, _aux_fields(), limit_bytes=settings.window_bytes)
+            snapshot = SnapshotWriter(self._engine.keyspace, _aux_fields(), limit_bytes=limit_bytes)
         except SnapshotBusy as error:
             log.info("full sync postponed: %s", error)
-            await trio.sleep(BUSY_RETRY_S)
-            return
-        with snapshot:
-            mark = secrets.token_hex(MARK_BYTES // 2).encode()
-            taking = self._begin(mark)
-            try:
-                await self._send_all(snapshot, taking, mark, settings)
-            except SnapshotError as error:
-                log.error("full sync failed: %s", error)
-                for replica in taking:
-                    if self.source.replicas.get(replica.session_id) is replica:
-                        self._drop(replica.session_id, Event.OVERRUN, str(error))
+            return BUSY_RETRY_MS
+        mark = self._new_id()[:MARK_BYTES].encode()
+        self._round = _Round(snapshot, mark, self._begin(mark))
+        return 0
 
     def _begin(self, mark: bytes) -> list[Replica]:
         """Tells all who wait that this snapshot is theirs. The snapshot was made in the same breath."""
@@ -294,25 +321,37 @@ class Feeder:
         self.full_sync_count += len(taking)
         return taking
 
-    async def _send_all(
-        self, snapshot: SnapshotWriter, taking: list[Replica], mark: bytes, settings: Settings
-    ) -> None:
-        while taking:
-            more = snapshot.step(settings.step_bytes)
-            piece = snapshot.take()
-            if not more:
-                piece += mark
-            for replica in taking:
-                self._write(replica, piece)
-            if not more:
-                # Noted before anything is awaited: the acknowledgement may come faster than our next turn.
-                for replica in taking:
-                    replica.heard_ms = self._clock_ms()
-                    self.source.happened(replica.session_id, Event.SENT)
-                    where = f"{replica.address}:{replica.port}"
-                    log.info("full sync: %d bytes to %s", snapshot.written_bytes, where)
-                return
-            taking = await self._room(taking, settings)
+    def _go_on(self, sending: _Round) -> int:
+        self.check_ring()
+        sending.taking = [r for r in sending.taking if self.source.replicas.get(r.session_id) is r]
+        if not sending.taking:
+            self.close()
+            return 0
+        settings, sessions = self._settings(), self._pump.sessions
+        if any(
+            sessions[replica.session_id].output_pending_bytes >= settings.pending_bytes
+            for replica in sending.taking
+        ):
+            return ROOM_POLL_MS
+        try:
+            more = sending.snapshot.step(settings.step_bytes)
+            piece = sending.snapshot.take()
+        except SnapshotError as error:
+            log.error("full sync failed: %s", error)
+            for replica in sending.taking:
+                self._drop(replica.session_id, Event.OVERRUN, str(error))
+            self.close()
+            return 0
+        for replica in sending.taking:
+            self._write(replica, piece if more else piece + sending.mark)
+        if not more:
+            for replica in sending.taking:
+                replica.heard_ms = self._clock_ms()
+                self.source.happened(replica.session_id, Event.SENT)
+                where = f"{replica.address}:{replica.port}"
+                log.info("full sync: %d bytes to %s", sending.snapshot.written_bytes, where)
+            self.close()
+        return 0
 
     def _write(self, replica: Replica, data: bytes) -> None:
         session = self._pump.sessions.get(replica.session_id)
@@ -324,21 +363,7 @@ class Feeder:
         session.on_drained = None
         if session.id in self.source.replicas:
             self.source.took_bytes(session.id, self._clock_ms())
-        self._drained.set()
-
-    async def _room(self, taking: list[Replica], settings: Settings) -> list[Replica]:
-        """Waits until every replica can take more; returns those that are still there."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            self.check_ring()
-            taking = [r for r in taking if self.source.replicas.get(r.session_id) is r]
-            sessions = self._pump.sessions
-            pending = [sessions[replica.session_id].output_pending_bytes for replica in taking]
-            if not pending or max(pending) < settings.pending_bytes:
-                return taking
-            self._drained = trio.Event()
-            with trio.move_on_after(DRAIN_POLL_S):
-                await self._drained.wait()
+        self._wake()
 
     def _answer_waiters(self, now_ms: int) -> None:
         for waiter in list(self._waiters):

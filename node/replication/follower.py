@@ -1,20 +1,17 @@
-"""The replica's side of replication as a shell: sockets and the engine around `link.Link`.
+"""The replica's side of replication: the engine and a wire around `link.Link`.
 
-One task dials, talks and loads, one conversation after the other; the core decides what comes next. Once
-the stream begins, the socket moves into the pump, where the stream is applied at the pump's speed, and
-the task waits for the next dial.
+The core decides what comes next; the wire (wire.py, or a simulated one) dials, carries bytes and says how
+it went. What arrives passes through here: lines to the core, a snapshot into the keyspace. Once the stream
+begins, the connection moves into the pump, where the stream is applied at the pump's speed.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-import trio
-
 from node.engine.engine import Engine
-from node.engine.pump import Pump
 from node.engine.rdb import Decoder, SnapshotError
 from node.engine.session import Session
 from node.replication.link import (
@@ -34,7 +31,29 @@ from node.replication.link import (
     command_bytes,
 )
 
-RECEIVE_BYTES = 64 << 10
+
+class Wire(Protocol):
+    """One connection to a primary at a time."""
+
+    def dial(self, host: str, port: int) -> None:
+        """Connects. Answered with `Follower.connected` or `broken`, unless `hang_up` comes first."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Writes to the primary."""
+        ...
+
+    def hang_up(self) -> None:
+        """Ends the connection, or the attempt at one; nothing of it is heard any more."""
+        ...
+
+    def adopt(self, session: Session, received: bytes) -> None:
+        """The connection is the session's from now on, which begins with what was received already."""
+        ...
+
+    def close(self, session: Session, reason: str) -> None:
+        """Ends the connection of a session that was adopted."""
+        ...
 
 
 class DataOwner(Protocol):
@@ -61,8 +80,20 @@ class DataOwner(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Loading:
+    """A snapshot that is arriving. `rest`: what came behind its end so far."""
+
+    load: Load
+    decoder: Decoder
+    rest: bytes = b""
+
+
 class Follower:
     """Follows one primary at a time.
+
+    Args:
+        wake: `tick` has something to do earlier than it said.
 
     Attributes:
         session: the link's session in the pump while the stream is applied, else None.
@@ -70,25 +101,27 @@ class Follower:
     """
 
     def __init__(
-        self, engine: Engine, pump: Pump, link: Link, owner: DataOwner, clock_ms: Callable[[], int]
+        self,
+        engine: Engine,
+        wire: Wire,
+        link: Link,
+        owner: DataOwner,
+        clock_ms: Callable[[], int],
+        wake: Callable[[], None],
     ) -> None:
         self.link = link
         self.session: Session | None = None
         self.loaded_bytes = 0
         self._engine = engine
-        self._pump = pump
+        self._wire = wire
         self._owner = owner
         self._clock_ms = clock_ms
-        self._dial: Dial | None = None
-        self._outgoing = b""
+        self._wake = wake
         self._step: Load | Stream | None = None
-        self._scope: trio.CancelScope | None = None  # of the conversation
-        self._woken = trio.Event()
-        self._changed = trio.Event()
+        self._loading: _Loading | None = None
         self._stream_database = 0  # the stream's SELECT survives a break
         self._heard_bytes = 0
         self._ack_due_ms = 0
-        self._loading = False
 
     # --- commands -----------------------------------------------------------------------------------------
     def follow(self, target: Target, myself: Myself) -> None:
@@ -120,50 +153,55 @@ class Follower:
             self.session.write(command_bytes(b"REPLCONF", b"ACK", b"%d" % offset))
             self._ack_due_ms = self._clock_ms() + self.link.settings.ack_period_ms
 
-    # --- tasks --------------------------------------------------------------------------------------------
-    async def run(self) -> None:
-        """Dials and talks, for ever."""
-        while True:
-            await self._woken.wait()
-            self._woken = trio.Event()
-            dial, self._dial = self._dial, None
-            if dial is None:
-                continue
-            with trio.CancelScope() as scope:
-                self._scope = scope
-                await self._converse(dial)
-            self._scope = None
+    # --- what the wire tells --------------------------------------------------------------------------------
+    def connected(self) -> None:
+        """The dial succeeded."""
+        self._carry_out(self.link.connected(self._clock_ms()))
 
-    async def keep_time(self) -> None:
-        """Lets the core see its deadlines and acknowledges, for ever."""
-        while True:
-            now_ms = self._clock_ms()
-            due = [ms for ms in (self.link.deadline_ms,) if ms is not None]
-            if self.session is not None:
-                due.append(self._ack_due_ms)
-            with trio.move_on_after(max(0, min(due) - now_ms) / 1000 if due else float("inf")):
-                await self._changed.wait()
-            self._changed = trio.Event()
-            now_ms = self._clock_ms()
-            if self.session is not None:
-                if self.session.input_bytes != self._heard_bytes:
-                    self._heard_bytes = self.session.input_bytes
-                    self.link.heard(now_ms)
-                self._note_progress()
-                if now_ms >= self._ack_due_ms:
-                    self.acknowledge()
-            self._carry_out(self.link.tick(now_ms))
+    def received(self, data: bytes) -> None:
+        """Bytes from the primary, until the connection is the pump's."""
+        if self._loading is not None:
+            self._carry_out(self.link.heard(self._clock_ms()))
+            self._load(self._loading, data)
+        else:
+            self._carry_out(self.link.received(data, self._clock_ms()))
+        if isinstance(self._step, Load):
+            load, self._step = self._step, None
+            self._begin_load(load)
+        if isinstance(self._step, Stream):
+            stream, self._step = self._step, None
+            self._hand_over(stream)
+
+    def broken(self, cause: Cause, text: str) -> None:
+        """The connection could not be made, or ended."""
+        self._carry_out(self.link.broken(cause, text, self._clock_ms()))
+
+    # --- as time passes -------------------------------------------------------------------------------------
+    def tick(self, now_ms: int) -> int | None:
+        """Lets the core see its deadlines and acknowledges. Returns when to call again; None: not needed."""
+        session = self.session
+        if session is not None:
+            if session.input_bytes != self._heard_bytes:
+                self._heard_bytes = session.input_bytes
+                self.link.heard(now_ms)
+            self._note_progress()
+            if now_ms >= self._ack_due_ms:
+                self.acknowledge()
+        self._carry_out(self.link.tick(now_ms))
+        due_ms = self.link.deadline_ms
+        if self.session is not None:
+            due_ms = self._ack_due_ms if due_ms is None else min(due_ms, self._ack_due_ms)
+        return due_ms
 
     # --- inside -------------------------------------------------------------------------------------------
     def _carry_out(self, actions: list[Action]) -> None:
         # Reports last: whoever hears one may tell us to do something else, and that must then stand.
         for action in sorted(actions, key=lambda action: isinstance(action, Report)):
             match action:
-                case Dial():
-                    self._dial = action
-                    self._woken.set()
+                case Dial(host, port):
+                    self._wire.dial(host, port)
                 case Send(data):
-                    self._outgoing += data
+                    self._wire.send(data)
                 case Load() | Stream():
                     self._step = action
                 case HangUp():
@@ -171,128 +209,81 @@ class Follower:
                 case Report():
                     self._owner.link_failed(action)
         if actions:
-            self._changed.set()
+            self._wake()
 
     def _hang_up(self) -> None:
-        self._outgoing = b""
         self._step = None
-        self._dial = None
-        if self._scope is not None:
-            self._scope.cancel()
         self._end_load(complete=False)
         session, self.session = self.session, None
-        if session is not None:
+        if session is None:
+            self._wire.hang_up()
+        else:
             self._stream_database = session.database
-            self._pump.close(session, "the replication link is not needed any more")
+            self._wire.close(session, "the replication link is not needed any more")
 
     def _note_progress(self) -> None:
         if self.session is not None:
             self._stream_database = self.session.database
             self.link.applied(self.session.applied_offset)
 
-    async def _converse(self, dial: Dial) -> None:
-        # An await may return although we were told to hang up meanwhile; what it returned must then touch
-        # nothing. Hence checkpoint_if_cancelled after each of them, before anything is done with it.
-        try:
-            connection = await _connect(dial.host, dial.port)
-        except OSError as error:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            self._carry_out(self.link.broken(*_cause_of(error), self._clock_ms()))
-            return
-        with connection:
-            try:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                await self._talk(connection)
-            except OSError as error:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                text = f"ended the connection: {error.strerror or error}"
-                self._carry_out(self.link.broken(Cause.RESET, text, self._clock_ms()))
-
-    async def _talk(self, connection: trio.socket.SocketType) -> None:
-        self._carry_out(self.link.connected(self._clock_ms()))
-        while True:
-            outgoing, self._outgoing = self._outgoing, b""
-            await _send_all(connection, outgoing)
-            await trio.lowlevel.checkpoint_if_cancelled()
-            data = await self._receive(connection)
-            if data is None:
-                return
-            self._carry_out(self.link.received(data, self._clock_ms()))
-            if isinstance(self._step, Load):
-                load, self._step = self._step, None
-                await self._load(connection, load)
-            if isinstance(self._step, Stream):
-                stream, self._step = self._step, None
-                self._hand_over(connection, stream)
-                return
-
-    async def _receive(self, connection: trio.socket.SocketType) -> bytes | None:
-        data = await connection.recv(RECEIVE_BYTES)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if data:
-            return data
-        self._carry_out(self.link.broken(Cause.RESET, "closed the connection", self._clock_ms()))
-        return None
-
-    async def _load(self, connection: trio.socket.SocketType, load: Load) -> None:
-        """Reads a snapshot into the keyspace; leaves a Stream step behind when all of it arrived."""
+    def _begin_load(self, load: Load) -> None:
+        """A snapshot replaces our data from here on."""
         self.loaded_bytes = 0
-        self._loading = True
+        self._loading = _Loading(load, Decoder(self._engine.keyspace, keep_expired=True))
         self._owner.replacing()
+        if self._loading is not None:  # whoever was told may have told us to stop
+            self._load(self._loading, load.leftover)
+
+    def _load(self, loading: _Loading, data: bytes) -> None:
         try:
-            rest = await self._load_all(connection, load)
+            complete = self._load_more(loading, data)
         except SnapshotError as error:
             self._carry_out(self.link.spoiled(str(error), self._clock_ms()))
+            return
+        if complete:
+            self._end_load(complete=True)
+            self._stream_database = 0
+            self._owner.replaced(loading.load.position)
+            self._carry_out(self.link.loaded(self._clock_ms(), loading.rest))
+
+    def _load_more(self, loading: _Loading, data: bytes) -> bool:
+        """True when all of the snapshot and its mark are there; then `rest` is what follows."""
+        load, decoder = loading.load, loading.decoder
+        if decoder.done:
+            loading.rest += data
         else:
-            if rest is not None:
-                self._end_load(complete=True)
-                self._stream_database = 0
-                self._owner.replaced(load.position)
-                self._carry_out(self.link.loaded(self._clock_ms(), rest))
-        finally:
-            self._end_load(complete=False)
+            self.loaded_bytes += len(data)
+            loading.rest = decoder.feed(data)
+            if not decoder.done:
+                if 0 <= load.length_bytes <= self.loaded_bytes:
+                    raise SnapshotError(
+                        f"it has no end within the {load.length_bytes} bytes that were announced"
+                    )
+                return False
+            taken_bytes = self.loaded_bytes - len(loading.rest)
+            if 0 <= load.length_bytes != taken_bytes:
+                raise SnapshotError(f"it ends after {taken_bytes} bytes, {load.length_bytes} were announced")
+        if load.length_bytes >= 0:
+            return True
+        if len(loading.rest) < len(load.mark):
+            return False
+        if not loading.rest.startswith(load.mark):
+            raise SnapshotError("it is not followed by the mark that was announced")
+        loading.rest = loading.rest[len(load.mark) :]
+        return True
 
     def _end_load(self, *, complete: bool) -> None:
-        # At once when we hang up, not when the task gets to know: we may be told to be a primary next.
-        if self._loading:
-            self._loading = False
+        # At once when we hang up: we may be told to be a primary next.
+        if self._loading is not None:
+            self._loading = None
             if not complete:
                 self._owner.replacement_failed()
 
-    async def _load_all(self, connection: trio.socket.SocketType, load: Load) -> bytes | None:
-        """Returns what follows the snapshot, or None when the connection ended first."""
-        decoder = Decoder(self._engine.keyspace, keep_expired=True)
-        data = load.leftover
-        while True:
-            self.loaded_bytes += len(data)
-            rest = decoder.feed(data)
-            if decoder.done:
-                break
-            if 0 <= load.length_bytes <= self.loaded_bytes:
-                raise SnapshotError(f"it has no end within the {load.length_bytes} bytes that were announced")
-            received = await self._receive(connection)
-            if received is None:
-                return None
-            data = received
-            self._carry_out(self.link.heard(self._clock_ms()))
-        if load.length_bytes >= 0:
-            if self.loaded_bytes - len(rest) != load.length_bytes:
-                raise SnapshotError(
-                    f"it ends after {self.loaded_bytes - len(rest)} bytes, {load.length_bytes} were announced"
-                )
-            return rest
-        while len(rest) < len(load.mark):
-            received = await self._receive(connection)
-            if received is None:
-                return None
-            rest += received
-        if not rest.startswith(load.mark):
-            raise SnapshotError("it is not followed by the mark that was announced")
-        return rest[len(load.mark) :]
-
-    def _hand_over(self, connection: trio.socket.SocketType, stream: Stream) -> None:
+    def _hand_over(self, stream: Stream) -> None:
         assert self.link.state is State.ONLINE
         self._owner.continues(stream.position, stream.renamed)
+        if self.link.state is not State.ONLINE:
+            return  # whoever was told wants something else now
         target = self.link.target
         session = Session(self._engine, address=target.address if target is not None else "")
         session.database = self._stream_database
@@ -300,41 +291,4 @@ class Follower:
         self.session = session
         self._heard_bytes = 0
         self.acknowledge()
-        self._pump.adopt(connection.detach(), session, stream.leftover)
-
-
-async def _connect(host: str, port: int) -> trio.socket.SocketType:
-    """A connected socket to the first address of `host` that answers.
-
-    Raises:
-        OSError: of the last address tried; gaierror when the name has none.
-    """
-    addresses = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-    failure = OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
-    for family, kind, protocol, _, address in addresses:
-        connection = trio.socket.socket(family, kind, protocol)
-        try:
-            await connection.connect(address)
-            connection.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-        except OSError as error:
-            connection.close()
-            failure = error
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
-    raise failure
-
-
-async def _send_all(connection: trio.socket.SocketType, data: bytes) -> None:
-    while data:
-        data = data[await connection.send(data) :]
-
-
-def _cause_of(error: OSError) -> tuple[Cause, str]:
-    if error.errno == errno.ECONNREFUSED:
-        return Cause.REFUSED, "refused the connection"
-    if error.errno == errno.ECONNRESET:
-        return Cause.RESET, "reset the connection attempt"
-    return Cause.UNREACHABLE, f"cannot be reached: {error.strerror or error}"
+        self._wire.adopt(session, stream.leftover)

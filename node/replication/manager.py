@@ -16,15 +16,16 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import trio
 
 from node.config import Config
 from node.engine.engine import Engine
-from node.engine.pump import Pump, boottime_ms
+from node.engine.pump import boottime_ms
 from node.engine.session import Session
-from node.replication.feeder import Feeder
-from node.replication.follower import Follower
+from node.replication.feeder import Feeder, Sessions
+from node.replication.follower import Follower, Wire
 from node.replication.handover import Event as HandoverEvent
 from node.replication.handover import Handover, Phase, Step
 from node.replication.history import History
@@ -34,7 +35,8 @@ from node.replication.settings import Settings
 
 log = logging.getLogger("grapevine.replication")
 
-FOREVER_MS = 1 << 62  # for a pause that is ended by hand
+FOREVER_MS: Final = 1 << 62  # for a pause that is ended by hand
+DRAIN_POLL_MS: Final = 5
 
 LinkBroken = Callable[[Target, Report], None]
 
@@ -55,11 +57,30 @@ class ReplicationManager:
         port: where we listen for clients, as INFO of our primary shows it.
         member_id, shard_id, epoch: what we say about ourselves to other Grapevine nodes; set by the
             cluster glue (`identify`), empty and -1 stand-alone.
+        wake: called when `tick` has something to do earlier than it said; whoever drives this sets it.
     """
 
-    def __init__(self, engine: Engine, pump: Pump, config: Config, source_of_chance: random.Random) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        pump: Sessions,
+        wire: Wire,
+        config: Config,
+        source_of_chance: random.Random,
+        *,
+        clock_ms: Callable[[], int] = boottime_ms,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(20),
+    ) -> None:
+        """
+        Args:
+            pump: the connections of our replicas. wire: the one to our primary.
+            clock_ms: monotonic. new_id: 40 characters that nobody has seen before.
+        """
         self.settings = _settings_of(config)
-        self.history = History(_new_id())
+        self.history = History(new_id())
+        self.wake: Callable[[], None] = lambda: None
+        self._clock_ms = clock_ms
+        self._new_id = new_id
         self.port = config.integer("port")
         self.member_id = ""
         self.shard_id = ""
@@ -74,8 +95,16 @@ class ReplicationManager:
         self._failures_logged: Report | None = None
         self._down_since_ms: int | None = None
         link = Link(self.settings, source_of_chance)
-        self.follower = Follower(engine, pump, link, self, boottime_ms)
-        self.feeder = Feeder(engine, pump, lambda: self.settings, lambda: self.history, boottime_ms)
+        self.follower = Follower(engine, wire, link, self, clock_ms, self._wake)
+        self.feeder = Feeder(
+            engine,
+            pump,
+            lambda: self.settings,
+            lambda: self.history,
+            clock_ms,
+            self._wake,
+            new_id,
+        )
         self._link = link
         for name in (
             "repl-backlog-size",
@@ -128,15 +157,15 @@ class ReplicationManager:
 
     def info_fields(self) -> Iterator[tuple[str, object]]:
         """The section `replication` of INFO."""
-        return info_fields(self, boottime_ms())
+        return info_fields(self, self._clock_ms())
 
     def last_io_ms(self) -> int:
         """Time since the primary last said anything."""
-        return max(0, boottime_ms() - self._link.heard_ms)
+        return max(0, self._clock_ms() - self._link.heard_ms)
 
     def link_down_ms(self) -> int:
         """Time since the link left the state in which it worked; 0 while it is up."""
-        return 0 if self._down_since_ms is None else max(0, boottime_ms() - self._down_since_ms)
+        return 0 if self._down_since_ms is None else max(0, self._clock_ms() - self._down_since_ms)
 
     # --- what others command ------------------------------------------------------------------------------
     def identify(self, *, member_id: str, shard_id: str, epoch: int) -> None:
@@ -178,7 +207,7 @@ class ReplicationManager:
         self._target = target
         self._engine.read_only = not self._engine.cluster
         self._engine.keyspace.follower = True
-        self._down_since_ms = boottime_ms()
+        self._down_since_ms = self._clock_ms()
         log.info("following %s%s", target.address, f" at epoch {epoch}" if epoch >= 0 else "")
         self.follower.follow(target, Myself(self.port, self.member_id))
 
@@ -200,7 +229,7 @@ class ReplicationManager:
         self._engine.stale = False
         self._engine.keyspace.follower = False
         if was_replica:
-            self.history = self.history.forked(_new_id(), self.offset)
+            self.history = self.history.forked(self._new_id(), self.offset)
             self._engine.effects.select_again()
             self.feeder.drop_all("this node is a primary now, with a history of its own")
             log.info("primary from offset %d on, history %s", self.offset, self.history.id)
@@ -216,7 +245,7 @@ class ReplicationManager:
             False when a handover is on its way already.
         """
         if self.handover.phase is Phase.IDLE:
-            deadline_ms = boottime_ms() + timeout_ms if timeout_ms > 0 else None
+            deadline_ms = self._clock_ms() + timeout_ms if timeout_ms > 0 else None
             self.handover = Handover(heir=heir, deadline_ms=deadline_ms, force=force)
         return self._hand(self.handover.happened(HandoverEvent.START))
 
@@ -257,37 +286,59 @@ class ReplicationManager:
                 pass
         return True
 
-    # --- the node's tasks ---------------------------------------------------------------------------------
+    # --- driving ------------------------------------------------------------------------------------------
+    def _wake(self) -> None:
+        self.wake()
+
+    def tick(self, now_ms: int) -> int:
+        """Does what is due. Returns when to call again, at the latest; at once means after everybody else
+        had a turn."""
+        due_ms = self.feeder.tick(now_ms)
+        rest_ms = self.feeder.advance()
+        if rest_ms is not None:
+            due_ms = min(due_ms, now_ms + rest_ms)
+        link_due_ms = self.follower.tick(now_ms)
+        if link_due_ms is not None:
+            due_ms = min(due_ms, link_due_ms)
+        self._hand(self.handover.look(self.feeder.source.attached(), self.offset, now_ms))
+        if self.handover.deadline_ms is not None:
+            due_ms = min(due_ms, max(now_ms + 1, self.handover.deadline_ms))
+        return due_ms
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows and serves until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.follower.run)
-            nursery.start_soon(self.follower.keep_time)
-            nursery.start_soon(self.feeder.run)
-            nursery.start_soon(self._keep_time)
-            task_status.started()
+        woken = trio.Event()
+
+        def wake() -> None:
+            woken.set()
+
+        self.wake = wake
+        task_status.started()
+        try:
+            while True:
+                woken = trio.Event()
+                wait_ms = self.tick(self._clock_ms()) - self._clock_ms()
+                if wait_ms <= 0:
+                    await trio.lowlevel.checkpoint()
+                    continue
+                with trio.move_on_after(wait_ms / 1000):
+                    await woken.wait()
+        finally:
+            self.feeder.close()
 
     async def drain(self) -> None:
         """Returns once every replica in sync has all that we wrote. Callers set the deadline."""
-        if not self.is_replica:
-            await self.feeder.drain()
+        if self.is_replica:
+            return
+        self.feeder.ask_offsets()
+        while not self.feeder.drained:  # noqa: ASYNC110 (each acknowledgement would have to set one)
+            await trio.sleep(DRAIN_POLL_MS / 1000)
 
     def on_close(self, session: Session) -> None:
         """The pump tells of every session that ended."""
         if self.follower.on_close(session):
             return
         self.feeder.on_close(session)
-
-    async def _keep_time(self) -> None:
-        while True:
-            self.feeder.woken = trio.Event()
-            now_ms = boottime_ms()
-            due_ms = self.feeder.tick(now_ms)
-            self._hand(self.handover.look(self.feeder.source.attached(), self.offset, now_ms))
-            if self.handover.deadline_ms is not None:
-                due_ms = min(due_ms, max(now_ms + 1, self.handover.deadline_ms))
-            with trio.move_on_after(max(0, due_ms - boottime_ms()) / 1000):
-                await self.feeder.woken.wait()
 
     # --- DataOwner: what the follower tells us ------------------------------------------------------------
     def replacing(self) -> None:
@@ -337,7 +388,7 @@ class ReplicationManager:
     def link_failed(self, report: Report) -> None:
         """The link broke or could not be made; the core tries again."""
         if self._down_since_ms is None:
-            self._down_since_ms = boottime_ms()
+            self._down_since_ms = self._clock_ms()
         if self._failures_logged != report:  # the same trouble again is not news
             self._failures_logged = report
             log.warning("%s", report.text)
@@ -362,7 +413,3 @@ def _settings_of(config: Config) -> Settings:
         backlog_bytes=backlog_bytes,
         window_bytes=max(backlog_bytes, limit_bytes or (1 << 30)),
     )
-
-
-def _new_id() -> str:
-    return secrets.token_hex(20)

@@ -17,6 +17,7 @@ from node.engine.engine import Engine
 from node.engine.pump import Pump
 from node.engine.room import install_compiled
 from node.replication.manager import ReplicationManager
+from node.replication.wire import Sockets
 
 PATIENCE_S = 20
 
@@ -82,7 +83,10 @@ class PartsNode:
         self.engine.on_python_error = self.broken.append
         self.engine.bind_context(self)
         self.pump = Pump(self.engine)
-        self.replication = ReplicationManager(self.engine, self.pump, self.config, random.Random(7))
+        self._wire = Sockets(self.pump)
+        self.replication = ReplicationManager(
+            self.engine, self.pump, self._wire, self.config, random.Random(7)
+        )
         self.pump.on_close = self.replication.on_close
         install_compiled(self.engine.registry)
         for spec in all_commands(self):  # type: ignore[arg-type]
@@ -108,6 +112,7 @@ class PartsNode:
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._wire.run, self.replication.follower)
                     await nursery.start(self.replication.run)
                     nursery.start_soon(self._drive)
                     nursery.start_soon(self._beat)
