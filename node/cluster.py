@@ -9,6 +9,9 @@ Everything runs on the trio thread and every method here that is not `async` is 
 sees half of a change. The engine is told in this order: a role lost at once, before anything else; a role
 won only after replication has switched over.
 
+Whoever drives this without tasks (the simulator) calls `observe` when the topology changed and `tick` when it
+said, or when `wake` was called, and gives errands that it runs itself.
+
 Nothing is decided here. The register says who leads, election.py says when to ask, the lease says how long
 to serve.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -43,6 +47,7 @@ from node.election import (
 )
 from node.engine.engine import Engine
 from node.engine.reply import OK, CommandError, Reply, Status
+from node.errands import Errands
 from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
 from node.replication.source import Stage
@@ -66,7 +71,6 @@ OUT_OF_SYNC_MS: Final = 1000  # a link that is back within this stays in the set
 TEND_PAUSE_MS: Final = 500
 HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
 SEEN_TIMEOUT_S: Final = 2.0
-PROPOSALS_WAITING_MAX: Final = 16
 KEYS_PER_SLICE: Final = 200  # dropped between two turns of everybody else
 
 
@@ -76,6 +80,10 @@ class ClusterNode(ClusterMember):
     Args:
         engine, replication, service, config: the node's own.
         rng: dice for waiting times and ids of new shards.
+        errands: who carries proposals and hands over.
+
+    Attributes:
+        wake: called when `tick` has something to do earlier than it said; `run` sets it.
     """
 
     def __init__(
@@ -85,8 +93,9 @@ class ClusterNode(ClusterMember):
         service: Service,
         config: Config,
         rng: random.Random,
+        errands: Errands | None = None,
     ) -> None:
-        super().__init__(service, full_coverage=config.flag("cluster-require-full-coverage"))
+        super().__init__(service, full_coverage=config.flag("cluster-require-full-coverage"), errands=errands)
         self.engine = engine
         self.replication = replication
         self.election = Election(service.id, random.Random(rng.getrandbits(64)), ElectionPolicy())
@@ -102,8 +111,7 @@ class ClusterNode(ClusterMember):
         self._routes: object = None
         self._marked: set[int] = set()  # slots that the engine was told are on the move
         self._foreign: list[int] = []  # slots whose keys are being dropped
-        self._poked = trio.Event()
-        self._proposals, self._proposals_due = trio.open_memory_channel[Propose](PROPOSALS_WAITING_MAX)
+        self.wake: Callable[[], None] = lambda: None
         replication.on_link_broken = self._link_broken
         replication.on_link_up = self._link_up
         replication.on_sync_started = self.election.sync_started
@@ -157,42 +165,44 @@ class ClusterNode(ClusterMember):
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Takes part until cancelled; started means that the first look at the cluster was acted upon."""
-        self._observe()
+        self.observe()
         async with trio.open_nursery() as nursery:
             await nursery.start(self.errands.run)
             nursery.start_soon(self._follow_topology)
             nursery.start_soon(self._keep_time)
-            nursery.start_soon(self._carry_proposals)
             task_status.started()
 
     async def _follow_topology(self) -> None:
         version = 0
         while True:
             version = (await self.service.wait_changed(version)).version
-            self._observe()
+            self.observe()
 
     async def _keep_time(self) -> None:
-        while True:
-            now_ms = self.service.now_ms()
-            self._note_data()
-            self._act(self.election.tick(now_ms))
-            self._publish()
-            self._serve_or_not()
-            self._tend(now_ms)
-            wake_ms = self.election.wake_ms
-            # On the same beat as the node's other housekeeping: one wake-up for both.
-            waits = self.election.leads and not self._has_lease and self.hears_majority
-            due_ms = now_ms + LEASE_TICK_MS if waits else next_beat_ms(now_ms, TICK_MS)
-            if wake_ms is not None:
-                due_ms = min(due_ms, wake_ms)
-            with trio.move_on_after(max(1, due_ms - self.service.now_ms()) / 1000):
-                await self._poked.wait()
-            self._poked = trio.Event()
+        woken = trio.Event()
 
-    async def _carry_proposals(self) -> None:
-        async with trio.open_nursery() as nursery:
-            async for proposal in self._proposals_due:
-                nursery.start_soon(self._carry, proposal)
+        def wake() -> None:
+            woken.set()
+
+        self.wake = wake
+        while True:
+            wait_ms = self.tick(self.service.now_ms()) - self.service.now_ms()
+            with trio.move_on_after(max(1, wait_ms) / 1000):
+                await woken.wait()
+            woken = trio.Event()
+
+    def tick(self, now_ms: int) -> int:
+        """Does what is due; returns when to call again, at the latest."""
+        self._note_data()
+        self._act(self.election.tick(now_ms))
+        self._publish()
+        self._serve_or_not()
+        self._tend(now_ms)
+        wake_ms = self.election.wake_ms
+        # On the same beat as the node's other housekeeping: one wake-up for both.
+        waits = self.election.leads and not self._has_lease and self.hears_majority
+        due_ms = now_ms + LEASE_TICK_MS if waits else next_beat_ms(now_ms, TICK_MS)
+        return due_ms if wake_ms is None else min(due_ms, wake_ms)
 
     async def _carry(self, proposal: Propose) -> None:
         register = shard_register(proposal.shard_id)
@@ -208,7 +218,8 @@ class ClusterNode(ClusterMember):
 
     # -- events
 
-    def _observe(self) -> None:
+    def observe(self) -> None:
+        """Acts upon what the service shows now."""
         self._note_data()
         self._act(self.election.observe(self.service.topology, self.service.now_ms()))
         self._route()
@@ -224,7 +235,7 @@ class ClusterNode(ClusterMember):
         if report.cause in (Cause.REFUSED, Cause.HISTORY_LOST) and target.epoch == self.election.shard.epoch:
             self._note_data()
             self._act(self.election.link_refused(self.service.now_ms()))
-        self._poked.set()
+        self.wake()
 
     def _link_up(self, target: Target) -> None:
         self.election.synced(target.epoch)
@@ -253,7 +264,7 @@ class ClusterNode(ClusterMember):
             elif isinstance(action, StopStream):
                 self.replication.stop_following()
             elif isinstance(action, Propose):
-                self._proposals.send_nowait(action)
+                self.errands.start_own(partial(self._carry, action), urgent=True)
             elif isinstance(action, Lead):
                 self._lead(action)
             elif isinstance(action, Hold):
@@ -262,7 +273,7 @@ class ClusterNode(ClusterMember):
                 assert isinstance(action, Detach)
                 self._detach()
         if actions or self.election.wake_ms is not None:
-            self._poked.set()
+            self.wake()
 
     def _follow(self, action: Follow) -> None:
         self._route()  # first of all: a primary that was replaced serves nothing more
@@ -480,7 +491,7 @@ class ClusterNode(ClusterMember):
         except (Refused, NoMajority) as error:
             log.info("in-sync set of shard %s stays as it is: %s", shard.id, error)
         self._tending_until_ms = self.service.now_ms() + TICK_MS
-        self._poked.set()
+        self.wake()
 
     async def _hand_over(self) -> None:
         """A planned failover: hold clients back, let the heir catch up, give up the lease and the office."""
@@ -576,7 +587,7 @@ class ClusterNode(ClusterMember):
                 shard_id = led.id
             await self._leave_shard()
             self.service.update_self(shard_id=shard_id)
-            self._observe()
+            self.observe()
             await self._until(lambda topology: topology.members[self.id].shard_id == shard_id)
             return OK
 
@@ -594,7 +605,7 @@ class ClusterNode(ClusterMember):
             was_replica = self.replication.is_replica
             await self._leave_shard()
             self.service.update_self(shard_id="")
-            self._observe()
+            self.observe()
             if was_replica:
                 self.engine.keyspace.clear(-1)
             self.migrating.clear()
@@ -648,7 +659,7 @@ class ClusterNode(ClusterMember):
         await self.service.propose(shard_register(shard_id), change)
         self.service.update_self(shard_id=shard_id)
         await self._until(lambda topology: shard_id in topology.shards)
-        self._observe()
+        self.observe()
         return shard_id
 
     def _free_shard_id(self, founder: str) -> str:
@@ -675,4 +686,4 @@ class ClusterNode(ClusterMember):
             topology = self.service.topology
             while not seen(topology):
                 topology = await self.service.wait_changed(topology.version)
-        self._observe()
+        self.observe()

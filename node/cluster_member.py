@@ -24,12 +24,15 @@ class ClusterMember:
     Args:
         service: made; run by the composition root, before this is.
         full_coverage: whether a slot without an owner fails the whole (cluster-require-full-coverage).
+        errands: who does what takes longer.
     """
 
-    def __init__(self, service: Service, *, full_coverage: bool = True) -> None:
+    def __init__(
+        self, service: Service, *, full_coverage: bool = True, errands: Errands | None = None
+    ) -> None:
         self.service = service
         self.full_coverage = full_coverage
-        self.errands = Errands()
+        self.errands = errands or Errands()
 
     @property
     def id(self) -> str:

@@ -25,6 +25,7 @@ log = logging.getLogger("grapevine.errands")
 Errand: TypeAlias = Callable[[], Awaitable[Reply]]
 
 ERRANDS_MAX: Final = 64
+URGENT_MAX: Final = 16  # more of those at a time would be a bug of ours
 
 _Order: TypeAlias = "tuple[Session, Errand] | tuple[None, Callable[[], Awaitable[None]]]"
 
@@ -35,7 +36,7 @@ class Errands:
     def __init__(self, limit: int = ERRANDS_MAX) -> None:
         self._limit = limit
         self._running = 0
-        self._send, self._receive = trio.open_memory_channel[_Order](limit)
+        self._send, self._receive = trio.open_memory_channel[_Order](limit + URGENT_MAX)
 
     @property
     def running(self) -> int:
@@ -57,19 +58,20 @@ class Errands:
         self._send.send_nowait((session, errand))
         return BLOCKED
 
-    def start_own(self, errand: Callable[[], Awaitable[None]]) -> bool:
-        """Work of our own, for no client, under the same nursery; False when there is no room just now."""
-        if self._running >= self._limit:
+    def start_own(self, errand: Callable[[], Awaitable[None]], *, urgent: bool = False) -> bool:
+        """Work of our own, for no client, under the same nursery; False when there is no room just now.
+
+        Args:
+            urgent: there always is. For what cannot be left out, and of which there is never much.
+        """
+        if self._running >= self._limit and not urgent:
             return False
         self._running += 1
         self._send.send_nowait((None, errand))
         return True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """
-
-        Oes errands until cancelled; those under way are cancelled with it and their clients not answered.
-        """
+        """Does errands until cancelled; those under way are cancelled with it and their clients not answered."""
         async with trio.open_nursery() as nursery:
             task_status.started()
             async for order in self._receive:
