@@ -203,6 +203,7 @@ class Proposal:
     deadline_ms: int
     part_of: VoterChange | None = None  # belongs to a change of the voter set, not to an asker
     must_write: bool = False  # even when nothing changes: the point is to have a quorum accept it
+    gives_way: bool = False  # a read that nobody waits for: any change of this register finds out the same
     state: str = "resting"
     wake_ms: int = 0
     attempts: int = 0

@@ -159,6 +159,18 @@ class Registers:
         self._enqueue(proposal, now_ms)
         return proposal.id, self._finish(now_ms)
 
+    def read(self, register: str, now_ms: int) -> list[Action]:
+        """Finds out what is decided, settling what a majority accepted and nobody learned (see repair.py).
+
+        Nobody waits for it: a `Decided` or `Failed` comes of it, under an id of its own. While a proposal for
+        that register runs here it does nothing, and it gives way to one that comes later.
+        """
+        if register not in self._active:
+            proposal = self._new_proposal(register, lambda data: data, self._deadline(now_ms, None))
+            proposal.gives_way = True
+            self._enqueue(proposal, now_ms)
+        return self._finish(now_ms)
+
     def change_voters(
         self, voters: tuple[str, ...], expected_version: int, now_ms: int, *, timeout_ms: int | None = None
     ) -> tuple[int, list[Action]]:
@@ -296,6 +308,9 @@ class Registers:
         if now_ms >= proposal.deadline_ms:
             self._give_up(proposal, now_ms)
             return
+        ours = self.acceptor.ledgers.get(proposal.register)
+        if ours is not None:  # else our own voter would turn us down
+            self._counter = max(self._counter, ours.promised.counter)
         self._counter += 1
         if self._counter > self._counter_reserved:
             self._counter_reserved = self._counter + BALLOTS_RESERVED
@@ -442,6 +457,9 @@ class Registers:
         return Proposal(self._take_id(), register, change, deadline_ms)
 
     def _enqueue(self, proposal: Proposal, now_ms: int) -> None:
+        running = self._active.get(proposal.register)
+        if running is not None and running.gives_way:
+            del self._active[proposal.register]
         if self.proposal_count >= PROPOSALS_MAX:
             error = Refused(f"this member already has {PROPOSALS_MAX} changes under way; try again later")
             self._end(proposal, error, now_ms)

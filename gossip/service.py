@@ -222,7 +222,7 @@ class Service:
         )
         try:
             if past.registers is not None:
-                self._voting.registers.restore(past.registers)
+                self._voting.restore(past.registers)
         except MessageError as error:
             self._memory.close()
             raise self._memory.unusable(str(error)) from error
@@ -780,7 +780,7 @@ class Service:
         """Want a lease for the shard that the registers let us lead, unless told otherwise."""
         led = self._topology.shard_led_by(self._id) if self._lease_wanted else None
         shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
-        self._voting.held.serve(shard_id, epoch, self._voting.voter_set, boottime_ms())
+        self._voting.follow_lease(shard_id, epoch, boottime_ms())
         self._shorten_nap()
 
     def _shorten_nap(self) -> None:

@@ -4,6 +4,8 @@ Register actions are carried out in order by one task. Whatever follows a `Persi
 file is on disk; all that has piled up by then shares one write, since the state written is the newest and
 covers every promise made so far.
 
+What a majority may have accepted without anybody knowing is read again after a while (repair.py).
+
 Leases need no disk (lease.py says why), but they meet the registers here: a voter declines a new primary
 while a lease it granted may be in use, and grants nothing against a change that it accepted.
 """
@@ -26,15 +28,24 @@ from gossip.register import (
     Decided,
     Failed,
     Learned,
+    NoMajority,
     Persist,
     RegisterError,
     Registers,
     Send,
     Timing,
 )
-from gossip.topology import SHARD_PREFIX, SLOTS_REGISTER, MemberView, ShardView, ranges_from_data
+from gossip.repair import Repair
+from gossip.topology import (
+    SHARD_PREFIX,
+    SLOTS_REGISTER,
+    MemberView,
+    ShardView,
+    ranges_from_data,
+    shard_register,
+)
 from gossip.voters import VoterPolicy, next_voters
-from gossip.votes import Message, MessageError, Plain, Value, VoterSet, decode
+from gossip.votes import VOTERS, Message, MessageError, Plain, Value, VoterSet, decode
 
 _log = logging.getLogger("grapevine.gossip")
 
@@ -90,6 +101,7 @@ class Voting:
         )
         self.granted = LeaseVoter(config.lease_ms, forgot_until_ms)
         self.held = LeaseHolder(config.lease_ms, config.lease_margin_ms)
+        self.repair = Repair(config.lease_ms, Random(rng.getrandbits(64)))
         self._actions: deque[Action] = deque()
         self._work = trio.Event()
         self._pending: dict[int, _Pending] = {}
@@ -107,14 +119,29 @@ class Voting:
 
     def next_due_ms(self) -> int | None:
         """When `tick` is next needed."""
-        due = (self.registers.wake_ms(), self.held.next_due_ms(), self.granted.next_silence_ms())
+        due = (
+            self.registers.wake_ms(),
+            self.held.next_due_ms(),
+            self.granted.next_silence_ms(),
+            self.repair.next_due_ms(),
+        )
         return min((due_ms for due_ms in due if due_ms is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
-        """Let proposals move on. Leases are renewed by `renewals`."""
+        """Let proposals move on, and read what is in doubt. Leases are renewed by `renewals`."""
         wake_ms = self.registers.wake_ms()
         if wake_ms is not None and wake_ms <= now_ms:
             self.queue(self.registers.tick(now_ms))
+        if self.held.shard_id and self.held.valid_until_ms <= now_ms:
+            self.repair.doubt(shard_register(self.held.shard_id), "leaseless", now_ms)
+        for register in self.repair.due(now_ms):
+            self.queue(self.registers.read(register, now_ms))
+
+    def follow_lease(self, shard_id: str, epoch: int, now_ms: int) -> None:
+        """Which shard the registers let us lead ('' for none), and so what to hold a lease for."""
+        if self.held.shard_id != shard_id:
+            self.repair.settle(shard_register(self.held.shard_id), ("leaseless",))
+        self.held.serve(shard_id, epoch, self.voter_set, now_ms)
 
     # -- registers --------------------------------------------------------------------------------------
 
@@ -152,10 +179,46 @@ class Voting:
     def move_to(self, voters: VoterSet, decided: Mapping[str, Value]) -> None:
         """Leave our own cluster for another; nothing voted or granted here counts there."""
         self.granted = LeaseVoter(self._config.lease_ms, 0)
+        self.repair.clear()
         self.queue(self.registers.move_to(voters, decided, self._ties.now_ms()))
 
+    def restore(self, state: Mapping[str, Plain]) -> None:
+        """Take over the registers of our previous run. Raises MessageError: the state is damaged."""
+        self.registers.restore(state)
+        self._review_all()
+
     def queue(self, actions: list[Action]) -> None:
-        """Actions for `run`, behind those already waiting."""
+        """Actions to be carried out in order, behind those already waiting."""
+        now_ms = self._ties.now_ms()
+        for action in actions:
+            if isinstance(action, Persist):
+                self._review_all()
+            elif isinstance(action, Learned):
+                self._review(action.register, now_ms)
+            elif isinstance(action, Decided):
+                self.repair.settle(action.register, ("unknown",))
+            elif isinstance(action, Failed) and isinstance(action.error, NoMajority) and action.error.unknown:
+                self.repair.doubt(action.register, "unknown", now_ms)
+        self.enqueue(actions)
+
+    def _review_all(self) -> None:
+        """Our voter's memory changed: rare, and small."""
+        now_ms = self._ties.now_ms()
+        for register in self.registers.acceptor.ledgers:
+            self._review(register, now_ms)
+
+    def _review(self, register: str, now_ms: int) -> None:
+        ledger = self.registers.acceptor.ledgers.get(register)
+        if ledger is None or ledger.accepted is None or register == VOTERS:
+            return  # the voter set is looked after by `tend`
+        decided = self.registers.decided.get(register)
+        if decided is None or decided.version < ledger.accepted.version:
+            self.repair.doubt(register, "accepted", now_ms)
+        else:
+            self.repair.settle(register, ("accepted",))
+
+    def enqueue(self, actions: list[Action]) -> None:
+        """Hands them to `run`."""
         for action in actions:
             if isinstance(action, Send) and len(self._actions) >= ACTIONS_MAX:
                 self.messages_dropped += 1
@@ -245,6 +308,8 @@ class Voting:
     def hear_grant(self, grant: LeaseGrant, sender: str, now_ms: int) -> None:
         if grant.granted:
             self.held.granted(sender, grant.shard_id, grant.epoch, grant.sent_ms, now_ms)
+            if self.held.valid_until_ms > now_ms:
+                self.repair.settle(shard_register(self.held.shard_id), ("leaseless",))
 
     def renewals(self, now_ms: int, slack_ms: int) -> tuple[LeaseRequest, tuple[str, ...]] | None:
         """The request that is due within `slack_ms` and the voters to send it to;
@@ -261,7 +326,7 @@ class Voting:
     def release(self, now_ms: int) -> LeaseRelease | None:
         """Give our lease up; what to tell the voters, None when there was none."""
         shard_id, epoch = self.held.shard_id, self.held.epoch
-        self.held.serve("", 0, self.voter_set, now_ms)
+        self.follow_lease("", 0, now_ms)
         if not shard_id:
             return None
         self.granted.release(shard_id, self._me, epoch)

@@ -72,6 +72,10 @@ class Disk:
     shard_id: str = ""
 
 
+def _nobody_asked(_outcome: Value | Failed) -> None:
+    """The member read the register of its own accord."""
+
+
 async def _no_task() -> None:
     raise RuntimeError("the simulator carries out the actions of the registers itself")
 
@@ -86,7 +90,7 @@ class _Voting(Voting):
         self._carry = carry
         super().__init__(member_id, GossipConfig(), events.dice(f"{life} registers"), ties, forgot_until_ms)
 
-    def queue(self, actions: list[RegisterAction]) -> None:
+    def enqueue(self, actions: list[RegisterAction]) -> None:
         if actions:
             self._carry(actions)
 
@@ -126,7 +130,7 @@ class Process:
         forgot_until_ms = now_ms + config.lease_ms if self.joined else 0
         self.voting = _Voting(self.id, self.events, life, ties, forgot_until_ms, self._queue)
         if disk.registers is not None:
-            self.voting.registers.restore(disk.registers)
+            self.voting.restore(disk.registers)
         self.detector.merge(disk.records, self.id, now_ms)
         self.detector.actions()
         self.election = Election(self.id, self.events.dice(f"{life} election"), ElectionPolicy())
@@ -350,7 +354,7 @@ class Process:
     ) -> None:
         proposal_id, actions = self.voting.registers.propose(register, change, self.events.now_ms)
         self._promised[proposal_id] = then
-        self._queue(actions)
+        self.voting.queue(actions)
         self.settle()
 
     def _queue(self, actions: list[RegisterAction]) -> None:
@@ -395,9 +399,9 @@ class Process:
             elif isinstance(action, Learned):
                 self._learned(action.register, action.value)
             elif isinstance(action, Decided):
-                self._promised.pop(action.proposal_id)(action.value)
+                self._promised.pop(action.proposal_id, _nobody_asked)(action.value)
             elif isinstance(action, Failed):
-                self._promised.pop(action.proposal_id)(action)
+                self._promised.pop(action.proposal_id, _nobody_asked)(action)
 
     def _learned(self, name: str, value: Value) -> None:
         self._follow_registers()
@@ -445,7 +449,7 @@ class Process:
     def _follow_lease(self) -> None:
         led = None if self._holding else self._topology.shard_led_by(self.id)
         shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
-        self.voting.held.serve(shard_id, epoch, self.voting.voter_set, self.events.now_ms)
+        self.voting.follow_lease(shard_id, epoch, self.events.now_ms)
 
     def _observe(self) -> None:
         self.election.offset = self.offset

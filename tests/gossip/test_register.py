@@ -110,7 +110,8 @@ class World:
             elif isinstance(action, Learned):
                 self.record(action.register, action.value)
             elif isinstance(action, Decided):
-                self.record(action.register, action.value)
+                if action.value.version:  # else a read of what was never written
+                    self.record(action.register, action.value)
                 self.outcomes[self.key(member, action.proposal_id)] = action
             else:
                 self.outcomes[self.key(member, action.proposal_id)] = action
@@ -194,7 +195,7 @@ class World:
                     raise Violation(f"{register} version {version} forgot {previous} and is {data}")
                 previous = data
             for key, outcome in self.outcomes.items():
-                if outcome.register != register:
+                if outcome.register != register or key not in self.tags:  # no tag: a read of nobody's
                     continue
                 if isinstance(outcome, Decided) and self.tags[key] not in previous:
                     raise Violation(f"acknowledged {self.tags[key]} is missing from {previous}")
@@ -231,6 +232,8 @@ def rough_weather(world: World, rounds: int, *, voter_changes: bool = False) -> 
                 target = registers.voter_set.joining
             _, actions = registers.change_voters(target, registers.voter_set.version, world.now_ms)
             world.perform(member, actions)
+        elif draw < 0.45:
+            world.perform(member, world.up[member].read(rng.choice(["r", "s"]), world.now_ms))
         else:
             world.propose(member, f"{number}", rng.choice(["r", "s"]))
     world.heal()
@@ -318,6 +321,52 @@ def test_planted_bug_in_voter_change_is_found() -> None:
 
 
 # -- plain behaviour -----------------------------------------------------------------------------------------
+
+
+def accepted_by_a_majority_and_learned_by_nobody() -> World:
+    """The first member's proposal reached two other voters, then it was cut off."""
+    world = World(1, 5)
+    world.propose(world.ids[0], "a")
+
+    def accepted() -> int:
+        ledgers = [registers.acceptor.ledgers.get("r") for registers in world.up.values()]
+        return sum(ledger is not None and ledger.accepted is not None for ledger in ledgers)
+
+    world.run_until(lambda: accepted() == 3)
+    world.cut = {world.ids[0]}
+    world.run_until(lambda: not world.heap)
+    return world
+
+
+def test_a_read_brings_to_light_what_nobody_learned() -> None:
+    world = accepted_by_a_majority_and_learned_by_nobody()
+    reader = world.ids[4]
+    assert "r" not in world.up[reader].decided
+    world.perform(reader, world.up[reader].read("r", world.now_ms))
+    world.run_until(lambda: "r" in world.up[reader].decided)
+    assert world.up[reader].decided["r"] == Value(1, ("a",))
+    world.check()
+
+
+def test_a_read_gives_way_to_a_change_and_does_nothing_beside_one() -> None:
+    world = World(1, 3)
+    me = world.ids[0]
+    world.perform(me, world.up[me].read("r", 0))
+    assert world.up[me].proposal_count == 1
+    key = world.propose(me, "a")
+    assert world.up[me].proposal_count == 1
+    assert world.up[me].read("r", 0) == []
+    assert world.up[me].proposal_count == 1
+    (outcome,) = world.settle(key)
+    assert isinstance(outcome, Decided)
+    assert outcome.value == Value(1, ("a",))
+
+
+def test_a_read_of_a_register_that_was_never_written_decides_nothing() -> None:
+    world = World(1, 3)
+    world.perform(world.ids[0], world.up[world.ids[0]].read("r", 0))
+    world.run_until(lambda: world.up[world.ids[0]].proposal_count == 0)
+    assert world.history == {}
 
 
 def test_single_voter_decides_without_network() -> None:
