@@ -7,6 +7,7 @@ change. Nothing in daily work compares them with what is really there; this does
   the key finds that very word;
 - entries, expiries and bytes add up per segment, table, group and database, and (when nothing cleared
   waits to be freed) to what the heap has given out;
+- every structure of a large collection holds the bytes that it says, every run of a small one is whole;
 - no entry expires before the bounds that let the active expiry skip it;
 - every bucket's overflow count is what its entries' wanderings say, unless it is full.
 
@@ -20,19 +21,30 @@ from libc.stdlib cimport calloc, free
 from node.engine.alloc cimport heap_block_bytes
 from node.engine.entry cimport (
     ENCODING_INT,
+    ENCODING_OBJECT,
     ENCODING_RAW,
     ENTRY_HAS_EXPIRY,
+    TYPE_HASH,
+    TYPE_LIST,
+    TYPE_SET,
+    TYPE_STREAM,
     TYPE_STRING,
+    TYPE_ZSET,
     Entry,
     entry_bytes,
     entry_encoding,
     entry_expiry_ms,
     entry_key,
+    entry_object,
+    entry_run,
     entry_type,
 )
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport GROUP_COUNT, GROUP_SLOTS, Database, Key, Keyspace
+from node.engine.large cimport object_held_bytes
 from node.engine.lines cimport heap_lines_bytes
+from node.engine.object cimport Object
+from node.engine.run cimport run_count
 from node.engine.table cimport (
     BUCKET_WAYS,
     DEPTH_MAX,
@@ -49,6 +61,14 @@ from node.engine.table cimport (
 
 cdef enum:
     TOLD_MAX = 50
+
+
+cdef bint _is_known(int type, int encoding) noexcept:
+    if type == TYPE_STRING:
+        return encoding == ENCODING_RAW or encoding == ENCODING_INT
+    if type == TYPE_STREAM:
+        return encoding == ENCODING_OBJECT
+    return type in (TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH) and encoding in (ENCODING_RAW, ENCODING_OBJECT)
 
 
 cdef class _Audit:
@@ -116,7 +136,7 @@ cdef class _Audit:
                 for index in range(width):
                     if place % width != 0 or places[place + index] != segment:
                         return self.tell(f"place {place} of the directory is torn")
-                self.table_bytes += sizeof(Segment)
+                self.table_bytes += heap_block_bytes(segment, sizeof(Segment))
                 self.heap_bytes += heap_block_bytes(segment, sizeof(Segment))
                 count += self.check_segment(table, segment)
                 place += width
@@ -173,6 +193,17 @@ cdef class _Audit:
         cdef Key key = self.keyspace.locate(entry_key(entry))
         cdef uint64_t block_bytes = heap_block_bytes(entry, entry_bytes(entry))
         cdef int64_t bound
+        cdef Object *value
+        if entry_encoding(entry) == ENCODING_OBJECT:
+            value = <Object *> entry_object(entry)
+            if value.type != entry_type(entry):
+                return self.tell(f"an entry of type {entry_type(entry)} with a structure of type {value.type}")
+            if object_held_bytes(&self.keyspace.store, value) != value.used_bytes:
+                self.tell(
+                    f"a structure of type {value.type} says {value.used_bytes} bytes, "
+                    f"it holds {object_held_bytes(&self.keyspace.store, value)}"
+                )
+            block_bytes += value.used_bytes
         self.table_bytes += block_bytes
         self.heap_bytes += block_bytes
         if key.slot != self.slot:
@@ -181,8 +212,10 @@ cdef class _Audit:
             self.tell("an entry that a search does not find where it is")
         if word[0] >> 48 != (key.hash << segment.depth) >> 48 or (tag != 0 and tag != hash_tag(key.hash)):
             self.tell("an entry whose window or tag is not its hash's")
-        if entry_type(entry) != TYPE_STRING or entry_encoding(entry) not in (ENCODING_RAW, ENCODING_INT):
+        if not _is_known(entry_type(entry), entry_encoding(entry)):
             self.tell(f"an entry of type {entry_type(entry)}, encoding {entry_encoding(entry)}")
+        elif entry_encoding(entry) == ENCODING_RAW and entry_type(entry) != TYPE_STRING and run_count(entry_run(entry)) < 1:
+            self.tell(f"an entry of type {entry_type(entry)} whose run is empty or damaged")
         if word_has_expiry(word[0]) != (entry.flags & ENTRY_HAS_EXPIRY):
             self.tell("a word and its entry disagree about an expiry")
         if entry.flags & ENTRY_HAS_EXPIRY:
@@ -206,7 +239,7 @@ def audit(Keyspace keyspace not None):
     for number in range(keyspace.database_count):
         if keyspace.databases[number] != NULL:
             auditor.check_database(keyspace.databases[number])
-    if keyspace.cleared == NULL and auditor.heap_bytes != keyspace.store.heap.used_bytes:
+    if keyspace.cleared == NULL and keyspace.condemned == NULL and auditor.heap_bytes != keyspace.store.heap.used_bytes:
         auditor.told.append(
             f"the heap has given out {keyspace.store.heap.used_bytes} bytes, the tables hold {auditor.heap_bytes}"
         )

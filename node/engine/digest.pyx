@@ -10,8 +10,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.crc64 cimport crc64_update
 from node.engine.entry cimport TYPE_STRING, Entry, entry_expiry_ms, entry_key, entry_string, entry_type
-from node.engine.keyspace cimport GATHER_MAX, Keyspace
+from node.engine.keyspace cimport Keyspace
 from node.engine.span cimport Span
+from node.engine.table cimport GATHER_MAX
 
 
 cdef uint64_t _entry_digest(int database, const Entry *entry) noexcept:

@@ -13,14 +13,22 @@ cdef enum:
     TYPE_STREAM = 6
 
 cdef enum:
-    ENCODING_RAW = 0  # bytes inline
-    ENCODING_INT = 1  # an int64 inline
-    ENCODING_OBJECT = 2  # a pointer to a structure (collections)
+    ENCODING_RAW = 0  # bytes inline: a string, or the run of a small collection
+    ENCODING_INT = 1  # an int64 inline; in a sorted set's member the bits of its score
+    ENCODING_OBJECT = 2  # a pointer to a structure (large collections)
+    ENCODING_NONE = 3  # no value at all: a set's member
+    ENCODING_FIELD = 4  # bytes inline, their length in the place of the recency: a hash's field
+
+# Bytes of the value word, by encoding: one nibble each.
+cdef enum:
+    WORD_BYTES = 0x00884
+    FIELD_BYTES_MAX = 0xFFFFFF  # a longer value is ENCODING_RAW
 
 cdef enum:
     ENTRY_HAS_EXPIRY = 1
     ENTRY_LONG_KEY = 2  # key_len is 0xFFFF, the length is a u32 of its own
     ENTRY_EDITED = 4  # a string changed in place: OBJECT ENCODING says raw, however short
+    ENTRY_SORTED = 8  # a set's run that holds integers only, in ascending order
 
 cdef enum:
     ENTRY_HEADER_BYTES = 8
@@ -46,6 +54,14 @@ cdef inline int entry_encoding(const Entry *entry) noexcept nogil:
     return entry.kind >> 4
 
 
+cdef inline size_t word_bytes(int encoding) noexcept nogil:
+    return (WORD_BYTES >> (4 * encoding)) & 15
+
+
+cdef inline bint is_inline(int encoding) noexcept nogil:
+    return encoding == ENCODING_RAW or encoding == ENCODING_FIELD
+
+
 # Where the value word starts.
 cdef inline size_t entry_word_offset(const Entry *entry) noexcept nogil:
     return ENTRY_HEADER_BYTES + (8 if entry.flags & ENTRY_HAS_EXPIRY else 0)
@@ -54,7 +70,7 @@ cdef inline size_t entry_word_offset(const Entry *entry) noexcept nogil:
 cdef inline size_t _key_offset(const Entry *entry) noexcept nogil:
     return (
         entry_word_offset(entry)
-        + (4 if entry_encoding(entry) == ENCODING_RAW else 8)
+        + word_bytes(entry_encoding(entry))
         + (4 if entry.flags & ENTRY_LONG_KEY else 0)
     )
 
@@ -80,6 +96,8 @@ cdef inline int64_t entry_int64(const Entry *entry) noexcept nogil:  # ENCODING_
 
 
 cdef inline uint32_t _raw_len(const Entry *entry) noexcept nogil:
+    if entry_encoding(entry) == ENCODING_FIELD:
+        return entry.recency[0] | (<uint32_t> entry.recency[1] << 8) | (<uint32_t> entry.recency[2] << 16)
     return (<const uint32_t *> (<const uint8_t *> entry + entry_word_offset(entry)))[0]
 
 
@@ -87,9 +105,15 @@ cdef inline void *entry_object(const Entry *entry) noexcept nogil:  # ENCODING_O
     return (<void **> (<const uint8_t *> entry + entry_word_offset(entry)))[0]
 
 
-cdef inline uint8_t *entry_mutable_bytes(Entry *entry) noexcept nogil:  # ENCODING_RAW only
+cdef inline uint8_t *entry_mutable_bytes(Entry *entry) noexcept nogil:  # inline encodings only
     cdef Span key = entry_key(entry)
     return <uint8_t *> key.at + key.len_bytes
+
+
+# The bytes of an inline encoding.
+cdef inline Span entry_run(const Entry *entry) noexcept nogil:
+    cdef Span key = entry_key(entry)
+    return span_of(key.at + key.len_bytes, _raw_len(entry))
 
 
 # The string's bytes; an integer is written into scratch (24 bytes), whose lifetime then counts.
@@ -116,7 +140,8 @@ cdef inline size_t entry_need(int encoding, bint has_expiry, Py_ssize_t key_len_
     return (
         ENTRY_HEADER_BYTES
         + (8 if has_expiry else 0)
-        + (4 + <size_t> raw_len_bytes if encoding == ENCODING_RAW else 8)
+        + word_bytes(encoding)
+        + (<size_t> raw_len_bytes if is_inline(encoding) else 0)
         + (4 if key_len_bytes > SHORT_KEY_BYTES_MAX else 0)
         + <size_t> key_len_bytes
     )
@@ -128,7 +153,7 @@ cdef inline size_t entry_bytes(const Entry *entry) noexcept nogil:
     return (
         <size_t> (key.at - <const uint8_t *> entry)
         + <size_t> key.len_bytes
-        + (_raw_len(entry) if entry_encoding(entry) == ENCODING_RAW else 0)
+        + (_raw_len(entry) if is_inline(entry_encoding(entry)) else 0)
     )
 
 

@@ -6,14 +6,17 @@
          +------+-------+-------+---------+---------+
       8  | expiry, int64 ms                         |   only with ENTRY_HAS_EXPIRY
          +---------------------+--------------------+
-         | raw: u32 length     |  or  integer: int64, object: pointer (8 bytes)
+         | raw: u32 length     |  or  integer: int64, object: pointer (8 bytes), or nothing
          +---------------------+
          | u32 key length      |   only with ENTRY_LONG_KEY
          +---------------------+- - - -
          | key
          +- - - -
-         | value                   raw strings only
+         | value                   inline ones only: strings, runs of small collections, hash fields
          +- - - -
+
+Members of large collections are entries too (members.pyx). They need no recency, so a hash's field keeps the
+length of its value there; a set's member has no value, a sorted set's the eight bytes of its score.
 
 The word comes before the key so that integers, expiries and pointers stay aligned. Total with the
 allocator's rounding to 8, without the table (which adds 10.3 bytes at 89 % load and 13.4 after growing):
@@ -43,9 +46,9 @@ cdef void entry_write(Entry *entry, int type, int encoding, Span key, int64_t ex
         at += 8
     if encoding == ENCODING_RAW:
         (<uint32_t *> at)[0] = <uint32_t> raw_len_bytes
-        at += 4
-    else:
-        at += 8
+    elif encoding == ENCODING_FIELD:
+        entry_set_recency(entry, <uint32_t> raw_len_bytes)
+    at += word_bytes(encoding)
     if key.len_bytes > SHORT_KEY_BYTES_MAX:
         entry.flags |= ENTRY_LONG_KEY
         entry.key_len = 0xFFFF
@@ -67,7 +70,10 @@ cdef void entry_set_object(Entry *entry, void *value) noexcept nogil:
 
 
 cdef void entry_set_raw_len(Entry *entry, Py_ssize_t len_bytes) noexcept nogil:
-    (<uint32_t *> (<uint8_t *> entry + entry_word_offset(entry)))[0] = <uint32_t> len_bytes
+    if entry_encoding(entry) == ENCODING_FIELD:
+        entry_set_recency(entry, <uint32_t> len_bytes)
+    else:
+        (<uint32_t *> (<uint8_t *> entry + entry_word_offset(entry)))[0] = <uint32_t> len_bytes
 
 
 cdef void entry_set_expiry_ms(Entry *entry, int64_t when_ms) noexcept nogil:

@@ -104,16 +104,16 @@ cdef class Evictor:
 
     def evict_some(self):
         """Evicts for a bounded time; True: memory is still over the limit and more can go."""
-        if self.limit_bytes == 0 or self.keyspace.used_bytes() <= <uint64_t> self.limit_bytes:
+        if self.limit_bytes == 0 or self.keyspace.wanted_bytes() <= <uint64_t> self.limit_bytes:
             return False
-        return self.make_room() and self.keyspace.used_bytes() > <uint64_t> self.limit_bytes
+        return self.make_room() and self.keyspace.wanted_bytes() > <uint64_t> self.limit_bytes
 
     cdef bint make_room(self) except -1:
         cdef int count
         cdef bint progress = False
         cdef uint64_t limit = <uint64_t> self.limit_bytes
         for count in range(EVICTIONS_PER_CALL):
-            if self.keyspace.used_bytes() <= limit:
+            if self.keyspace.wanted_bytes() <= limit:
                 return True
             if self.keyspace.cleared != NULL:
                 self.keyspace.free_some(FREED_PER_CALL)
@@ -122,7 +122,7 @@ cdef class Evictor:
                 break
             else:
                 progress = True
-        return progress or self.keyspace.used_bytes() <= limit
+        return progress or self.keyspace.wanted_bytes() <= limit
 
     cdef bint evict_one(self) except -1:
         """Deletes one entry; 0 when none is eligible."""

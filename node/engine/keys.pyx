@@ -4,8 +4,15 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint6
 
 from node.engine.entry cimport (
     ENCODING_INT,
-    ENCODING_RAW,
+    ENCODING_OBJECT,
     ENTRY_EDITED,
+    ENTRY_SORTED,
+    TYPE_HASH,
+    TYPE_LIST,
+    TYPE_SET,
+    TYPE_STREAM,
+    TYPE_STRING,
+    TYPE_ZSET,
     Entry,
     entry_encoding,
     entry_expiry_ms,
@@ -15,10 +22,11 @@ from node.engine.entry cimport (
 )
 from node.engine.glob cimport glob_matches
 from node.engine.heat cimport HEAT_FREQUENCY, HEAT_QUEUE, heat_frequency, heat_idle
-from node.engine.keyspace cimport EXPIRY_NONE, GATHER_MAX, Key, Keyspace
+from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
 from node.engine.registry cimport Registry
 from node.engine.session cimport Session
 from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_equal, span_is, span_of, span_to_int64
+from node.engine.table cimport GATHER_MAX
 
 cdef enum:
     IF_NONE = 1  # NX
@@ -221,8 +229,7 @@ cdef int _rename_to(Session s, bint only_free) except -1:
         return s.reply_int64(0) if only_free else s.reply_ok()
     if only_free and s.keyspace.find(s.database, &target) != NULL:
         return s.reply_int64(0)
-    s.keyspace.put_copy(s.database, &target, entry)
-    s.keyspace.remove(s.database, &key)
+    s.keyspace._rename(s.database, &key, s.database, &target)
     s.changed(1)
     return s.reply_int64(1) if only_free else s.reply_ok()
 
@@ -306,8 +313,7 @@ cdef int _move(Session s) except -1:
     entry = s.keyspace.find(s.database, &key)
     if entry == NULL or s.keyspace.find(database, &key) != NULL:
         return s.reply_int64(0)
-    s.keyspace.put_copy(database, &key, entry)
-    s.keyspace.remove(s.database, &key)
+    s.keyspace._rename(s.database, &key, database, &key)
     _touch_elsewhere(s, database, key.name)
     s.changed(1)
     return s.reply_int64(1)
@@ -468,15 +474,29 @@ cdef int _randomkey(Session s) except -1:
 
 # --- looking at values -------------------------------------------------------------------------------------
 
+# Of a collection's run and of its structure, by type.
+cdef dict RUN_NAMES = {TYPE_LIST: b"listpack", TYPE_SET: b"listpack", TYPE_ZSET: b"listpack", TYPE_HASH: b"listpack"}
+cdef dict OBJECT_NAMES = {
+    TYPE_LIST: b"quicklist",
+    TYPE_SET: b"hashtable",
+    TYPE_ZSET: b"skiplist",
+    TYPE_HASH: b"hashtable",
+    TYPE_STREAM: b"stream",
+}
+
+
+# As Redis 7.2 names what it would keep such a value in; ours are kept likewise, if not in the same structures.
 cdef bytes _encoding_name(Entry *entry):
     cdef uint8_t scratch[24]
+    if entry_encoding(entry) == ENCODING_OBJECT:
+        return OBJECT_NAMES[entry_type(entry)]
+    if entry_type(entry) != TYPE_STRING:
+        return b"intset" if entry.flags & ENTRY_SORTED else <bytes> RUN_NAMES[entry_type(entry)]
     if entry_encoding(entry) == ENCODING_INT:
         return b"int"
-    if entry_encoding(entry) == ENCODING_RAW:
-        if entry.flags & ENTRY_EDITED or entry_string(entry, scratch).len_bytes > EMBEDDED_BYTES_MAX:
-            return b"raw"
-        return b"embstr"
-    return b"unknown"
+    if entry.flags & ENTRY_EDITED or entry_string(entry, scratch).len_bytes > EMBEDDED_BYTES_MAX:
+        return b"raw"
+    return b"embstr"
 
 
 cdef int _object_encoding(Session s) except -1:

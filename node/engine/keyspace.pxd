@@ -5,6 +5,7 @@ from node.engine.effects cimport Effects
 from node.engine.entry cimport Entry
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.heat cimport Heat
+from node.engine.object cimport Object
 from node.engine.span cimport Span
 from node.engine.table cimport Store, Table
 
@@ -23,7 +24,6 @@ cdef enum:
 cdef enum:
     GROUP_SLOTS = 64
     GROUP_COUNT = 256
-    GATHER_MAX = 256  # entries of one home bucket; the mean is 6, and 40 would be a wonder
 
 # One numbered database. 512 KiB of address space, of which only touched pages cost memory.
 cdef struct Database:
@@ -38,6 +38,27 @@ cdef struct Database:
     Database *next_cleared
     uint32_t free_slot
     uint32_t free_position
+
+
+# From what size on a collection is kept as an object and no longer as a run in its entry. Redis's parameters.
+cdef struct CollectionLimits:
+    int64_t hash_run_fields  # hash-max-listpack-entries
+    int64_t hash_run_value_bytes  # hash-max-listpack-value
+    int64_t set_sorted_members  # set-max-intset-entries
+    int64_t set_run_members  # set-max-listpack-entries
+    int64_t set_run_value_bytes  # set-max-listpack-value
+    int64_t zset_run_members  # zset-max-listpack-entries
+    int64_t zset_run_value_bytes  # zset-max-listpack-value
+    int64_t list_chunk  # list-max-listpack-size: items, or -1 .. -5 for 4 .. 64 KiB
+    int64_t stream_chunk_bytes  # stream-node-max-bytes
+    int64_t stream_chunk_entries  # stream-node-max-entries
+
+
+# A change of a large collection in place, between begin_edit and end_edit.
+cdef struct Edit:
+    Table *table
+    Object *object
+    uint64_t before_bytes
 
 
 # Who must see an entry before it changes (a snapshot). Shown only entries with an older epoch.
@@ -68,6 +89,9 @@ cdef class Keyspace:
     cdef int sweep_database
     cdef uint64_t sweep_cursor
     cdef list observers  # replaced, never changed, so that it may be gone through while one leaves
+    cdef CollectionLimits limits
+    cdef Object *condemned  # large collections that nobody can see any more, being freed
+    cdef readonly uint64_t condemned_bytes  # in them still
     cdef Heat heat  # how warm entries are, and how that is told
     cdef readonly int64_t evicted  # entries deleted to make room
     cdef int expire_database
@@ -101,6 +125,18 @@ cdef class Keyspace:
     # A raw string of len_bytes, without expiry, instead of whatever was there. Its bytes are anything: the caller
     # writes all of them through entry_mutable_bytes before it does anything else.
     cdef Entry *put_blank(self, int database, Key *key, Py_ssize_t len_bytes) except NULL
+    # Collections. A run of this type instead of whatever was there; it must not lie in the entry it replaces.
+    cdef Entry *put_run(self, int database, Key *key, int type, Span run, int64_t expire_ms) except NULL
+    # Room for new_len_bytes in the entry of a run: as many of the old bytes as fit are kept, what is behind them is
+    # anything. Also the way to change bytes in place: call it with the present length.
+    cdef Entry *resize_run(self, int database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL
+    # A structure instead of whatever was there. It belongs to the keyspace from here on, even when this fails.
+    cdef Entry *put_object(self, int database, Key *key, Object *value, int64_t expire_ms) except NULL
+    # Around every change of a structure in place: whoever must see it first does, and bytes are accounted.
+    cdef int begin_edit(self, int database, Key *key, Entry *entry, Edit *edit) except -1
+    cdef void end_edit(self, Edit *edit) noexcept
+    # The entry under another name or in another database, its value unmoved; what was there is replaced.
+    cdef Entry *_rename(self, int database, Key *key, int to_database, Key *new_key) except NULL
     # when_ms EXPIRY_NONE removes the expiry. Returns the entry, which may have moved.
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL
     cdef bint remove(self, int database, Key *key) except -1  # 1 when it was there (and not expired)
@@ -129,6 +165,8 @@ cdef class Keyspace:
     cdef int64_t count_in_slot(self, int database, uint32_t slot) noexcept
     cdef int64_t bytes_in_slot(self, int database, uint32_t slot) noexcept
     cdef uint64_t used_bytes(self) noexcept
+    cdef uint64_t entry_held_bytes(self, Entry *entry) noexcept
+    cdef uint64_t wanted_bytes(self) noexcept  # of them, those that are not about to be freed anyway
     cdef uint64_t held_bytes(self) noexcept
 
     # --- of this room only -----------------------------------------------------------------------------
@@ -146,6 +184,10 @@ cdef class Keyspace:
     cdef int64_t expire_slot(self, Database *database, uint32_t slot) except -1
     cdef uint64_t random(self) noexcept
     cdef int _retire(self, int number) noexcept
-    cdef bint _free_cleared(self, int64_t budget_entries) noexcept
+    cdef bint _free_cleared(self, int64_t *budget_entries) noexcept
+    cdef bint _free_condemned(self, int64_t *budget_elements) noexcept
+    cdef void _give(self, Entry *entry) noexcept
+    cdef void _condemn(self, Object *value) noexcept
+    cdef void _leave_object(self, Database *database, Key *key, Entry *entry) noexcept
     cdef Key _key(self, bytes name)
     cdef int check_database(self, int number) except -1

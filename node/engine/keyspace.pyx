@@ -40,6 +40,7 @@ from node.engine.entry cimport (
     ENCODING_RAW,
     ENTRY_EDITED,
     ENTRY_HAS_EXPIRY,
+    ENTRY_SORTED,
     TYPE_STRING,
     entry_bytes,
     entry_encoding,
@@ -48,7 +49,10 @@ from node.engine.entry cimport (
     entry_key,
     entry_mutable_bytes,
     entry_need,
+    entry_object,
     entry_recency,
+    entry_run,
+    entry_set_object,
     entry_set_expiry_ms,
     entry_set_int64,
     entry_set_raw_len,
@@ -61,10 +65,12 @@ from node.engine.entry cimport (
 )
 from node.engine.heat cimport HEAT_QUEUE, heat_begin, heat_end, heat_free, heat_set_clock, heat_touch
 from node.engine.hashing cimport hash_key_of, hash_span, slot_of_span
+from node.engine.large cimport object_copy, object_count, object_free_some
 from node.engine.span cimport span_bytes, span_of, span_to_int64
 from node.engine.table cimport (
     BUCKET_WAYS,
     DIRECTORY,
+    GATHER_MAX,
     Segment,
     __builtin_prefetch,
     segment_shrink,
@@ -90,6 +96,7 @@ cdef enum:
     TRIM_ENTRIES = 200  # returning an arena's pages takes about as long as freeing so many entries
     EPOCH_MAX = 255  # of snapshots; one byte of an entry
     EPOCH_SWEEP = 192  # from here on, the first quiet moment is used to reset them
+    FREED_AT_ONCE = 64  # elements of a collection; a larger one is freed in the background
 
 TYPE_NAMES = {0: b"string", 1: b"list", 2: b"set", 3: b"zset", 4: b"hash", 6: b"stream"}
 
@@ -114,6 +121,18 @@ cdef class Keyspace:
         self.cluster = cluster
         self.effects = effects
         self.observers = []
+        self.limits = CollectionLimits(
+            hash_run_fields=128,
+            hash_run_value_bytes=64,
+            set_sorted_members=512,
+            set_run_members=128,
+            set_run_value_bytes=64,
+            zset_run_members=128,
+            zset_run_value_bytes=64,
+            list_chunk=-2,
+            stream_chunk_bytes=4096,
+            stream_chunk_entries=100,
+        )
         self.heat.log_factor = 10
         self.heat.decay_minutes = 1
         self.heat.random_state = self.store.hash_key.second | 1
@@ -122,12 +141,16 @@ cdef class Keyspace:
 
     def __dealloc__(self):
         cdef int number
+        cdef int64_t budget
         if self.databases != NULL:
             for number in range(self.database_count):
                 self._retire(number)
-            while self.cleared != NULL:
-                self.cleared.pins = 0
-                self._free_cleared(1 << 20)
+            while self.cleared != NULL or self.condemned != NULL:
+                if self.cleared != NULL:
+                    self.cleared.pins = 0
+                budget = 1 << 20
+                self._free_cleared(&budget)
+                self._free_condemned(&budget)
             free(self.databases)
         heat_free(&self.heat)
         if self.store.heap != NULL:
@@ -257,17 +280,37 @@ cdef class Keyspace:
     cdef int drop(self, Database *database, Key *key, uint64_t *word) except -1:
         cdef Entry *entry = word_entry(word[0])
         cdef Table *table = &database.table[key.slot]
-        cdef size_t need = entry_bytes(entry)
         self.before_change(database, key.slot, entry)
         if entry.flags & ENTRY_HAS_EXPIRY:
             database.expiry_count -= 1
         heat_end(&self.heat, entry)
-        table.used_bytes -= heap_block_bytes(entry, need)
+        table.used_bytes -= self.entry_held_bytes(entry)
         table_take_out(&self.store, table, key.hash, word)
         database.count -= 1
         database.group_count[key.slot // GROUP_SLOTS] -= 1
-        heap_give(self.store.heap, entry, need)
+        self._give(entry)
         return 0
+
+    # What an entry and its value take.
+    cdef uint64_t entry_held_bytes(self, Entry *entry) noexcept:
+        cdef uint64_t held_bytes = heap_block_bytes(entry, entry_bytes(entry))
+        if entry_encoding(entry) == ENCODING_OBJECT:
+            held_bytes += (<Object *> entry_object(entry)).used_bytes
+        return held_bytes
+
+    # Frees an entry that nobody can see any more, a large collection in the background.
+    cdef void _give(self, Entry *entry) noexcept:
+        if entry_encoding(entry) == ENCODING_OBJECT:
+            self._condemn(<Object *> entry_object(entry))
+        heap_give(self.store.heap, entry, entry_bytes(entry))
+
+    cdef void _condemn(self, Object *value) noexcept:
+        cdef int64_t budget = FREED_AT_ONCE * 2
+        if object_count(value) <= FREED_AT_ONCE and not object_free_some(&self.store, value, &budget):
+            return
+        value.next_condemned = self.condemned
+        self.condemned = value
+        self.condemned_bytes += value.used_bytes
 
     cdef int announce_expired(self, Database *database, Entry *entry) except -1:
         if self.effects is not None and self.effects.active:
@@ -280,12 +323,10 @@ cdef class Keyspace:
     # has been called for it). On failure `fresh` is freed.
     cdef Entry *put_new(self, Database *database, Key *key, Entry *fresh, uint64_t *word) except NULL:
         cdef Table *table = &database.table[key.slot]
-        cdef size_t need = entry_bytes(fresh)
         cdef Entry *old
-        cdef size_t old_need
         if word == NULL:
             if table_insert(&self.store, table, key.hash, fresh) == NULL:
-                heap_give(self.store.heap, fresh, need)
+                self._give(fresh)
                 raise MemoryError("no memory to grow a slot's table")
             self.changes += 1
             database.count += 1
@@ -295,13 +336,12 @@ cdef class Keyspace:
             old = word_entry(word[0])
             entry_set_recency(fresh, entry_recency(old))
             heat_touch(&self.heat, fresh)
-            old_need = entry_bytes(old)
             if old.flags & ENTRY_HAS_EXPIRY:
                 database.expiry_count -= 1
             word_replace(word, fresh)
-            table.used_bytes -= heap_block_bytes(old, old_need)
-            heap_give(self.store.heap, old, old_need)
-        table.used_bytes += heap_block_bytes(fresh, need)
+            table.used_bytes -= self.entry_held_bytes(old)
+            self._give(old)
+        table.used_bytes += self.entry_held_bytes(fresh)
         fresh.epoch = self.epoch
         if fresh.flags & ENTRY_HAS_EXPIRY:
             database.expiry_count += 1
@@ -467,7 +507,14 @@ cdef class Keyspace:
         memcpy(<uint8_t *> moved + entry_word_offset(moved), <uint8_t *> entry + offset, old_need - offset)
         if not has:
             entry_set_expiry_ms(moved, when_ms)
+        if entry_encoding(entry) == ENCODING_OBJECT:
+            self._leave_object(opened, key, entry)
         return self.put_new(opened, key, moved, word)
+
+    # The structure of this entry lives on in another one: the entry is an integer from now on.
+    cdef void _leave_object(self, Database *database, Key *key, Entry *entry) noexcept:
+        database.table[key.slot].used_bytes -= (<Object *> entry_object(entry)).used_bytes
+        entry.kind = <uint8_t> (entry_type(entry) | ENCODING_INT << 4)
 
     cdef bint remove(self, int database, Key *key) except -1:
         cdef Database *opened = self.databases[database]
@@ -481,15 +528,17 @@ cdef class Keyspace:
         cdef uint64_t *word = table_find(&opened.table[key.slot], key.hash, key.name)
         cdef int encoding = entry_encoding(entry)
         cdef int64_t expiry = entry_expiry_ms(entry)
-        cdef uint8_t scratch[24]
         cdef Span value = span_of(NULL, 0)
         cdef Entry *fresh
         cdef size_t need
-        cdef uint32_t heat
+        cdef Object *copied = NULL
         if encoding == ENCODING_OBJECT:
-            raise TypeError("this entry's value can't be copied yet: no structure of its type is known")
+            copied = object_copy(&self.store, <Object *> entry_object(entry))
+            if copied == NULL:
+                raise MemoryError(f"no memory for a copy of {object_count(<Object *> entry_object(entry))} elements")
+            return self.put_object(database, key, copied, expiry)
         if encoding == ENCODING_RAW:
-            value = entry_string(entry, scratch)
+            value = entry_run(entry)
         if word != NULL:
             self.before_change(opened, key.slot, word_entry(word[0]))
         need = entry_need(encoding, expiry != EXPIRY_NONE, key.name.len_bytes, value.len_bytes)
@@ -497,12 +546,122 @@ cdef class Keyspace:
         if fresh == NULL:
             raise MemoryError(f"no memory for an entry of {need} bytes")
         entry_write(fresh, entry_type(entry), encoding, key.name, expiry, value.len_bytes)
-        fresh.flags |= entry.flags & ENTRY_EDITED
+        fresh.flags |= entry.flags & (ENTRY_EDITED | ENTRY_SORTED)
         if encoding == ENCODING_INT:
             entry_set_int64(fresh, entry_int64(entry))
         elif value.len_bytes > 0:
             memcpy(entry_mutable_bytes(fresh), value.at, <size_t> value.len_bytes)
         return self.put_new(opened, key, fresh, word)
+
+    # --- collections ---------------------------------------------------------------------------------
+
+    cdef Entry *put_run(self, int database, Key *key, int type, Span run, int64_t expire_ms) except NULL:
+        cdef Database *opened = self.open_database(database)
+        cdef uint64_t *word = table_find(&opened.table[key.slot], key.hash, key.name)
+        cdef int64_t expiry = expire_ms
+        cdef size_t need
+        cdef Entry *entry
+        if not fits_entry(key.name.len_bytes) or not fits_entry(run.len_bytes):
+            raise OverflowError(f"a key of {key.name.len_bytes} and a value of {run.len_bytes} bytes: 4 GiB is the limit of each")
+        if word != NULL:
+            self.before_change(opened, key.slot, word_entry(word[0]))
+        if expire_ms == EXPIRY_KEEP:
+            expiry = EXPIRY_NONE if word == NULL else entry_expiry_ms(word_entry(word[0]))
+        need = entry_need(ENCODING_RAW, expiry != EXPIRY_NONE, key.name.len_bytes, run.len_bytes)
+        entry = <Entry *> heap_take(self.store.heap, need)
+        if entry == NULL:
+            raise MemoryError(f"no memory for an entry of {need} bytes")
+        entry_write(entry, type, ENCODING_RAW, key.name, expiry, run.len_bytes)
+        if run.len_bytes > 0:
+            memcpy(entry_mutable_bytes(entry), run.at, <size_t> run.len_bytes)
+        return self.put_new(opened, key, entry, word)
+
+    cdef Entry *resize_run(self, int database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL:
+        cdef Database *opened = self.open_database(database)
+        cdef Table *table = &opened.table[key.slot]
+        cdef Py_ssize_t old_len_bytes = entry_run(entry).len_bytes
+        cdef size_t need, old_need, spare = 0
+        cdef uint64_t *word
+        cdef Entry *moved
+        cdef uint64_t before
+        self.before_change(opened, key.slot, entry)
+        heat_touch(&self.heat, entry)
+        if old_len_bytes == new_len_bytes:
+            return entry
+        if not fits_entry(new_len_bytes):
+            raise OverflowError(f"a run of {new_len_bytes} bytes: 4 GiB is the limit")
+        old_need = entry_bytes(entry)
+        need = old_need - <size_t> old_len_bytes + <size_t> new_len_bytes
+        before = heap_block_bytes(entry, old_need)
+        word = table_find(table, key.hash, key.name)
+        if need > SMALL_BYTES_MAX and new_len_bytes > old_len_bytes:
+            spare = need // 8
+        moved = <Entry *> heap_resize(self.store.heap, entry, old_need, need, spare)
+        if moved == NULL:
+            raise MemoryError(f"no memory for an entry of {need} bytes")
+        entry_set_raw_len(moved, new_len_bytes)
+        table.used_bytes += heap_block_bytes(moved, need) - before
+        word_replace(word, moved)
+        return moved
+
+    cdef Entry *put_object(self, int database, Key *key, Object *value, int64_t expire_ms) except NULL:
+        cdef Database *opened
+        cdef uint64_t *word
+        cdef int64_t expiry = expire_ms
+        cdef size_t need
+        cdef Entry *entry
+        try:
+            opened = self.open_database(database)
+            word = table_find(&opened.table[key.slot], key.hash, key.name)
+            if not fits_entry(key.name.len_bytes):
+                raise OverflowError(f"a key of {key.name.len_bytes} bytes: 4 GiB is the limit")
+            if word != NULL:
+                self.before_change(opened, key.slot, word_entry(word[0]))
+            if expire_ms == EXPIRY_KEEP:
+                expiry = EXPIRY_NONE if word == NULL else entry_expiry_ms(word_entry(word[0]))
+            need = entry_need(ENCODING_OBJECT, expiry != EXPIRY_NONE, key.name.len_bytes, 0)
+            entry = <Entry *> heap_take(self.store.heap, need)
+            if entry == NULL:
+                raise MemoryError(f"no memory for an entry of {need} bytes")
+        except BaseException:
+            self._condemn(value)
+            raise
+        entry_write(entry, value.type, ENCODING_OBJECT, key.name, expiry, 0)
+        entry_set_object(entry, value)
+        return self.put_new(opened, key, entry, word)
+
+    cdef int begin_edit(self, int database, Key *key, Entry *entry, Edit *edit) except -1:
+        cdef Database *opened = self.open_database(database)
+        self.before_change(opened, key.slot, entry)
+        heat_touch(&self.heat, entry)
+        edit.table = &opened.table[key.slot]
+        edit.object = <Object *> entry_object(entry)
+        edit.before_bytes = edit.object.used_bytes
+        return 0
+
+    cdef void end_edit(self, Edit *edit) noexcept:
+        edit.table.used_bytes += edit.object.used_bytes - edit.before_bytes
+
+    cdef Entry *_rename(self, int database, Key *key, int to_database, Key *new_key) except NULL:
+        cdef Database *opened = self.open_database(database)
+        cdef Entry *entry = self.find(database, key)
+        cdef Object *value
+        cdef Entry *fresh
+        if entry == NULL:
+            raise KeyError(span_bytes(key.name))
+        if entry_encoding(entry) != ENCODING_OBJECT:
+            fresh = self.put_copy(to_database, new_key, entry)
+        else:
+            value = <Object *> entry_object(entry)
+            self.before_change(opened, key.slot, entry)
+            self._leave_object(opened, key, entry)
+            try:
+                fresh = self.put_object(to_database, new_key, value, entry_expiry_ms(entry))
+            except BaseException:  # put_object has given the structure up
+                self.remove(database, key)
+                raise
+        self.remove(database, key)
+        return fresh
 
     # --- clearing ------------------------------------------------------------------------------------
 
@@ -546,21 +705,20 @@ cdef class Keyspace:
         return 0
 
     # Frees about budget_entries of the first cleared database that no snapshot reads.
-    cdef bint _free_cleared(self, int64_t budget_entries) noexcept:
+    cdef bint _free_cleared(self, int64_t *budget_entries) noexcept:
         cdef Database **link = &self.cleared
         cdef Database *database
         cdef Table *table
         cdef uint64_t words[GATHER_MAX]
         cdef uint32_t found, index, following
-        cdef Entry *entry
         while link[0] != NULL and link[0].pins > 0:
             link = &link[0].next_cleared
         database = link[0]
         if database == NULL:
             return False
-        while budget_entries > 0 and database.free_slot < SLOT_COUNT:
+        while budget_entries[0] > 0 and database.free_slot < SLOT_COUNT:
             table = &database.table[database.free_slot]
-            budget_entries -= 1
+            budget_entries[0] -= 1
             if table.root.count == 0 and table.root.bucket_count == 0:
                 if database.free_slot % GROUP_SLOTS == 0 and database.group_count[database.free_slot // GROUP_SLOTS] == 0:
                     database.free_slot += GROUP_SLOTS
@@ -569,9 +727,8 @@ cdef class Keyspace:
                 continue
             found = table_gather(table, database.free_position, words, GATHER_MAX, &following)
             for index in range(found):
-                entry = word_entry(words[index])
-                heap_give(self.store.heap, entry, entry_bytes(entry))
-            budget_entries -= found
+                self._give(word_entry(words[index]))
+            budget_entries[0] -= found
             database.free_position = following
             if following == 0:
                 table_dismantle(&self.store, table)
@@ -583,10 +740,27 @@ cdef class Keyspace:
         # What is left may be pinned by snapshots: there is nothing to do about it now.
         return link[0] != NULL and link[0].pins == 0
 
+    # Frees about so many elements of the large collections that wait for it.
+    cdef bint _free_condemned(self, int64_t *budget_elements) noexcept:
+        cdef Object *value
+        cdef Object *following
+        while self.condemned != NULL and budget_elements[0] > 0:
+            value = self.condemned
+            following = value.next_condemned
+            self.condemned_bytes -= value.used_bytes
+            if object_free_some(&self.store, value, budget_elements):
+                self.condemned_bytes += value.used_bytes
+                break
+            self.condemned = following
+        return self.condemned != NULL
+
     cpdef bint free_some(self, int64_t budget_entries) except -1:
         """Frees what was cleared and returns free pages to the system; True while there is more."""
         cdef int64_t budget = max(budget_entries, <int64_t> 1)
-        cdef bint more = self._free_cleared(budget)
+        cdef int64_t left = budget
+        cdef bint more = self._free_condemned(&left)
+        if left > 0:
+            more = self._free_cleared(&left) or more
         return heap_trim(self.store.heap, DIRTY_ARENAS_KEPT, <uint64_t> (budget // TRIM_ENTRIES + 1)) or more
 
     # --- walking -------------------------------------------------------------------------------------
@@ -683,10 +857,10 @@ cdef class Keyspace:
                 database.expiry_count -= 1
                 database.count -= 1
                 database.group_count[slot // GROUP_SLOTS] -= 1
-                table.used_bytes -= heap_block_bytes(entry, entry_bytes(entry))
+                table.used_bytes -= self.entry_held_bytes(entry)
                 segment_take_out(table, segment, word)
                 heat_end(&self.heat, entry)
-                heap_give(self.store.heap, entry, entry_bytes(entry))
+                self._give(entry)
                 self.expired += 1
         segment.next_expiry_ms = bound
         segment_shrink(&self.store, table, segment)
@@ -803,6 +977,10 @@ cdef class Keyspace:
     cdef uint64_t used_bytes(self) noexcept:
         return self.store.heap.used_bytes
 
+    cdef uint64_t wanted_bytes(self) noexcept:
+        cdef uint64_t used_bytes = self.store.heap.used_bytes
+        return used_bytes - self.condemned_bytes if used_bytes > self.condemned_bytes else 0
+
     cdef uint64_t held_bytes(self) noexcept:
         return self.store.heap.held_bytes
 
@@ -846,7 +1024,7 @@ cdef class Keyspace:
         entry = self.find(database, &key)
         if entry == NULL:
             return -1
-        return heap_block_bytes(entry, entry_bytes(entry)) + sizeof(uint64_t)
+        return self.entry_held_bytes(entry) + sizeof(uint64_t)
 
     def type(self, int database, bytes name):
         cdef Key key = self._key(name)
@@ -890,8 +1068,7 @@ cdef class Keyspace:
         if entry == NULL:
             return False
         if name != new_name:
-            self.put_copy(database, &new_key, entry)
-            self.remove(database, &key)
+            self._rename(database, &key, database, &new_key)
         return True
 
     def scan(self, int database, uint64_t cursor, int64_t count=10):

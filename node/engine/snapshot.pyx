@@ -29,9 +29,9 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
 from node.engine.entry cimport TYPE_STRING, entry_expiry_ms, entry_key, entry_string, entry_type
-from node.engine.keyspace cimport GATHER_MAX, GROUP_SLOTS
+from node.engine.keyspace cimport GROUP_SLOTS
 from node.engine.span cimport span_bytes
-from node.engine.table cimport table_gather, word_entry
+from node.engine.table cimport GATHER_MAX, table_gather, word_entry
 
 
 class SnapshotBusy(Exception):

@@ -10,6 +10,7 @@ cdef enum:
     BUCKET_WAYS = 7
     SEGMENT_BUCKETS_MAX = 512  # a segment that would grow beyond splits in two
     DEPTH_MAX = 16
+    GATHER_MAX = 256  # entries of one home bucket; the mean is 6, and 40 would be a wonder
     DIRECTORY = 0xFFFF  # in root.bucket_count: root.line is a Segment ** of 2 ** root.depth
 
 # One cache line.
@@ -152,6 +153,8 @@ cdef void table_note_expiry(Table *table, uint64_t hash, int64_t when_ms) noexce
 cdef uint32_t table_gather(Table *table, uint32_t position, uint64_t *into, uint32_t room, uint32_t *next_position) noexcept nogil
 # Gives back everything but the entries.
 cdef void table_dismantle(Store *store, Table *table) noexcept nogil
+# The blocks of the table itself (not its entries), counted the slow way.
+cdef uint64_t table_held_bytes(Table *table) noexcept nogil
 # A random word of a table that is not empty. Uniform within a segment.
 cdef uint64_t table_random(Table *table, uint64_t random) noexcept nogil
 

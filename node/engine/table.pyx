@@ -136,12 +136,12 @@ cdef Segment *_segment_new(Store *store, Table *table, uint32_t bucket_count, in
     segment.bucket_count = <uint16_t> bucket_count
     segment.depth = <uint8_t> depth
     segment.next_expiry_ms = next_expiry_ms
-    table.used_bytes += sizeof(Segment) + _line_bytes(segment)
+    table.used_bytes += heap_block_bytes(segment, sizeof(Segment)) + _line_bytes(segment)
     return segment
 
 
 cdef void _segment_delete(Store *store, Table *table, Segment *segment) noexcept nogil:
-    table.used_bytes -= sizeof(Segment) + _line_bytes(segment)
+    table.used_bytes -= heap_block_bytes(segment, sizeof(Segment)) + _line_bytes(segment)
     if segment.bucket_count > 0:
         heap_give_lines(store.heap, segment.line, segment.bucket_count)
     heap_give(store.heap, segment, sizeof(Segment))
@@ -460,3 +460,19 @@ cdef uint64_t table_random(Table *table, uint64_t random) noexcept nogil:
         way = <int> ((state >> 40) % BUCKET_WAYS)
         if (segment.line[index].control >> (8 * way)) & 0xFF != 0:
             return segment.line[index].word[way]
+
+
+cdef uint64_t table_held_bytes(Table *table) noexcept nogil:
+    cdef Segment **places
+    cdef Segment *segment
+    cdef uint32_t place = 0
+    cdef uint64_t held_bytes
+    if table.root.bucket_count != DIRECTORY:
+        return _line_bytes(&table.root)
+    places = <Segment **> table.root.line
+    held_bytes = heap_block_bytes(places, _directory_bytes(table.root.depth))
+    while place < (<uint32_t> 1) << table.root.depth:
+        segment = places[place]
+        place += (<uint32_t> 1) << (table.root.depth - segment.depth)
+        held_bytes += heap_block_bytes(segment, sizeof(Segment)) + _line_bytes(segment)
+    return held_bytes

@@ -1,0 +1,42 @@
+"""Large collections, whatever their type.
+
+A key that holds one has an entry with a pointer to it (ENCODING_OBJECT). This is the one place that knows all the
+structures: the keyspace frees, copies and counts through it. A table of function pointers would do the same with
+an indirect call and no way for the compiler to look inside; there are five types, and there will not be many more.
+"""
+
+from node.engine.alloc cimport heap_give
+from node.engine.entry cimport TYPE_HASH, TYPE_SET
+from node.engine.members cimport (
+    Members,
+    members_copy,
+    members_count,
+    members_empty_some,
+    members_held_bytes,
+)
+
+
+cdef int64_t object_count(Object *value) noexcept nogil:
+    if value.type == TYPE_HASH or value.type == TYPE_SET:
+        return members_count(<Members *> value)
+    return 0
+
+
+cdef bint object_free_some(Store *store, Object *value, int64_t *budget) noexcept nogil:
+    if value.type == TYPE_HASH or value.type == TYPE_SET:
+        if members_empty_some(store, <Members *> value, budget):
+            return True
+        heap_give(store.heap, value, sizeof(Members))
+    return False
+
+
+cdef Object *object_copy(Store *store, Object *value) noexcept nogil:
+    if value.type == TYPE_HASH or value.type == TYPE_SET:
+        return <Object *> members_copy(store, <Members *> value, sizeof(Members))
+    return NULL
+
+
+cdef uint64_t object_held_bytes(Store *store, Object *value) noexcept nogil:
+    if value.type == TYPE_HASH or value.type == TYPE_SET:
+        return members_held_bytes(store, <Members *> value, sizeof(Members))
+    return 0
