@@ -115,7 +115,7 @@ def _key_runs(spec: CommandSpec) -> list[int]:
     """For each key in the syntax, its key spec: one key for an open run, all keys of a closed one."""
     runs: list[int] = []
     for number, keys in enumerate(spec.key_specs):
-        runs += [number] * (1 if keys.last < 0 else keys.last // keys.step + 1)
+        runs += [number] * (1 if keys.last < 0 or keys.counted else keys.last // keys.step + 1)
     return runs
 
 
@@ -134,10 +134,13 @@ def _describe_keys(keys: KeySpec) -> dict[bytes, Reply]:
         out[b"notes"] = keys.note.encode()
     out[b"flags"] = SetReply([Status(word.encode()) for word in keys.access.split()])
     out[b"begin_search"] = {b"type": b"index", b"spec": {b"index": keys.begin}}
-    out[b"find_keys"] = {
-        b"type": b"range",
-        b"spec": {b"lastkey": keys.last, b"keystep": keys.step, b"limit": 0},
-    }
+    if keys.counted:
+        out[b"find_keys"] = {b"type": b"keynum", b"spec": {b"keynumidx": 0, b"firstkey": 1, b"keystep": 1}}
+    else:
+        out[b"find_keys"] = {
+            b"type": b"range",
+            b"spec": {b"lastkey": keys.last, b"keystep": keys.step, b"limit": 0},
+        }
     return out
 
 
@@ -154,8 +157,11 @@ def _keys_of(session: Session, words: list[bytes]) -> list[tuple[int, str]]:
     if spec.name == "set":
         reads = any(word.lower() == b"get" for word in words[3:])
         return [(1, "RW access update" if reads else "OW update")]
-    if spec.get_keys is None and spec.key_specs:
-        return [(at, keys.access) for keys in spec.key_specs for at in keys.positions(len(words))]
+    if spec.key_specs:
+        found = [(at, keys.access) for keys in spec.key_specs for at in keys.among(words)]
+        if not found:
+            raise CommandError("ERR Invalid arguments specified for command")
+        return found
     access = "RO access" if "readonly" in spec.flags else "RW access update"
     return [(at, access) for at in spec.key_positions(words)]
 

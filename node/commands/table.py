@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from node.engine.reply import Reply
@@ -43,6 +44,7 @@ class KeySpec:
         last: position of the last key: relative to `begin`, or -1 for the last argument.
         step: distance between keys.
         note: shown by COMMAND INFO.
+        counted: the word at `begin` says how many keys follow it; `last` and `step` mean nothing then.
     """
 
     access: str
@@ -50,9 +52,18 @@ class KeySpec:
     last: int = 0
     step: int = 1
     note: str = ""
+    counted: bool = False
+
+    def among(self, words: Sequence[bytes]) -> range:
+        """Positions of this run's keys among the words of a command; none if its count is wrong."""
+        if not self.counted:
+            return self.positions(len(words))
+        number = words[self.begin] if self.begin < len(words) else b""
+        count = int(number) if number.isdigit() and len(number) < 10 else 0
+        return range(self.begin + 1, self.begin + 1 + count) if self.begin + count < len(words) else range(0)
 
     def positions(self, argc: int) -> range:
-        """Positions of this run's keys in a command of `argc` words, name included."""
+        """The same, knowing only how many words there are, name included; not for `counted` runs."""
         last = argc + self.last if self.last < 0 else self.begin + self.last
         return range(self.begin, min(last, argc - 1) + 1, self.step)
 
@@ -125,7 +136,7 @@ class CommandSpec:
         if self.get_keys is not None:
             return self.get_keys(words)
         if self.key_specs:
-            return [at for spec in self.key_specs for at in spec.positions(len(words))]
+            return [at for spec in self.key_specs for at in spec.among(words)]
         if self.first_key == 0:
             return []
         last = len(words) + self.last_key if self.last_key < 0 else self.last_key
@@ -153,10 +164,14 @@ def command(
 ) -> CommandSpec:
     """A row of the table; words in `flags`, `categories` and `tips` are separated by blanks.
 
-    First, last and step are worked out from `keys`: the runs must touch (as RENAME's two keys do).
+    First, last and step are worked out from `keys`: the runs must touch (as RENAME's two keys do). They tell
+    nothing of counted runs.
     """
     key_specs = tuple(keys)
-    first, last, step = _legacy_range(name, key_specs)
+    first, last, step = _legacy_range(name, tuple(spec for spec in key_specs if not spec.counted))
+    if get_keys is None and any(spec.counted for spec in key_specs):
+        get_keys = partial(_positions_of, key_specs)
+        flags += " movablekeys"
     return CommandSpec(
         name=name,
         arity=arity,
@@ -178,6 +193,10 @@ def command(
         deprecated_since=deprecated_since,
         replaced_by=replaced_by,
     )
+
+
+def _positions_of(specs: tuple[KeySpec, ...], words: Sequence[bytes]) -> list[int]:
+    return [at for spec in specs for at in spec.among(words)]
 
 
 def _legacy_range(name: str, specs: tuple[KeySpec, ...]) -> tuple[int, int, int]:
