@@ -220,6 +220,20 @@ EVICTION_POLICIES = (
     "volatile-s3fifo",
 )
 
+# Sizes up to which a collection stays in its key's own memory.
+COLLECTION_LIMITS = (
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "set-max-intset-entries",
+    "set-max-listpack-entries",
+    "set-max-listpack-value",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
+    "list-max-listpack-size",
+    "stream-node-max-bytes",
+    "stream-node-max-entries",
+)
+
 PARAMETERS = (
     # --- where ---------------------------------------------------------------------------------------
     Parameter(
@@ -305,6 +319,48 @@ PARAMETERS = (
     Parameter(
         "lfu-decay-time", Integer(0, INT32_MAX), 1, unit="min",
         doc="An lfu counter loses one in so many minutes without use. 0: never.",
+    ),
+    # Up to these sizes a collection stays packed in its key's own memory, and every access reads it from the front.
+    Parameter(
+        "hash-max-listpack-entries", Integer(0, INT64_MAX), 512, unit="fields", alias="hash-max-ziplist-entries",
+        doc="A hash of more fields becomes a table: about 52 bytes a field instead of 2, and any field in the same"
+        " time. Applies when a hash grows.",
+    ),
+    Parameter(
+        "hash-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes", alias="hash-max-ziplist-value",
+        doc="A hash with a longer field or value becomes a table.",
+    ),
+    Parameter(
+        "set-max-intset-entries", Integer(0, INT64_MAX), 512, unit="members",
+        doc="A set of integers with more members becomes a table.",
+    ),
+    Parameter(
+        "set-max-listpack-entries", Integer(0, INT64_MAX), 128, unit="members",
+        doc="A set with more members, not all of them integers, becomes a table.",
+    ),
+    Parameter(
+        "set-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes",
+        doc="A set with a longer member becomes a table.",
+    ),
+    Parameter(
+        "zset-max-listpack-entries", Integer(0, INT64_MAX), 128, unit="members", alias="zset-max-ziplist-entries",
+        doc="A sorted set with more members becomes a table and an index.",
+    ),
+    Parameter(
+        "zset-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes", alias="zset-max-ziplist-value",
+        doc="A sorted set with a longer member becomes a table and an index.",
+    ),
+    Parameter(
+        "list-max-listpack-size", Integer(-INT32_MAX - 1, INT32_MAX), -2, alias="list-max-ziplist-size",
+        doc="The size of a list's chunks: so many items, or -1 to -5 for 4, 8, 16, 32, 64 KiB.",
+    ),
+    Parameter(
+        "stream-node-max-bytes", Memory(0), 4096, unit="bytes",
+        doc="The size of a stream's chunks. Approximate trimming drops whole ones. 0: no limit.",
+    ),
+    Parameter(
+        "stream-node-max-entries", Integer(0, INT64_MAX), 100, unit="entries",
+        doc="Entries in one chunk of a stream. 0: no limit.",
     ),
     Parameter(
         "hz", Integer(0, INT32_MAX, taken=(1, 500)), 10, unit="1/s",

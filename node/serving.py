@@ -139,10 +139,16 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
                 config.integer("lfu-log-factor"), config.integer("lfu-decay-time")
             ),
         )
+    for name in COLLECTION_LIMITS:
+        config.on_change(name, partial(_limit_collections, config, engine, name))
     config.on_change(
         "cluster-allow-reads-when-down",
         lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),
     )
+
+
+def _limit_collections(config: Config, engine: Engine, name: str, _: object) -> None:
+    engine.keyspace.set_collection_limit(name, config.integer(name))
 
 
 def allow_clients(wanted: int) -> int:

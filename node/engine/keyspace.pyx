@@ -122,7 +122,7 @@ cdef class Keyspace:
         self.effects = effects
         self.observers = []
         self.limits = CollectionLimits(
-            hash_run_fields=128,
+            hash_run_fields=512,
             hash_run_value_bytes=64,
             set_sorted_members=512,
             set_run_members=128,
@@ -662,6 +662,31 @@ cdef class Keyspace:
                 raise
         self.remove(database, key)
         return fresh
+
+    def set_collection_limit(self, name, int64_t value):
+        """How large a collection may get before it leaves its key's entry, by the name of the parameter."""
+        if name == "hash-max-listpack-entries":
+            self.limits.hash_run_fields = value
+        elif name == "hash-max-listpack-value":
+            self.limits.hash_run_value_bytes = value
+        elif name == "set-max-intset-entries":
+            self.limits.set_sorted_members = value
+        elif name == "set-max-listpack-entries":
+            self.limits.set_run_members = value
+        elif name == "set-max-listpack-value":
+            self.limits.set_run_value_bytes = value
+        elif name == "zset-max-listpack-entries":
+            self.limits.zset_run_members = value
+        elif name == "zset-max-listpack-value":
+            self.limits.zset_run_value_bytes = value
+        elif name == "list-max-listpack-size":
+            self.limits.list_chunk = value
+        elif name == "stream-node-max-bytes":
+            self.limits.stream_chunk_bytes = value
+        elif name == "stream-node-max-entries":
+            self.limits.stream_chunk_entries = value
+        else:
+            raise ValueError(f"{name} is no limit of a collection")
 
     # --- clearing ------------------------------------------------------------------------------------
 
