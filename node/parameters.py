@@ -320,14 +320,16 @@ PARAMETERS = (
         "lfu-decay-time", Integer(0, INT32_MAX), 1, unit="min",
         doc="An lfu counter loses one in so many minutes without use. 0: never.",
     ),
-    # Up to these sizes a collection stays packed in its key's own memory, and every access reads it from the front.
+    # Up to these sizes a collection stays packed in its key's memory; every access reads it from the front.
     Parameter(
-        "hash-max-listpack-entries", Integer(0, INT64_MAX), 512, unit="fields", alias="hash-max-ziplist-entries",
-        doc="A hash of more fields becomes a table: about 52 bytes a field instead of 2, and any field in the same"
-        " time. Applies when a hash grows.",
+        "hash-max-listpack-entries", Integer(0, INT64_MAX), 512, unit="fields",
+        alias="hash-max-ziplist-entries",
+        doc="A hash of more fields becomes a table: about 20 bytes more a field, and any field in the same time."
+        " Applies when a hash grows.",
     ),
     Parameter(
-        "hash-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes", alias="hash-max-ziplist-value",
+        "hash-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes",
+        alias="hash-max-ziplist-value",
         doc="A hash with a longer field or value becomes a table.",
     ),
     Parameter(
@@ -343,15 +345,18 @@ PARAMETERS = (
         doc="A set with a longer member becomes a table.",
     ),
     Parameter(
-        "zset-max-listpack-entries", Integer(0, INT64_MAX), 128, unit="members", alias="zset-max-ziplist-entries",
+        "zset-max-listpack-entries", Integer(0, INT64_MAX), 128, unit="members",
+        alias="zset-max-ziplist-entries",
         doc="A sorted set with more members becomes a table and an index.",
     ),
     Parameter(
-        "zset-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes", alias="zset-max-ziplist-value",
+        "zset-max-listpack-value", Integer(0, INT64_MAX), 64, unit="bytes",
+        alias="zset-max-ziplist-value",
         doc="A sorted set with a longer member becomes a table and an index.",
     ),
     Parameter(
-        "list-max-listpack-size", Integer(-INT32_MAX - 1, INT32_MAX), -2, alias="list-max-ziplist-size",
+        "list-max-listpack-size", Integer(-INT32_MAX - 1, INT32_MAX), -2, unit="items",
+        alias="list-max-ziplist-size",
         doc="The size of a list's chunks: so many items, or -1 to -5 for 4, 8, 16, 32, 64 KiB.",
     ),
     Parameter(

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import trio
@@ -18,6 +19,7 @@ import trio
 from node.config import Config
 from node.engine.engine import Engine
 from node.engine.pump import Pump
+from node.parameters import COLLECTION_LIMITS
 
 log = logging.getLogger("grapevine.node")
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from node.engine.buf cimport Buf
 from node.engine.keyspace cimport Key, Keyspace
 from node.engine.object cimport Object
+from node.engine.run cimport Item
 from node.engine.span cimport Span
 
 
@@ -22,4 +23,7 @@ cdef class Builder:
     # Puts the collection under this key, instead of what was there; 0 when nothing was added.
     cdef bint finish(self, int database, Key *key, int64_t expire_ms) except -1
     cdef int drop(self) noexcept
+    cdef int _append(self, const Item *item) except -1
+    cdef int _put(self, Span name, int encoding, Span value, int64_t expiry_ms) except -1
+    cdef int _sort(self) except -1
     cdef int _grow_up(self) except -1
