@@ -6,7 +6,8 @@ an indirect call and no way for the compiler to look inside; there are five type
 """
 
 from node.engine.alloc cimport heap_give
-from node.engine.entry cimport TYPE_HASH, TYPE_SET
+from node.engine.chunks cimport List, list_audit, list_copy, list_free_some
+from node.engine.entry cimport TYPE_HASH, TYPE_LIST, TYPE_SET
 from node.engine.members cimport (
     Members,
     members_copy,
@@ -19,6 +20,8 @@ from node.engine.members cimport (
 cdef int64_t object_count(Object *value) noexcept nogil:
     if value.type == TYPE_HASH or value.type == TYPE_SET:
         return members_count(<Members *> value)
+    if value.type == TYPE_LIST:
+        return (<List *> value).count
     return 0
 
 
@@ -27,16 +30,22 @@ cdef bint object_free_some(Store *store, Object *value, int64_t *budget) noexcep
         if members_empty_some(store, <Members *> value, budget):
             return True
         heap_give(store.heap, value, sizeof(Members))
+    elif value.type == TYPE_LIST:
+        return list_free_some(store.heap, <List *> value, budget)
     return False
 
 
 cdef Object *object_copy(Store *store, Object *value) noexcept nogil:
     if value.type == TYPE_HASH or value.type == TYPE_SET:
         return <Object *> members_copy(store, <Members *> value, sizeof(Members))
+    if value.type == TYPE_LIST:
+        return <Object *> list_copy(store.heap, <List *> value)
     return NULL
 
 
 cdef uint64_t object_held_bytes(Store *store, Object *value) noexcept nogil:
     if value.type == TYPE_HASH or value.type == TYPE_SET:
         return members_held_bytes(store, <Members *> value, sizeof(Members))
+    if value.type == TYPE_LIST:
+        return <uint64_t> max(list_audit(<List *> value), <int64_t> 0)
     return 0
