@@ -1,4 +1,4 @@
-"""Rows of the transaction commands. The session keeps queue and watched keys: node/engine/session.pyx."""
+"""Rows of the transaction commands. The queue and the watched keys: node/engine/transaction.pyx."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ cdef class Engine:
     cdef int64_t pause_until_ms  # on the monotonic clock
     cdef public object on_python_error  # callable(exception) for a handler that broke
     cdef readonly object context  # the running node, for Python handlers
-    cdef readonly dict watched  # (database, key) -> list of sessions
+    cdef readonly dict watched  # (database, key) -> list of Watch
 
     cdef public int64_t next_session_id
     cdef readonly dict errors_by_code

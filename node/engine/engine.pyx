@@ -141,17 +141,17 @@ cdef class Engine:
     # ------------------------------------------------------------------------------------------- watching
 
     cdef int touch_watched(self, int database, bytes key) except -1:
-        sessions = self.watched.get((database, key))
-        if sessions is not None:
-            for session in sessions:
-                session.watch_broken = True
+        watches = self.watched.get((database, key))
+        if watches is not None:
+            for watch in watches:
+                watch.broken = True
         return 0
 
     cdef int touch_all_watched(self, int database) except -1:
-        for (watched_database, _key), sessions in self.watched.items():
+        for (watched_database, _key), watches in self.watched.items():
             if database < 0 or watched_database == database:
-                for session in sessions:
-                    session.watch_broken = True
+                for watch in watches:
+                    watch.broken = True
         return 0
 
     def touch_key(self, int database, bytes key):

@@ -3,28 +3,27 @@
 A session is fed bytes, finds commands in them, checks whether each may run here and now, runs it and
 keeps the replies until somebody takes them: the pump (sockets), a test or the simulator (`feed`).
 
+What it is made of has files of its own: replies.pyx writes answers, call.pyx runs one command, routing.pyx knows
+whose a slot is, transaction.pyx is MULTI and WATCH, applied.pyx the stream that a primary sends to its replica.
+
 The order of the checks is Redis's (processCommand in its server.c), because clients see which error
 comes first: name, arity, queue rules, route, refusals (replicas, role, loading), pause, then the call.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, strlen
 
+from node.engine.applied cimport Applied
 from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free
-from node.engine.engine cimport PAUSE_ALL, PAUSE_NONE, SLOT_COUNT, Engine
-from node.engine.entry cimport ENCODING_INT, Entry, entry_encoding, entry_int64, entry_string
-from node.engine.keyspace cimport Key, Keyspace
+from node.engine.engine cimport PAUSE_ALL, PAUSE_NONE, Engine
 from node.engine.registry cimport (
-    FLAG_ASKING,
     FLAG_DENYOOM,
     FLAG_LOADING,
     FLAG_MAY_REPLICATE,
     FLAG_MOVABLEKEYS,
     FLAG_NO_MULTI,
-    FLAG_READONLY,
     FLAG_STALE,
     FLAG_WRITE,
     Command,
@@ -38,38 +37,19 @@ from node.engine.resp cimport (
     parser_reset,
     parser_restart,
     parser_step,
-    resp_bulk,
-    resp_double,
     resp_line,
-    resp_prefixed,
 )
-from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_is, span_of, span_to_int64
+from node.engine.routing cimport ROUTE_ASKING, ROUTE_READONLY, route_command, route_slot
+from node.engine.span cimport Span, span_bytes, span_of
+from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch
 
-from node.engine.reply import (
-    BLOCKED,
-    NO_REPLY,
-    NULL_ARRAY,
-    CommandError,
-    Failure,
-    Push,
-    SetReply,
-    Status,
-    Verbatim,
-)
+from node.engine.reply import NO_REPLY, NULL_ARRAY, CommandError
 
 cdef extern from *:
     const bint GRAPEVINE_PLAIN_MALLOC  # the sanitizer build: no spare room that would hide a read beyond the end
 
 # A drained input buffer larger than this is given back.
 cdef Py_ssize_t KEPT_INPUT_BYTES = 0 if GRAPEVINE_PLAIN_MALLOC else 64 * 1024
-
-# What the slow log keeps of a command: Redis's limits.
-cdef int SLOW_WORDS_MAX = 32
-cdef Py_ssize_t SLOW_WORD_BYTES_MAX = 128
-
-# Beyond these a command has its own time, however simple it is.
-cdef int BRIEF_ARGUMENTS_MAX = 8
-cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
 
 # A reply buffer beyond this stops execution until the client has read some of it; its input is still
 # taken in (up to the query buffer limit), so a client that sends everything before it reads anything
@@ -80,12 +60,8 @@ cdef enum:
     DISPATCHED = 0
     STALLED = 1
 
-cdef enum:
-    ROUTE_HERE = 0
-    ROUTE_ANSWERED = 1
 
-
-cdef class Session:
+cdef class Session(Call):
     def __cinit__(self, Engine engine not None, *, str address="", str local_address="", int64_t session_id=0):
         self.engine = engine
         self.keyspace = engine.keyspace
@@ -98,7 +74,6 @@ cdef class Session:
         self.library_version = b""
         self.user = b"default"
         self.close_reason = ""
-        self.queue_slot = -1
         self.created_ms = engine.monotonic_ms
         self.active_ms = engine.monotonic_ms
         if session_id:
@@ -111,8 +86,6 @@ cdef class Session:
     def __dealloc__(self):
         parser_free(&self.parser)
         buf_free(&self.inbuf)
-        buf_free(&self.held_raw)
-        buf_free(&self.out)
 
     # ---------------------------------------------------------------------------------------- driving
 
@@ -146,19 +119,6 @@ cdef class Session:
             replies += self.take_output()
         return replies
 
-    def take_output(self):
-        """Returns and forgets the replies that wait to be sent."""
-        cdef bytes taken
-        if self.out.used_bytes == self.out_sent:
-            taken = b""
-        else:
-            taken = PyBytes_FromStringAndSize(
-                <const char *> self.out.data + self.out_sent, self.out.used_bytes - self.out_sent
-            )
-        self.out.used_bytes = 0
-        self.out_sent = 0
-        return taken
-
     cdef int run_buffered(self, int command_budget) except -1:
         """Executes what waits in inbuf."""
         cdef Py_ssize_t consumed
@@ -187,17 +147,23 @@ cdef class Session:
         read; and without it when the session is blocked, stalled or closing.
         """
         cdef Py_ssize_t consumed = 0
+        cdef Py_ssize_t before
         self.input_at = data
         self.more = False
         while True:
+            before = consumed
             try:
                 self._process(data, len_bytes, &consumed, command_budget)
                 return consumed
             except Exception as error:
                 # A compiled command broke: a bug of ours, or no memory. `consumed` is behind it. (Guarded
                 # here, once for a whole pipeline, and not around each call.)
-                self._command_broke(error)
+                self.broke(error)
                 parser_restart(&self.parser)
+                if consumed == before:  # not a command but the parser: the same bytes would break it again
+                    self.closing = True
+                    self.close_reason = "an internal error: the log has the details"
+                    return consumed
 
     cdef int _process(
         self, const uint8_t *data, Py_ssize_t len_bytes, Py_ssize_t *consumed_bytes, int command_budget
@@ -266,7 +232,7 @@ cdef class Session:
                 self.engine.ticks_mark = self.engine.tick_source()
             finished = self._run_batch(batch, count, consumed_bytes, &command_budget)
             if self.engine.timed_count:
-                self._timed(False)
+                self.timed(False)
             if not finished:
                 parser_restart(parser)  # what was parsed ahead is parsed again later
                 break
@@ -295,23 +261,18 @@ cdef class Session:
                 self.more = True
                 return 0
             consumed_bytes[0] = item.start_bytes + item.len_bytes  # also when it raises
+            self.argv = self.parser.argv + item.argv_base
+            self.argc = item.argc
             if self.apply_stream:
-                if self.held is not None or (
-                    item.argc == 1 and span_is(self.parser.argv[item.argv_base], b"MULTI")
-                ):
+                raw = self.input_at + item.start_bytes
+                if self.applied.holds(self):
                     command_budget[0] -= 1
-                    self.argv = self.parser.argv + item.argv_base
-                    self.argc = item.argc
-                    self._hold(item.start_bytes, item.len_bytes)
+                    self.applied.hold(self, raw, item.len_bytes)
                     continue
-                # The very bytes go on to our own replicas first: a command that breaks must not
-                # leave our stream behind our primary's.
-                self._pass_on(item.start_bytes, item.len_bytes)
+                self.applied.pass_on(self, raw, item.len_bytes)
             if item.argc == 0:
                 continue
             command_budget[0] -= 1
-            self.argv = self.parser.argv + item.argv_base
-            self.argc = item.argc
             self.first_key = item.key
             self.first_key_index = item.key_index
             command = None if item.command == NULL else <Command> <PyObject *> item.command
@@ -320,53 +281,6 @@ cdef class Session:
                 self.stalled = True
                 return 0
         return 1
-
-    # A transaction in our primary's stream is kept until its EXEC is here, then counted, passed on and
-    # applied in one go. So neither readers nor a promotion ever meet half of one, and after a break the
-    # stream goes on before its MULTI.
-    cdef int _hold(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1:
-        if self.held is None:
-            self.held = []
-        buf_append(&self.held_raw, self.input_at + start_bytes, len_bytes)
-        if self.argc == 0:
-            return 0
-        self.held.append(self._arguments())
-        if self.argc != 1 or not span_is(self.argv[0], b"EXEC"):
-            return 0
-        held = self.held
-        self.held = None
-        try:
-            if self.engine.effects.active:
-                self.engine.effects._raw(self.held_raw.data, <uint64_t> self.held_raw.used_bytes)
-            self.applied_offset += <uint64_t> self.held_raw.used_bytes
-        finally:
-            buf_free(&self.held_raw)
-        for arguments in held[1:-1]:
-            try:
-                self._run_arguments(arguments)
-            except Exception as error:  # as outside of a transaction: told, and the stream goes on
-                self._command_broke(error)
-        return 0
-
-    cdef int _pass_on(self, Py_ssize_t start_bytes, Py_ssize_t len_bytes) except -1:
-        if self.engine.effects.active:
-            self.engine.effects._raw(self.input_at + start_bytes, <uint64_t> len_bytes)
-        self.applied_offset += <uint64_t> len_bytes
-        return 0
-
-    def _command_broke(self, error):
-        cdef Engine engine = self.engine
-        name = b"?" if self.command is None else self.command.name.encode("ascii")
-        self.out.used_bytes = self.call_mark
-        engine.counters.unexpected_errors += 1
-        if engine.on_python_error is not None:
-            engine.on_python_error(error)
-        if self.apply_stream:
-            return  # our primary awaits no replies
-        if isinstance(error, MemoryError):
-            self.reply_error_bytes(b"OOM out of memory while running '%b'" % name)
-        else:
-            self.reply_error_bytes(b"ERR internal error in '%b': the log has the details" % name)
 
     def _protocol_error(self):
         text = (<bytes> self.parser.error).decode("ascii")
@@ -403,12 +317,16 @@ cdef class Session:
         self.active_ms = engine.monotonic_ms
 
         if self.apply_stream:
-            return self._apply(command, mark)
+            self.applied.call(self, command)
+            return DISPATCHED
 
         if engine.cluster and (command.first_key > 0 or flags & FLAG_MOVABLEKEYS):
-            if self._route(command) == ROUTE_ANSWERED:
+            refusal = route_command(self, command, self._route_modes())
+            if refusal is not None:
                 command.rejected += 1
-                return DISPATCHED
+                return self._refuse(refusal)
+            if self.transaction is not None and self.first_key_index > 0 and self._queues():
+                self.transaction.note_slot(<int> self.first_key.slot)
         if flags & FLAG_WRITE:
             if engine.read_only:
                 return self._reject(command, b"READONLY You can't write against a read only replica.")
@@ -428,19 +346,21 @@ cdef class Session:
             if engine.monotonic_ms >= engine.pause_until_ms:
                 engine.unpause()
             elif engine.pause_mode == PAUSE_ALL or flags & (FLAG_WRITE | FLAG_MAY_REPLICATE) or (
-                self.queued is not None and command.name == "exec"
+                self.transaction is not None and command.name == "exec"
             ):
                 if command.name != "client|unpause":
                     return STALLED
-        if self.queued is not None and not self.running_script_or_multi:
+        if self.transaction is not None:
             if command.name not in ("exec", "discard", "multi", "watch", "quit", "reset"):
                 if flags & FLAG_NO_MULTI:
                     return self._reject(command, b"ERR Command not allowed inside a transaction")
-                if not self.queue_broken and not self.watch_broken:  # nobody will run it otherwise
-                    self.queued.append(self._arguments())
+                if self._queues():
+                    self.transaction.queued.append(self.arguments())
                 return self.reply_simple("QUEUED")
         self.command_count += 1
-        self._call(command)
+        self.call(command)
+        if self.asking and command.name != "asking":
+            self.asking = False
         if self.reply_mode != REPLIES_ON and not self.running_script_or_multi:
             self.out.used_bytes = mark
             if self.reply_mode == REPLIES_SKIP_NEXT:
@@ -451,147 +371,12 @@ cdef class Session:
 
     # The stream of our primary: no checks, no replies (but to GETACK), deletions are the primary's to
     # decide, so keys that look expired here are still alive for these commands.
-    def _apply_failed(self, str name, bytes text):
-        # Told once for each command and link: a stream full of what we do not know must not flood the log.
-        if self.notes is None:
-            self.notes = {}
-        told = self.notes.setdefault("refused_in_stream", set())
-        if name in told or len(told) >= 64:
-            return
-        told.add(name)
-        if self.engine.on_python_error is not None:
-            self.engine.on_python_error(
-                RuntimeError(
-                    f"the primary's stream brought '{name}' and it was refused, so this replica's data differs "
-                    f"from now on: {text.decode('latin-1')}"
-                )
-            )
-
-    cdef int _apply(self, Command command, Py_ssize_t mark) except -1:
-        cdef bint asks_ack = command.name == "replconf"
-        self.keyspace.applying = True
-        try:
-            self._call(command)
-        finally:
-            self.keyspace.applying = False
-        if not asks_ack:
-            if self.out.used_bytes > mark and self.out.data[mark] == 45:  # '-': we now differ from our primary
-                self._apply_failed(command.name, bytes(self.out.data[mark:self.out.used_bytes]).strip())
-            self.out.used_bytes = mark
-        return DISPATCHED
-
-    cdef int _call(self, Command command) except -1:
-        cdef Engine engine = self.engine
-        cdef bint brief = command.brief and self.argc <= BRIEF_ARGUMENTS_MAX
-        cdef uint64_t begun_ticks
-        if not brief and engine.timed_count:
-            self._timed(False)
-        begun_ticks = engine.ticks_mark  # kept here, because EXEC calls others
-        self.command = command
-        self.dirty = 0
-        self.effect_written = False
-        command.calls += 1
-        engine.counters.commands += 1
-        self.call_mark = self.out.used_bytes
-        if command.compiled != NULL:
-            (<command_fn> command.compiled)(self)
-        else:
-            self._call_python(command)
-        if self.dirty:
-            self._propagate()
-        if self.asking and command.name != "asking":
-            self.asking = False
-        if engine.tick_source != NULL:
-            if brief:
-                engine.timed_together[engine.timed_count] = <void *> <PyObject *> command
-                engine.timed_count += 1
-                if (
-                    engine.timed_count >= engine.together_max
-                    or self.out.used_bytes - self.call_mark > BRIEF_REPLY_BYTES_MAX
-                ):
-                    self._timed(True)
-            else:
-                if engine.timed_count:  # of an EXEC
-                    self._timed(False)
-                engine.ticks_mark = begun_ticks
-                engine.timed_together[0] = <void *> <PyObject *> command
-                engine.timed_count = 1
-                self._timed(True)
-        return 0
-
-    cdef int _timed(self, bint ran_last) except -1:
-        """Counts the time of what ran since the mark.
-
-        Args:
-            ran_last: the last of it is the command in argv.
-        """
-        cdef Engine engine = self.engine
-        cdef int others = engine.timed_count - 1
-        cdef Command last = <Command> <PyObject *> engine.timed_together[others]
-        cdef uint64_t ticks = engine.count_times()
-        if ticks >= engine.slow_ticks:
-            self._slow(last, ticks, others, ran_last)
-            engine.ticks_mark = engine.tick_source()  # telling it is not the next command's time
-        return 0
-
-    cdef int _slow(self, Command command, uint64_t ticks, int others, bint ran_last) except -1:
-        cdef Engine engine = self.engine
-        cdef int index
-        cdef int kept = min(self.argc, SLOW_WORDS_MAX)
-        cdef Span word
-        if engine.on_slow is None:
-            return 0
-        words = []
-        if self.closing or not ran_last:  # the input it came from may be gone
-            words.append(command.name.replace("|", " ").encode("ascii"))
-            kept = 0
-        for index in range(kept):
-            if index == SLOW_WORDS_MAX - 1 and self.argc > SLOW_WORDS_MAX:
-                words.append(b"... (%d more arguments)" % (self.argc - SLOW_WORDS_MAX + 1))
-                break
-            word = self.argv[index]
-            if word.len_bytes > SLOW_WORD_BYTES_MAX:
-                more = b"... (%d more bytes)" % (word.len_bytes - SLOW_WORD_BYTES_MAX)
-                words.append(span_bytes(span_of(word.at, SLOW_WORD_BYTES_MAX)) + more)
-            else:
-                words.append(span_bytes(word))
-        if others:
-            words.append(b"... (timed together with the %d commands before it)" % others)
-        try:
-            engine.on_slow(self, command, <int64_t> (ticks / engine.ticks_per_us), words)
-        except Exception as error:  # the command has been answered: this is the observer's failure
-            if engine.on_python_error is not None:
-                engine.on_python_error(error)
-        return 0
-
-    cdef list _arguments(self):
-        cdef int index
-        return [span_bytes(self.argv[index]) for index in range(self.argc)]
-
-    cdef int _call_python(self, Command command) except -1:
-        cdef Py_ssize_t mark = self.out.used_bytes
-        try:
-            value = command.handler(self, self._arguments())
-        except CommandError as error:
-            self.out.used_bytes = mark
-            value = error.failure
-        except Exception as error:
-            self._command_broke(error)
-            return 0
-        if value is NO_REPLY:
-            return 0
-        if value is BLOCKED:
-            self.blocked = True
-            return 0
-        return self.reply_value(value)
-
     cdef int _refuse(self, bytes text) except -1:
         """An error before the command ran: inside MULTI it also spoils the transaction."""
         if self.apply_stream:  # our primary awaits no replies: an error would be a command to it
-            self._apply_failed(span_bytes(self.argv[0])[:64].decode("latin-1").lower(), text)
-            return 0
-        if self.queued is not None and not self.running_script_or_multi:
-            self.queue_broken = True
+            return self.applied.refused(self, span_bytes(self.argv[0])[:64].decode("latin-1").lower(), text)
+        if self.transaction is not None:
+            self.transaction.broken = True
         if self.reply_mode == REPLIES_OFF or self.reply_mode == REPLIES_SKIP:
             if self.reply_mode == REPLIES_SKIP:
                 self.reply_mode = REPLIES_ON
@@ -604,10 +389,17 @@ cdef class Session:
         """A known command that may not run here and now. An EXEC that may not run ends the transaction."""
         command.rejected += 1
         if command.name == "exec":
-            self.queued = None
+            self.transaction = None
             self.unwatch()
             text = b"EXECABORT Transaction discarded because of: " + text.removeprefix(b"ERR ")
         return self._refuse(text)
+
+    # Whether a command of this transaction is kept: EXEC will not run one that is spoilt already.
+    cdef bint _queues(self) except -1:
+        return not self.transaction.broken and not self.watch_broken
+
+    cdef int _route_modes(self) noexcept:
+        return (ROUTE_ASKING if self.asking else 0) | (ROUTE_READONLY if self.readonly_mode else 0)
 
     def _unknown_command(self):
         cdef int index
@@ -618,319 +410,74 @@ cdef class Session:
                 break
             shown += b"'%b' " % span_bytes(self.argv[index])[: 128 - len(shown)]
         return b"ERR unknown command '%b', with args beginning with: %b" % (name, shown)
-
-    # ----------------------------------------------------------------------------------------- routing
-
-    cdef int _route(self, Command command) except -1:
-        """Cluster mode: are all keys of one slot, and is that slot served here?
-
-        Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
-        """
-        cdef int last
-        cdef int index
-        cdef int slot
-        cdef list indices = None
-        if command.flags & FLAG_MOVABLEKEYS and command.get_keys is not None:
-            indices = list(command.get_keys(self._arguments()))
-            if not indices:
-                return ROUTE_HERE
-            for index in indices:
-                if not 1 <= index < self.argc:
-                    return ROUTE_HERE  # a malformed command: its handler says what is wrong
-            self.first_key = self.keyspace.locate(self.argv[<int> indices[0]])
-            self.first_key_index = indices[0]
-        else:
-            if command.first_key >= self.argc:
-                return ROUTE_HERE
-            if self.first_key_index != command.first_key:
-                self.first_key = self.keyspace.locate(self.argv[command.first_key])
-                self.first_key_index = command.first_key
-            last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
-            if last > command.first_key:
-                indices = list(range(command.first_key, min(last, self.argc - 1) + 1, command.key_step))
-        slot = <int> self.first_key.slot
-        if self.engine.slot_owner[slot] < 0:  # before CROSSSLOT, as in Redis
-            self._refuse(b"CLUSTERDOWN Hash slot not served")
-            return ROUTE_ANSWERED
-        if indices is not None:
-            for index in indices[1:]:
-                if <int> self.keyspace.locate(self.argv[index]).slot != slot:
-                    self._refuse(b"CROSSSLOT Keys in request don't hash to the same slot")
-                    return ROUTE_ANSWERED
-        if self._route_slot(slot, command.flags, indices) == ROUTE_ANSWERED:
-            return ROUTE_ANSWERED
-        if self.queued is not None and not self.running_script_or_multi:
-            if self.queue_broken or self.watch_broken:
-                pass  # it will not be queued
-            elif self.queue_slot == -1:
-                self.queue_slot = slot
-            elif self.queue_slot != slot:
-                self.queue_slot = -2
-        return ROUTE_HERE
-
-    def _route_slot(self, int slot, uint32_t flags, list indices):
-        """Whether a slot is served here; answers the client and returns ROUTE_ANSWERED when not."""
-        cdef Engine engine = self.engine
-        cdef int owner = engine.slot_owner[slot]
-        cdef int missing = 0
-        cdef bint reading = flags & FLAG_READONLY and not flags & FLAG_WRITE
-        if owner < 0:
-            self._refuse(b"CLUSTERDOWN Hash slot not served")
-            return ROUTE_ANSWERED
-        if not engine.serving and not (engine.reads_when_down and reading):
-            self._refuse(b"CLUSTERDOWN " + engine.not_serving_reason)
-            return ROUTE_ANSWERED
-        if engine.importing[slot] and (self.asking or flags & FLAG_ASKING):
-            if indices is not None and len(indices) > 1 and self._missing_keys(indices):
-                self._refuse(b"TRYAGAIN Multiple keys request during rehashing of slot")
-                return ROUTE_ANSWERED
-            return ROUTE_HERE
-        if owner == engine.self_owner:
-            if engine.is_primary:
-                if engine.lease_until_ms and engine.monotonic_ms >= engine.lease_until_ms:
-                    self._refuse(b"CLUSTERDOWN The primary's lease has ended: it hears no majority of the voters")
-                    return ROUTE_ANSWERED
-                if engine.migrating_to[slot] >= 0 and indices != []:
-                    if indices is None:
-                        indices = [self.first_key_index]
-                    missing = self._missing_keys(indices)
-                    if missing:
-                        if missing < len(indices):
-                            self._refuse(b"TRYAGAIN Multiple keys request during rehashing of slot")
-                        else:
-                            self._refuse(b"ASK %d %b" % (slot, engine.owners[engine.migrating_to[slot]]))
-                        return ROUTE_ANSWERED
-                return ROUTE_HERE
-            if self.readonly_mode and reading:
-                return ROUTE_HERE
-        self._refuse(b"MOVED %d %b" % (slot, engine.owners[owner]))
-        return ROUTE_ANSWERED
-
-    def _missing_keys(self, list indices):
-        cdef int missing = 0
-        cdef int index
-        cdef Key key
-        for index in indices:
-            key = self.keyspace.locate(self.argv[index])
-            if self.keyspace.find(0, &key) == NULL:
-                missing += 1
-        return missing
-
-    # ----------------------------------------------------------------------------------------- effects
-
-    cdef int changed(self, int64_t count) except -1:
-        self.dirty += count
-        return 0
-
-    cdef int effect(self, int argc) except -1:
-        self.effect_written = True
-        if self.apply_stream or not self.engine.effects.active:
-            return 0
-        self._open_transaction_effect()
-        return self.engine.effects.begin(self.database, argc)
-
-    cdef int effect_arg(self, Span value) except -1:
-        if self.apply_stream:
-            return 0
-        return self.engine.effects.arg(value)
-
-    cdef int effect_arg_int64(self, int64_t value) except -1:
-        if self.apply_stream:
-            return 0
-        return self.engine.effects.arg_int64(value)
-
-    cdef int effect_arg_word(self, const char *word) except -1:
-        if self.apply_stream:
-            return 0
-        return self.engine.effects.arg_word(word)
-
-    def _open_transaction_effect(self):
-        # Effects of one EXEC reach a replica together: MULTI goes out before the first of them.
-        if self.running_script_or_multi and self.notes is not None and self.notes.get("effects") == "closed":
-            self.engine.effects.begin(self.database, 1)
-            self.engine.effects.arg_word("MULTI")
-            self.notes["effects"] = "open"
-
-    cdef int _propagate(self) except -1:
-        cdef Engine engine = self.engine
-        cdef int index
-        engine.counters.writes += 1
-        if engine.watched:
-            self._touch_keys(self.command)
-        if self.effect_written or self.apply_stream or not engine.effects.active:
-            return 0
-        self._open_transaction_effect()
-        engine.effects.begin(self.database, self.argc)
-        for index in range(self.argc):
-            engine.effects.arg(self.argv[index])
-        return 0
-
-    def propagate(self, list args):
-        """What replicas are told instead of the command's own words; for Python handlers.
-
-        Args:
-            args: the command as a list of bytes; called once for each effect.
-        """
-        cdef bytes value
-        self.effect(<int> len(args))
-        for item in args:
-            value = item
-            self.effect_arg(span_of(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)))
-        self.dirty += 1
-
-    def mark_changed(self, int64_t count=1):
-        """Says that a Python handler changed `count` keys: the command's own words are propagated."""
-        self.dirty += count
-
-    cdef int _touch_keys(self, Command command) except -1:
-        cdef int last
-        cdef int index
-        if command.first_key <= 0 and not command.flags & FLAG_MOVABLEKEYS:
-            return self.engine.touch_all_watched(-1)  # FLUSHALL, SWAPDB...
-        if command.get_keys is not None:
-            for index in command.get_keys(self._arguments()):
-                self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
-            return 0
-        if command.spec.key_specs:
-            for run in command.spec.key_specs:
-                if not run.access.startswith("RO"):  # BITOP's operands, COPY's source
-                    for index in run.positions(self.argc):
-                        self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
-            return 0
-        last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
-        for index in range(command.first_key, min(last, self.argc - 1) + 1, command.key_step):
-            self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
-        return 0
-
     # -------------------------------------------------------------------------------------- transactions
 
     def begin_transaction(self):
-        if self.queued is not None:
+        if self.transaction is not None:
             raise CommandError("ERR MULTI calls can not be nested")
-        self.queued = []
-        self.queue_broken = False
-        self.queue_slot = -1
+        self.transaction = Transaction()
 
     def discard_transaction(self):
-        if self.queued is None:
+        if self.transaction is None:
             raise CommandError("ERR DISCARD without MULTI")
-        self.queued = None
+        self.transaction = None
         self.unwatch()
 
     def watch(self, list keys):
-        if self.queued is not None:
+        if self.transaction is not None:
             raise CommandError("ERR WATCH inside MULTI is not allowed")
         if self.watching is None:
-            self.watching = []
+            self.watching = Watch(self.engine)
         for key in keys:
-            place = (self.database, key)
-            if place in self.watching:
-                continue
-            self.watching.append(place)
-            self.engine.watched.setdefault(place, []).append(self)
+            self.watching.add(self.database, key)
 
     def unwatch(self):
-        if self.watching is not None:
-            for place in self.watching:
-                sessions = self.engine.watched.get(place)
-                if sessions is not None:
-                    sessions.remove(self)
-                    if not sessions:
-                        del self.engine.watched[place]
+        watching = self.watching
         self.watching = None
-        self.watch_broken = False
+        if watching is not None:
+            (<Watch> watching).forget()
+
+    @property
+    def watch_broken(self):
+        """A watched key has changed: EXEC will do nothing."""
+        return self.watching is not None and self.watching.broken
 
     def execute_transaction(self):
-        """EXEC: runs what was queued, without anybody in between, and returns NO_REPLY (the replies are written).
-
-        Source: https://redis.io/docs/latest/develop/interact/transactions/
-        """
-        cdef Span *argv = self.argv
-        cdef int argc = self.argc
-        cdef Command command = self.command
-        if self.queued is None:
+        """EXEC: runs what was queued and returns NO_REPLY (the replies are written)."""
+        cdef Transaction transaction = self.transaction
+        cdef bint watch_broken = self.watch_broken
+        if transaction is None:
             raise CommandError("ERR EXEC without MULTI")
-        queued = self.queued
-        slot = self.queue_slot
-        broken = self.queue_broken
-        watch_broken = self.watch_broken
-        self.queued = None
+        self.transaction = None
         self.unwatch()
-        if self.engine.cluster and slot != -1:
-            if slot == -2:
+        if self.engine.cluster and transaction.slot != NO_SLOT:
+            if transaction.slot == SEVERAL_SLOTS:
                 raise CommandError("CROSSSLOT Keys in request don't hash to the same slot")
-            if self._route_slot(slot, FLAG_WRITE, []) == ROUTE_ANSWERED:
+            refusal = route_slot(self, transaction.slot, FLAG_WRITE, self._route_modes(), [])
+            if refusal is not None:
+                self._refuse(refusal)
                 return NO_REPLY
-        if broken:
+        if transaction.broken:
             raise CommandError("EXECABORT Transaction discarded because of previous errors.")
         if watch_broken:
             return NULL_ARRAY
-        notes = self.notes if self.notes is not None else {}
-        self.notes = notes
-        notes["effects"] = "closed"
-        self.running_script_or_multi = True
-        self.reply_array(len(queued))
-        try:
-            for arguments in queued:
-                self._run_arguments(arguments)
-        finally:
-            self.running_script_or_multi = False
-            self.argv = argv
-            self.argc = argc
-            self.command = command
-            self.dirty = 0
-            if notes.pop("effects", "") == "open":
-                self.engine.effects.begin(self.database, 1)
-                self.engine.effects.arg_word("EXEC")
+        transaction.run(self)
         return NO_REPLY
-
-    def _run_arguments(self, list arguments):
-        """Runs one command given as bytes, as if the client had sent it; its reply goes to `out`."""
-        cdef Buf spans
-        cdef Span span
-        cdef bytes item
-        spans.data = NULL
-        spans.used_bytes = 0
-        spans.cap_bytes = 0
-        try:
-            for item in arguments:
-                span = span_of(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
-                buf_append(&spans, &span, sizeof(Span))
-            self.argv = <Span *> spans.data
-            self.argc = <int> len(arguments)
-            self.first_key_index = 0
-            self.dispatch(self.engine.registry.find(self.argv[0]))
-        finally:
-            self.argv = NULL
-            self.argc = 0
-            buf_free(&spans)
-
-    @property
-    def may_block(self):
-        """False while EXEC runs this command: a handler that would wait answers at once instead."""
-        return not self.running_script_or_multi and not self.apply_stream
 
     @property
     def in_transaction(self):
-        return self.queued is not None
+        return self.transaction is not None
 
     @property
     def queued_count(self):
         """Commands queued since MULTI; -1 outside of one (the `multi` field of CLIENT LIST)."""
-        return -1 if self.queued is None else len(self.queued)
+        return -1 if self.transaction is None else len(self.transaction.queued)
 
     @property
     def watching_count(self):
         return 0 if self.watching is None else len(self.watching)
 
     # ------------------------------------------------------------------------------------------- control
-
-    def set_protocol(self, int resp):
-        """HELLO 2 or HELLO 3."""
-        if resp not in (2, 3):
-            raise CommandError("NOPROTO unsupported protocol version")
-        self.resp = resp
-
     def set_reply_mode(self, str mode):
         """CLIENT REPLY: "on", "off" or "skip"."""
         if mode == "on":
@@ -999,13 +546,17 @@ cdef class Session:
 
     def start_applying(self, uint64_t offset):
         """Makes this the link to our primary: what it sends is applied silently, counted from `offset`."""
+        self.applied = Applied(offset)
         self.apply_stream = True
-        self.applied_offset = offset
+
+    @property
+    def applied_offset(self):
+        """How far in our primary's stream this link has come; 0 where there is none."""
+        return 0 if self.applied is None else self.applied.offset
 
     def reset(self):
         """RESET: as a fresh connection, but for its id."""
-        if self.queued is not None:
-            self.queued = None
+        self.transaction = None
         self.unwatch()
         self.resp = 2
         self.database = 0
@@ -1017,10 +568,6 @@ cdef class Session:
         self.no_touch = False
 
     @property
-    def output_pending_bytes(self):
-        return self.out.used_bytes - self.out_sent
-
-    @property
     def query_buffered_bytes(self):
         return self.inbuf.used_bytes - self.in_at
 
@@ -1029,150 +576,5 @@ cdef class Session:
         return self.inbuf.cap_bytes
 
     @property
-    def output_capacity_bytes(self):
-        return self.out.cap_bytes
-
-    @property
-    def last_command(self):
-        """The command that runs or ran last, as "get" or "config|get"; "NULL" before the first."""
-        return "NULL" if self.command is None else self.command.name
-
-    @property
     def argument_bytes(self):
         return self.parser.argv_bytes
-
-    # ------------------------------------------------------------------------------------------- replies
-
-    cdef int reply_ok(self) except -1:
-        return buf_append(&self.out, b"+OK\r\n", 5)
-
-    cdef int reply_simple(self, const char *text) except -1:
-        return resp_line(&self.out, 43, span_of(text, <Py_ssize_t> strlen(text)))
-
-    cdef int reply_error(self, const char *text) except -1:
-        return self.reply_error_bytes(text)
-
-    cdef int reply_error_bytes(self, bytes text) except -1:
-        self.engine.count_error(text.split(b" ", 1)[0])
-        if self.command is not None:
-            self.command.failed += 1
-        return resp_line(&self.out, 45, span_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
-
-    cdef int reply_int64(self, int64_t value) except -1:
-        return resp_prefixed(&self.out, 58, value)
-
-    cdef int reply_bulk(self, Span value) except -1:
-        return resp_bulk(&self.out, value)
-
-    cdef int reply_null(self) except -1:
-        if self.resp >= 3:
-            return buf_append(&self.out, b"_\r\n", 3)
-        return buf_append(&self.out, b"$-1\r\n", 5)
-
-    cdef int reply_null_array(self) except -1:
-        if self.resp >= 3:
-            return buf_append(&self.out, b"_\r\n", 3)
-        return buf_append(&self.out, b"*-1\r\n", 5)
-
-    cdef int reply_array(self, int64_t count) except -1:
-        return resp_prefixed(&self.out, 42, count)
-
-    cdef int reply_map(self, int64_t pair_count) except -1:
-        if self.resp >= 3:
-            return resp_prefixed(&self.out, 37, pair_count)
-        return resp_prefixed(&self.out, 42, pair_count * 2)
-
-    cdef int reply_set(self, int64_t count) except -1:
-        return resp_prefixed(&self.out, 126 if self.resp >= 3 else 42, count)
-
-    cdef int reply_double(self, double value) except -1:
-        return resp_double(&self.out, self.resp, value)
-
-    cdef int reply_bool(self, bint value) except -1:
-        if self.resp >= 3:
-            return buf_append(&self.out, b"#t\r\n" if value else b"#f\r\n", 4)
-        return resp_prefixed(&self.out, 58, 1 if value else 0)
-
-    cdef int reply_entry_string(self, Entry *entry) except -1:
-        cdef uint8_t scratch[24]
-        return resp_bulk(&self.out, entry_string(entry, scratch))
-
-    cdef int reply_wrong_type(self) except -1:
-        return self.reply_error("WRONGTYPE Operation against a key holding the wrong kind of value")
-
-    cdef int reply_syntax_error(self) except -1:
-        return self.reply_error("ERR syntax error")
-
-    cdef int reply_not_integer(self) except -1:
-        return self.reply_error("ERR value is not an integer or out of range")
-
-    cdef int reply_value(self, object value) except -1:
-        cdef bytes data
-        if value is None:
-            return self.reply_null()
-        if value is True or value is False:
-            return self.reply_bool(value)
-        if isinstance(value, bytes):
-            data = value
-            return resp_bulk(&self.out, span_of(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)))
-        if isinstance(value, int):
-            return resp_prefixed(&self.out, 58, value)
-        if isinstance(value, Status):
-            data = value.text
-            return resp_line(&self.out, 43, span_of(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)))
-        if isinstance(value, Failure):
-            return self.reply_error_bytes(value.text)
-        if isinstance(value, Push):
-            self._reply_items(62 if self.resp >= 3 else 42, value.items)
-            return 0
-        if isinstance(value, (list, tuple)):
-            self._reply_items(42, value)
-            return 0
-        if isinstance(value, dict):
-            self.reply_map(len(value))
-            for key, item in value.items():
-                self.reply_value(key)
-                self.reply_value(item)
-            return 0
-        if isinstance(value, (set, frozenset)):
-            self._reply_items(126 if self.resp >= 3 else 42, sorted(value))
-            return 0
-        if isinstance(value, SetReply):
-            self._reply_items(126 if self.resp >= 3 else 42, value.items)
-            return 0
-        if isinstance(value, float):
-            return resp_double(&self.out, self.resp, value)
-        if value is NULL_ARRAY:
-            return self.reply_null_array()
-        if isinstance(value, Verbatim):
-            self._reply_verbatim(value)
-            return 0
-        raise TypeError(f"a handler replied with {type(value).__name__}, which is no reply")
-
-    def _reply_items(self, uint8_t prefix, items):
-        resp_prefixed(&self.out, prefix, len(items))
-        for item in items:
-            self.reply_value(item)
-
-    def _reply_verbatim(self, value):
-        cdef bytes data = value.data
-        if self.resp >= 3:
-            data = value.format + b":" + data
-            resp_prefixed(&self.out, 61, len(data))
-            buf_append(&self.out, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-            buf_append(&self.out, b"\r\n", 2)
-        else:
-            resp_bulk(&self.out, span_of(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)))
-
-    # ----------------------------------------------------------------------------------------- arguments
-
-    cdef Key key_at(self, int index) noexcept:
-        if index == self.first_key_index and index > 0:
-            return self.first_key
-        return self.keyspace.locate(self.argv[index])
-
-    cdef bint int64_at(self, int index, int64_t *value) except -1:
-        if span_to_int64(self.argv[index], value):
-            return True
-        self.reply_not_integer()
-        return False

@@ -159,7 +159,7 @@ def test_applying_the_effects_gives_the_same_data(commands: list[tuple[bytes, ..
     target, link = make()
     target.set_clock_ms(NOW_MS + 3_600_000)
     target.keyspace.follower = True
-    link.apply_stream = True
+    link.start_applying(0)
     link.feed(source.effects.read(0, 1 << 20) or b"")
     target.set_clock_ms(source.now_ms)
     for database in (0, 1):

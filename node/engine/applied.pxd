@@ -1,0 +1,19 @@
+# What a replica's link brings: the stream of our primary.
+from libc.stdint cimport uint64_t, uint8_t
+
+from node.engine.buf cimport Buf
+from node.engine.call cimport Call
+from node.engine.registry cimport Command
+
+
+cdef class Applied:
+    cdef readonly uint64_t offset  # in the stream: everything before it has been applied
+    cdef list held  # commands of a transaction whose EXEC has not come yet; None outside
+    cdef Buf held_raw  # owned; its bytes
+    cdef set _told
+
+    cdef bint holds(self, Call call) noexcept
+    cdef int hold(self, Call call, const uint8_t *raw, Py_ssize_t len_bytes) except -1
+    cdef int pass_on(self, Call call, const uint8_t *raw, Py_ssize_t len_bytes) except -1
+    cdef int call(self, Call call, Command command) except -1
+    cdef int refused(self, Call call, str name, bytes text) except -1

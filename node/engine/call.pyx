@@ -1,0 +1,295 @@
+"""The command that runs: its arguments, its keys, its effects and its time.
+
+This is what a compiled command gets to see of its client (`node.engine.session.Session` is one of these), and
+what runs it: calls the function or the Python handler, tells those who watch the keys, hands the effect to the
+replicas, and counts the time.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint64_t
+
+from node.engine.buf cimport Buf, buf_append, buf_free
+from node.engine.engine cimport Engine
+from node.engine.keyspace cimport Key
+from node.engine.registry cimport FLAG_MOVABLEKEYS, Command
+from node.engine.span cimport Span, span_bytes, span_of, span_to_int64
+
+from node.engine.reply import BLOCKED, NO_REPLY, CommandError
+
+# What the slow log keeps of a command: Redis's limits.
+cdef int SLOW_WORDS_MAX = 32
+cdef Py_ssize_t SLOW_WORD_BYTES_MAX = 128
+
+# Beyond these a command has its own time, however simple it is.
+cdef int BRIEF_ARGUMENTS_MAX = 8
+cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
+
+# A compiled command (its argument is declared as a Session there, which every Call is). It reads s.argv, changes
+# s.keyspace and writes exactly one reply. User errors are replies, not exceptions; an exception means a bug or
+# no memory, and is answered as an internal error.
+ctypedef int (*command_fn)(Call s) except -1
+
+
+cdef class Call(Replies):
+    # ----------------------------------------------------------------------------------------- arguments
+
+    cdef Key key_at(self, int index) noexcept:
+        if index == self.first_key_index and index > 0:
+            return self.first_key
+        return self.keyspace.locate(self.argv[index])
+
+    cdef bint int64_at(self, int index, int64_t *value) except -1:
+        if span_to_int64(self.argv[index], value):
+            return True
+        self.reply_not_integer()
+        return False
+
+    cdef list arguments(self):
+        cdef int index
+        return [span_bytes(self.argv[index]) for index in range(self.argc)]
+
+    @property
+    def last_command(self):
+        """The command that runs or ran last, as "get" or "config|get"; "NULL" before the first."""
+        return "NULL" if self.command is None else self.command.name
+
+    @property
+    def may_block(self):
+        """False while EXEC runs this command: a handler that would wait answers at once instead."""
+        return not self.running_script_or_multi and not self.apply_stream
+
+    # ------------------------------------------------------------------------------------------- running
+
+    cdef int dispatch(self, Command command) except -1:
+        raise NotImplementedError("a call is dispatched by the session it belongs to")
+
+    cdef int call(self, Command command) except -1:
+        cdef Engine engine = self.engine
+        cdef bint brief = command.brief and self.argc <= BRIEF_ARGUMENTS_MAX
+        cdef uint64_t begun_ticks
+        if not brief and engine.timed_count:
+            self.timed(False)
+        begun_ticks = engine.ticks_mark  # kept here, because EXEC calls others
+        self.command = command
+        self.dirty = 0
+        self.effect_written = False
+        command.calls += 1
+        engine.counters.commands += 1
+        self.call_mark = self.out.used_bytes
+        if command.compiled != NULL:
+            (<command_fn> command.compiled)(self)
+        else:
+            self._call_python(command)
+        if self.dirty:
+            self._propagate()
+        if engine.tick_source != NULL:
+            if brief:
+                engine.timed_together[engine.timed_count] = <void *> <PyObject *> command
+                engine.timed_count += 1
+                if (
+                    engine.timed_count >= engine.together_max
+                    or self.out.used_bytes - self.call_mark > BRIEF_REPLY_BYTES_MAX
+                ):
+                    self.timed(True)
+            else:
+                if engine.timed_count:  # of an EXEC
+                    self.timed(False)
+                engine.ticks_mark = begun_ticks
+                engine.timed_together[0] = <void *> <PyObject *> command
+                engine.timed_count = 1
+                self.timed(True)
+        return 0
+
+    cdef int timed(self, bint ran_last) except -1:
+        """Counts the time of what ran since the mark.
+
+        Args:
+            ran_last: the last of it is the command in argv.
+        """
+        cdef Engine engine = self.engine
+        cdef int others = engine.timed_count - 1
+        cdef Command last = <Command> <PyObject *> engine.timed_together[others]
+        cdef uint64_t ticks = engine.count_times()
+        if ticks >= engine.slow_ticks:
+            self._slow(last, ticks, others, ran_last)
+            engine.ticks_mark = engine.tick_source()  # telling it is not the next command's time
+        return 0
+
+    cdef int _slow(self, Command command, uint64_t ticks, int others, bint ran_last) except -1:
+        cdef Engine engine = self.engine
+        cdef int index
+        cdef int kept = min(self.argc, SLOW_WORDS_MAX)
+        cdef Span word
+        if engine.on_slow is None:
+            return 0
+        words = []
+        if self.closing or not ran_last:  # the input it came from may be gone
+            words.append(command.name.replace("|", " ").encode("ascii"))
+            kept = 0
+        for index in range(kept):
+            if index == SLOW_WORDS_MAX - 1 and self.argc > SLOW_WORDS_MAX:
+                words.append(b"... (%d more arguments)" % (self.argc - SLOW_WORDS_MAX + 1))
+                break
+            word = self.argv[index]
+            if word.len_bytes > SLOW_WORD_BYTES_MAX:
+                more = b"... (%d more bytes)" % (word.len_bytes - SLOW_WORD_BYTES_MAX)
+                words.append(span_bytes(span_of(word.at, SLOW_WORD_BYTES_MAX)) + more)
+            else:
+                words.append(span_bytes(word))
+        if others:
+            words.append(b"... (timed together with the %d commands before it)" % others)
+        try:
+            engine.on_slow(self, command, <int64_t> (ticks / engine.ticks_per_us), words)
+        except Exception as error:  # the command has been answered: this is the observer's failure
+            if engine.on_python_error is not None:
+                engine.on_python_error(error)
+        return 0
+
+    cdef int _call_python(self, Command command) except -1:
+        cdef Py_ssize_t mark = self.out.used_bytes
+        try:
+            value = command.handler(self, self.arguments())
+        except CommandError as error:
+            self.out.used_bytes = mark
+            value = error.failure
+        except Exception as error:
+            self.broke(error)
+            return 0
+        if value is NO_REPLY:
+            return 0
+        if value is BLOCKED:
+            self.blocked = True
+            return 0
+        return self.reply_value(value)
+
+    cdef int broke(self, object error) except -1:
+        """Answers a command that raised: a bug of ours, or no memory."""
+        cdef Engine engine = self.engine
+        name = b"?" if self.command is None else self.command.name.encode("ascii")
+        self.out.used_bytes = self.call_mark
+        engine.counters.unexpected_errors += 1
+        if engine.on_python_error is not None:
+            engine.on_python_error(error)
+        if self.apply_stream:
+            return 0  # our primary awaits no replies
+        if isinstance(error, MemoryError):
+            return self.reply_error_bytes(b"OOM out of memory while running '%b'" % name)
+        return self.reply_error_bytes(b"ERR internal error in '%b': the log has the details" % name)
+
+    cdef int run_arguments(self, list words) except -1:
+        """Runs one command given as bytes, as if the client had sent it; its reply goes to `out`."""
+        cdef Buf spans
+        cdef Span span
+        cdef bytes item
+        spans.data = NULL
+        spans.used_bytes = 0
+        spans.cap_bytes = 0
+        try:
+            for item in words:
+                span = span_of(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item))
+                buf_append(&spans, &span, sizeof(Span))
+            self.argv = <Span *> spans.data
+            self.argc = <int> len(words)
+            self.first_key_index = 0
+            return self.dispatch(self.engine.registry.find(self.argv[0]))
+        finally:
+            self.argv = NULL
+            self.argc = 0
+            buf_free(&spans)
+
+    # ----------------------------------------------------------------------------------------- effects
+
+    cdef int changed(self, int64_t count) except -1:
+        self.dirty += count
+        return 0
+
+    cdef int effect(self, int argc) except -1:
+        self.effect_written = True
+        if self.apply_stream or not self.engine.effects.active:
+            return 0
+        self._open_transaction_effects()
+        return self.engine.effects.begin(self.database, argc)
+
+    cdef int effect_arg(self, Span value) except -1:
+        if self.apply_stream:
+            return 0
+        return self.engine.effects.arg(value)
+
+    cdef int effect_arg_int64(self, int64_t value) except -1:
+        if self.apply_stream:
+            return 0
+        return self.engine.effects.arg_int64(value)
+
+    cdef int effect_arg_word(self, const char *word) except -1:
+        if self.apply_stream:
+            return 0
+        return self.engine.effects.arg_word(word)
+
+    # Effects of one EXEC reach a replica together: MULTI goes out before the first of them.
+    cdef int _open_transaction_effects(self) except -1:
+        if self.transaction_effects == EFFECTS_PENDING:
+            self.engine.effects.begin(self.database, 1)
+            self.engine.effects.arg_word("MULTI")
+            self.transaction_effects = EFFECTS_OPEN
+        return 0
+
+    cdef int close_transaction_effects(self) except -1:
+        """The EXEC is over: so it is for the replicas, if they have been told of it."""
+        cdef bint opened = self.transaction_effects == EFFECTS_OPEN
+        self.transaction_effects = EFFECTS_SINGLE
+        if opened:
+            self.engine.effects.begin(self.database, 1)
+            self.engine.effects.arg_word("EXEC")
+        return 0
+
+    cdef int _propagate(self) except -1:
+        cdef Engine engine = self.engine
+        cdef int index
+        engine.counters.writes += 1
+        if engine.watched:
+            self._touch_keys(self.command)
+        if self.effect_written or self.apply_stream or not engine.effects.active:
+            return 0
+        self._open_transaction_effects()
+        engine.effects.begin(self.database, self.argc)
+        for index in range(self.argc):
+            engine.effects.arg(self.argv[index])
+        return 0
+
+    def propagate(self, list args):
+        """What replicas are told instead of the command's own words; for Python handlers.
+
+        Args:
+            args: the command as a list of bytes; called once for each effect.
+        """
+        cdef bytes value
+        self.effect(<int> len(args))
+        for item in args:
+            value = item
+            self.effect_arg(span_of(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)))
+        self.dirty += 1
+
+    def mark_changed(self, int64_t count=1):
+        """Says that a Python handler changed `count` keys: the command's own words are propagated."""
+        self.dirty += count
+
+    cdef int _touch_keys(self, Command command) except -1:
+        cdef int last
+        cdef int index
+        if command.first_key <= 0 and not command.flags & FLAG_MOVABLEKEYS:
+            return self.engine.touch_all_watched(-1)  # FLUSHALL, SWAPDB...
+        if command.get_keys is not None:
+            for index in command.get_keys(self.arguments()):
+                self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+            return 0
+        if command.spec.key_specs:
+            for run in command.spec.key_specs:
+                if not run.access.startswith("RO"):  # BITOP's operands, COPY's source
+                    for index in run.positions(self.argc):
+                        self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+            return 0
+        last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
+        for index in range(command.first_key, min(last, self.argc - 1) + 1, command.key_step):
+            self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+        return 0

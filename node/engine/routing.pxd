@@ -1,0 +1,16 @@
+# Cluster mode: are a command's keys of one slot, and is that slot served here?
+from libc.stdint cimport uint32_t
+
+from node.engine.call cimport Call
+from node.engine.registry cimport Command
+
+cdef enum:
+    ROUTE_ASKING = 1  # the client said ASKING: a slot that is being imported will do
+    ROUTE_READONLY = 2  # it said READONLY: so will a replica, for reading
+
+# What the client is told instead of an answer (an error's text without '-'); None: the command may run here.
+# Leaves the first key located in call.first_key (call.first_key_index 0: the command has no keys).
+cdef bytes route_command(Call call, Command command, int modes)
+# The same for a slot. `indices` of keys in argv: None when call.first_key is the only one, empty when what
+# keys it has does not matter (EXEC).
+cdef bytes route_slot(Call call, int slot, uint32_t flags, int modes, list indices)

@@ -1,0 +1,26 @@
+# From MULTI to EXEC, and the keys that WATCH names.
+from node.engine.call cimport Call
+from node.engine.engine cimport Engine
+
+
+cdef enum:
+    NO_SLOT = -1  # nothing with a key was queued
+    SEVERAL_SLOTS = -2
+
+
+cdef class Transaction:
+    cdef list queued  # commands as lists of bytes
+    cdef bint broken  # a command could not be queued: EXEC will refuse
+    cdef int slot  # of the keys of what is queued; NO_SLOT, SEVERAL_SLOTS
+
+    cdef int note_slot(self, int slot) except -1
+    cdef int run(self, Call call) except -1
+
+
+cdef class Watch:
+    cdef Engine engine
+    cdef list places  # of (database, key)
+    cdef public bint broken  # one of them has changed
+
+    cdef int add(self, int database, bytes key) except -1
+    cdef int forget(self) except -1

@@ -1,0 +1,76 @@
+"""From MULTI to EXEC, and the keys that WATCH names.
+
+Source: https://redis.io/docs/latest/develop/interact/transactions/
+"""
+
+from node.engine.call cimport EFFECTS_PENDING, Call
+from node.engine.engine cimport Engine
+from node.engine.registry cimport Command
+from node.engine.span cimport Span
+
+
+cdef class Transaction:
+    """What a client has queued since its MULTI."""
+
+    def __cinit__(self):
+        self.queued = []
+        self.broken = False
+        self.slot = NO_SLOT
+
+    cdef int note_slot(self, int slot) except -1:
+        """Cluster mode: a command with keys of this slot is about to be queued."""
+        if self.slot == NO_SLOT:
+            self.slot = slot
+        elif self.slot != slot:
+            self.slot = SEVERAL_SLOTS
+        return 0
+
+    cdef int run(self, Call call) except -1:
+        """Runs what was queued, without anybody in between, as one reply and one run of effects."""
+        cdef Span *argv = call.argv
+        cdef int argc = call.argc
+        cdef Command command = call.command
+        cdef list words
+        call.running_script_or_multi = True
+        call.transaction_effects = EFFECTS_PENDING
+        call.reply_array(len(self.queued))
+        try:
+            for words in self.queued:
+                call.run_arguments(words)
+        finally:
+            call.running_script_or_multi = False
+            call.argv = argv
+            call.argc = argc
+            call.command = command
+            call.dirty = 0
+            call.close_transaction_effects()
+        return 0
+
+
+cdef class Watch:
+    """The keys that one client watches. The engine knows it by each of them and breaks it when one changes."""
+
+    def __cinit__(self, Engine engine not None):
+        self.engine = engine
+        self.places = []
+        self.broken = False
+
+    def __len__(self):
+        return len(self.places)
+
+    cdef int add(self, int database, bytes key) except -1:
+        place = (database, key)
+        if place not in self.places:
+            self.places.append(place)
+            self.engine.watched.setdefault(place, []).append(self)
+        return 0
+
+    cdef int forget(self) except -1:
+        """The end of it: nobody tells this one of changes any more."""
+        for place in self.places:
+            others = self.engine.watched[place]
+            others.remove(self)
+            if not others:
+                del self.engine.watched[place]
+        self.places.clear()
+        return 0
