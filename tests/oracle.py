@@ -420,6 +420,38 @@ def _both_or_neither(ours: bytes, theirs: bytes) -> bool:
     return theirs[:1] == ours[:1]
 
 
+def _same_pairs(ours: bytes, theirs: bytes) -> bool:
+    """Fields with their values, whatever the order: flat, as pairs or as a map."""
+
+    def pairs(raw: bytes) -> object:
+        reply = decoded(raw)
+        if isinstance(reply, list) and all(isinstance(item, bytes) for item in reply):
+            return sorted(zip(reply[::2], reply[1::2], strict=True))
+        return _unordered(reply)
+
+    return ours[:1] == theirs[:1] and pairs(ours) == pairs(theirs)
+
+
+def _as_many(ours: bytes, theirs: bytes) -> bool:
+    """Members picked at random: errors and nulls must agree, and how many there are."""
+    if ours[:1] in b"-_" or theirs[:1] in b"-_":
+        return ours == theirs
+    mine, its = decoded(ours), decoded(theirs)
+    if isinstance(mine, list) and isinstance(its, list):
+        return len(mine) == len(its)
+    return (mine is None) == (its is None) and ours[:1] == theirs[:1]
+
+
+def _scanned(ours: bytes, theirs: bytes) -> bool:
+    """What a walk found, if both are done with all of it."""
+    mine, its = decoded(ours), decoded(theirs)
+    if not isinstance(mine, list) or not isinstance(its, list):
+        return False
+    if mine[0] != b"0" or its[0] != b"0":
+        return True
+    return _unordered(mine[1]) == _unordered(its[1])
+
+
 # Legitimate differences, by command. The order of KEYS, of CONFIG's map and of the flags in COMMAND is
 # nobody's promise; times pass between the two servers; OBJECT's and MEMORY's figures describe how each
 # keeps its data.
@@ -439,6 +471,19 @@ LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
     b"time": _both_or_neither,
     b"info": _both_or_neither,
     b"lolwut": _both_or_neither,
+    # Large hashes and sets have no order, and chance none that two servers share.
+    b"hgetall": _same_pairs,
+    b"hkeys": _same_in_any_order,
+    b"hvals": _same_in_any_order,
+    b"hrandfield": _as_many,
+    b"hscan": _scanned,
+    b"smembers": _same_in_any_order,
+    b"sinter": _same_in_any_order,
+    b"sunion": _same_in_any_order,
+    b"sdiff": _same_in_any_order,
+    b"spop": _as_many,
+    b"srandmember": _as_many,
+    b"sscan": _scanned,
 }
 
 

@@ -11,6 +11,7 @@ from node.commands import (
     command,
     configuration,
     connection,
+    hashes,
     keys,
     latency,
     memory,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _FAMILIES = (
     strings.COMMANDS,
     bits.COMMANDS,
+    hashes.COMMANDS,
     keys.COMMANDS,
     transactions.COMMANDS,
     connection.COMMANDS,

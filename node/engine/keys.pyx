@@ -24,8 +24,9 @@ from node.engine.glob cimport glob_matches
 from node.engine.heat cimport HEAT_FREQUENCY, HEAT_QUEUE, heat_frequency, heat_idle
 from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
 from node.engine.registry cimport Registry
+from node.engine.scan cimport Scan, scan_cursor, scan_done, scan_options, scan_reply, scan_wants
 from node.engine.session cimport Session
-from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_equal, span_is, span_of, span_to_int64
+from node.engine.span cimport Span, span_bytes, span_equal, span_is, span_of, span_to_int64
 from node.engine.table cimport GATHER_MAX
 
 cdef enum:
@@ -380,89 +381,43 @@ cdef int _keys(Session s) except -1:
 
 
 cdef int _reply_names(Session s, list names) except -1:
-    cdef bytes name
     s.reply_array(len(names))
+    return _write_names(s, names)
+
+
+cdef int _write_names(Session s, list names) except -1:
+    cdef bytes name
     for name in names:
         s.reply_bulk(span_of(<const char *> name, len(name)))
     return 0
 
 
-# As strtoul reads it up to a zero byte: a sign may stand first (minus wraps), nothing at all is 0.
-cdef bint _parse_cursor(Span text, uint64_t *cursor) noexcept nogil:
-    cdef Py_ssize_t index = 0
-    cdef uint64_t total = 0, digit
-    cdef bint negative = False
-    if text.len_bytes == 0 or text.at[0] == 0:
-        cursor[0] = 0
-        return True
-    if text.at[0] == 43 or text.at[0] == 45:
-        negative = text.at[0] == 45
-        index = 1
-        if text.len_bytes == 1 or text.at[1] == 0:
-            return False
-    while index < text.len_bytes and text.at[index] != 0:
-        if text.at[index] < 48 or text.at[index] > 57:
-            return False
-        digit = text.at[index] - 48
-        if total > (0xFFFFFFFFFFFFFFFFULL - digit) // 10:
-            return False
-        total = total * 10 + digit
-        index += 1
-    cursor[0] = (<uint64_t> 0) - total if negative else total
-    return True
-
-
 cdef int _scan(Session s) except -1:
     cdef Entry *found[GATHER_MAX]
-    cdef uint64_t cursor = 0
     cdef uint32_t gathered, which
-    cdef int64_t count = 10, steps_left
-    cdef int index = 2
     cdef int wanted_type = -1
-    cdef bint any_type = True
-    cdef Span pattern = span_of(NULL, 0)
-    cdef bint any_name = True
+    cdef Scan scan
     cdef Span name
-    cdef uint8_t digits[24]
-    if not _parse_cursor(s.argv[1], &cursor):
-        return s.reply_error("ERR invalid cursor")
-    while index < s.argc:
-        if index + 1 == s.argc:
-            return s.reply_syntax_error()
-        if span_is(s.argv[index], "COUNT"):
-            if not s.int64_at(index + 1, &count):
-                return 0
-            if count < 1:
-                return s.reply_syntax_error()
-        elif span_is(s.argv[index], "MATCH"):
-            pattern = s.argv[index + 1]
-            any_name = pattern.len_bytes == 1 and pattern.at[0] == 42
-        elif span_is(s.argv[index], "TYPE"):
-            any_type = False
-            word = span_bytes(s.argv[index + 1]).lower()
-            wanted_type = TYPE_WORDS.index(word) if word in TYPE_WORDS else -1
-        else:
-            return s.reply_syntax_error()
-        index += 2
+    if not scan_cursor(s, 1, &scan) or not scan_options(s, 2, True, &scan):
+        return 0
+    if not scan.any_type:
+        word = span_bytes(scan.type).lower()
+        wanted_type = TYPE_WORDS.index(word) if word in TYPE_WORDS else -1
     names = []
-    steps_left = count * 10 if count < INT64_MAX // 10 else INT64_MAX
     while True:
-        gathered = s.keyspace.walk(s.database, &cursor, found)
+        gathered = s.keyspace.walk(s.database, &scan.cursor, found)
         for which in range(gathered):
             name = entry_key(found[which])
             if (
-                (any_name or glob_matches(pattern, name, False))
-                and (any_type or entry_type(found[which]) == wanted_type)
+                scan_wants(&scan, name)
+                and (scan.any_type or entry_type(found[which]) == wanted_type)
                 and not s.keyspace.is_expired(found[which])
             ):
                 names.append(span_bytes(name))
-        count -= gathered
-        steps_left -= 1
-        if cursor == 0 or count <= 0 or steps_left == 0:
+        if scan_done(&scan, gathered):
             break
-    s.reply_array(2)
-    s.reply_bulk(span_of(digits, int64_to_bytes(<int64_t> cursor, digits)))
-    return _reply_names(s, names)
+    scan_reply(s, &scan, len(names))
+    return _write_names(s, names)
 
 
 cdef int _randomkey(Session s) except -1:

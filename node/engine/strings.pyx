@@ -5,12 +5,11 @@ not its cause: a relative expiry goes out as PXAT, a float sum as the SET of its
 needs neither our clock nor our rounding. A command without such an effect is propagated in its own words.
 """
 
-from libc cimport errno
-from libc.math cimport HUGE_VAL
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from node.engine.decimals cimport DECIMAL_BYTES_MAX, is_finite, parse_decimal, write_decimal
 from node.engine.entry cimport (
     ENCODING_INT,
     TYPE_STRING,
@@ -27,16 +26,6 @@ from node.engine.registry cimport Registry
 from node.engine.session cimport Session
 from node.engine.span cimport Span, span_is, span_of, span_to_int64
 
-cdef extern from "stdlib.h" nogil:
-    long double strtold(const char *text, char **end)
-
-cdef extern from "stdio.h" nogil:
-    int snprintf(char *into, size_t room, const char *format, ...)
-
-cdef extern from *:
-    int __builtin_isnan(long double value) nogil
-    int __builtin_isinf(long double value) nogil
-
 cdef enum:
     ONLY_NEW = 1  # NX
     ONLY_OLD = 2  # XX
@@ -49,9 +38,6 @@ cdef enum:
     AT_MS = 256  # PXAT
     ANY_TIME = 480
     ABSOLUTE = 384
-
-cdef enum:
-    FLOAT_TEXT_BYTES_MAX = 5120  # the longest long double in plain decimals has 4,952 characters
 
 
 # --- helpers -------------------------------------------------------------------------------------------
@@ -484,59 +470,26 @@ cdef int _decrby(Session s) except -1:
     return _add(s, -by)
 
 
-# What strtold accepts from the first byte to the last, without a leading blank and not out of range.
-cdef bint _parse_float(Span text, long double *value) noexcept nogil:
-    cdef char copy[FLOAT_TEXT_BYTES_MAX]
-    cdef char *end
-    if text.len_bytes == 0 or text.len_bytes >= FLOAT_TEXT_BYTES_MAX:
-        return False
-    memcpy(copy, text.at, <size_t> text.len_bytes)
-    copy[text.len_bytes] = 0
-    if copy[0] == 32 or (copy[0] >= 9 and copy[0] <= 13):
-        return False
-    errno.errno = 0  # through the module: a bare name would be a local variable
-    value[0] = strtold(copy, &end)
-    if end != copy + text.len_bytes or __builtin_isnan(value[0]):
-        return False
-    if errno.errno == errno.ERANGE and (value[0] == HUGE_VAL or value[0] == -HUGE_VAL or value[0] == 0):
-        return False
-    return True
-
-
-# Plain decimals with up to 17 places, no trailing zeros, no minus zero. `into` has FLOAT_TEXT_BYTES_MAX.
-cdef Py_ssize_t _write_float(long double value, char *into) noexcept nogil:
-    cdef Py_ssize_t len_bytes = snprintf(into, FLOAT_TEXT_BYTES_MAX, "%.17Lf", value)
-    # 17 places are always printed, so there is a point to stop at.
-    while into[len_bytes - 1] == 48:
-        len_bytes -= 1
-    if into[len_bytes - 1] == 46:
-        len_bytes -= 1
-    if len_bytes == 2 and into[0] == 45 and into[1] == 48:
-        into[0] = 48
-        len_bytes = 1
-    return len_bytes
-
-
 cdef int _incrbyfloat(Session s) except -1:
     cdef Key key = s.key_at(1)
     cdef Entry *entry = s.keyspace.find(s.database, &key)
     cdef long double value = 0, by = 0
     cdef uint8_t scratch[24]
-    cdef char text[FLOAT_TEXT_BYTES_MAX]
+    cdef char text[DECIMAL_BYTES_MAX]
     cdef Span result
     if entry != NULL:
         if not _is_string(s, entry):
             return 0
         if entry_encoding(entry) == ENCODING_INT:
             value = <long double> entry_int64(entry)
-        elif not _parse_float(entry_string(entry, scratch), &value):
+        elif not parse_decimal(entry_string(entry, scratch), &value):
             return s.reply_error("ERR value is not a valid float")
-    if not _parse_float(s.argv[2], &by):
+    if not parse_decimal(s.argv[2], &by):
         return s.reply_error("ERR value is not a valid float")
     value += by
-    if __builtin_isnan(value) or __builtin_isinf(value):
+    if not is_finite(value):
         return s.reply_error("ERR increment would produce NaN or Infinity")
-    result = span_of(text, _write_float(value, text))
+    result = span_of(text, write_decimal(value, text))
     s.keyspace.put_raw(s.database, &key, result, EXPIRY_KEEP)
     s.changed(1)
     _effect_set(s, &key, result, EXPIRY_KEEP)
