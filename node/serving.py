@@ -141,16 +141,21 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
                 config.integer("lfu-log-factor"), config.integer("lfu-decay-time")
             ),
         )
-    for name in COLLECTION_LIMITS:
-        config.on_change(name, partial(_limit_collections, config, engine, name))
+    limit_collections(engine, config)
     config.on_change(
         "cluster-allow-reads-when-down",
         lambda _: setattr(engine, "reads_when_down", config.flag("cluster-allow-reads-when-down")),
     )
 
 
-def _limit_collections(config: Config, engine: Engine, name: str, _: object) -> None:
-    engine.keyspace.set_collection_limit(name, config.integer(name))
+def limit_collections(engine: Engine, config: Config) -> None:
+    """Lets the parameters decide up to which size a collection stays small."""
+
+    def apply(name: str, _value: object) -> None:
+        engine.keyspace.set_collection_limit(name, config.integer(name))
+
+    for name in COLLECTION_LIMITS:
+        config.on_change(name, partial(apply, name))
 
 
 def allow_clients(wanted: int) -> int:

@@ -37,6 +37,7 @@ from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.info import Meter
 from node.observer import Observer
+from node.serving import limit_collections
 
 START_DEADLINE_S = 30.0  # a busy machine; a quick one needs a tenth of a second
 END_DEADLINE_S = 30.0
@@ -321,6 +322,7 @@ class Ours:
         self.meter = Meter(self.engine, self.started_ms)
         self.observer = Observer(self.engine, self.clock_us)
         self.observer.follow(self.config)
+        limit_collections(self.engine, self.config)
         self.run_id = secrets.token_hex(20)
         self.is_replica = False
         self.cluster = None

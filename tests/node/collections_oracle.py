@@ -112,11 +112,11 @@ class Script:
     commands: list[Command]
 
 
-def script(family: Family, chooser: Chooser, length: int) -> Script:
-    """A random sequence of at most `length` commands; the questions come on top."""
+def script(family: Family, chooser: Chooser, least: int, most: int) -> Script:
+    """A random sequence of `least` to `most` commands; the questions come on top."""
     settings = chooser.pick(family.settings)
     resp = chooser.pick((2, 3))
-    return Script(resp, settings, [family.command(chooser) for _ in range(chooser.number(1, length))])
+    return Script(resp, settings, [family.command(chooser) for _ in range(chooser.number(least, most))])
 
 
 def integer(chooser: Chooser) -> bytes:
@@ -221,7 +221,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.node.collections_oracle")
     parser.add_argument("families", nargs="*", metavar="family", help=f"of {', '.join(every)}; default: all")
     parser.add_argument("--sequences", type=int, default=1000, help="of each family")
-    parser.add_argument("--length", type=int, default=50, help="commands of the longest sequence")
+    parser.add_argument("--length", type=int, default=50, help="commands of each sequence")
     parser.add_argument("--seed", type=int, default=0, help="of the first sequence; then one more each")
     options = parser.parse_args(words)
     with RedisServer() as server, server.connect() as theirs:
@@ -231,7 +231,7 @@ def main(words: Sequence[str] | None = None) -> int:
             commands, began = 0, time.monotonic()
             told = began
             for seed in range(options.seed, options.seed + options.sequences):
-                wanted = script(every[name], Rolled(seed), options.length)
+                wanted = script(every[name], Rolled(seed), options.length, options.length)
                 if difference(ours, theirs, known, every[name], wanted):
                     print(f"{name}, seed {seed}:", smaller(ours, theirs, known, every[name], wanted))
                     return 1

@@ -26,7 +26,7 @@ FAMILIES = families()
 @given(data=st.data())
 def test_short_sequences(ours: Ours, theirs: Wire, name: str, data: st.DataObject) -> None:
     """Few, but what fails becomes small by itself."""
-    wanted = script(FAMILIES[name], Drawn(data), 12)
+    wanted = script(FAMILIES[name], Drawn(data), 1, 12)
     assert not difference(ours, theirs, parameters(theirs), FAMILIES[name], wanted)
 
 
@@ -35,7 +35,7 @@ def test_sequences_of_fifty(ours: Ours, theirs: Wire, name: str) -> None:
     """The beginning of what `python -m tests.node.collections_oracle` does for hours."""
     known = parameters(theirs)
     for seed in range(150):
-        wanted = script(FAMILIES[name], Rolled(seed), 50)
+        wanted = script(FAMILIES[name], Rolled(seed), 50, 50)
         if difference(ours, theirs, known, FAMILIES[name], wanted):
             pytest.fail(f"seed {seed}: " + smaller(ours, theirs, known, FAMILIES[name], wanted))
 
