@@ -210,18 +210,18 @@ class ClusterNode(ClusterMember):
             decided = await self.service.propose(register, proposal.change)
         except (Refused, NoMajority) as error:
             log.warning("shard %s: %s", proposal.shard_id, error)
-            self._act(self.election.failed(str(error), self.service.now_ms()))
+            self._react(self.election.failed(str(error), self.service.now_ms()))
         else:
             self._note_data()
             shard = ShardView.from_data(proposal.shard_id, decided)
-            self._act(self.election.won(shard, self.service.now_ms()))
+            self._react(self.election.won(shard, self.service.now_ms()))
 
     # -- events
 
     def observe(self) -> None:
         """Acts upon what the service shows now."""
         self._note_data()
-        self._act(self.election.observe(self.service.topology, self.service.now_ms()))
+        self._react(self.election.observe(self.service.topology, self.service.now_ms()))
         self._route()
         self._follow_address()
         self._publish()
@@ -234,7 +234,7 @@ class ClusterNode(ClusterMember):
         # A primary that forgot its data is as good as gone: it will give way, or we have the better claim.
         if report.cause in (Cause.REFUSED, Cause.HISTORY_LOST) and target.epoch == self.election.shard.epoch:
             self._note_data()
-            self._act(self.election.link_refused(self.service.now_ms()))
+            self._react(self.election.link_refused(self.service.now_ms()))
         self.wake()
 
     def _link_up(self, target: Target) -> None:
@@ -272,6 +272,10 @@ class ClusterNode(ClusterMember):
             else:
                 assert isinstance(action, Detach)
                 self._detach()
+
+    def _react(self, actions: Sequence[Action]) -> None:
+        """Outside of `tick`, which then has to look at the clock again."""
+        self._act(actions)
         if actions or self.election.wake_ms is not None:
             self.wake()
 
@@ -509,7 +513,7 @@ class ClusterNode(ClusterMember):
                     cession(self.id, shard.heir, shard, floor=self.topology.epoch),
                     timeout_ms=HANDOVER_MS,
                 )
-                self._act(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
+                self._react(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
             else:
                 why = "it did not catch up in time" if shard.heir in shard.in_sync else "it is not in sync"
                 log.warning("shard %s stays with this primary: %s", shard.id, why)
@@ -635,7 +639,7 @@ class ClusterNode(ClusterMember):
         except (Refused, NoMajority):
             self._follow(Follow(shard.id, shard.primary, shard.epoch))
             raise
-        self._act(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
+        self._react(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
         return OK
 
     async def bump_epoch(self) -> Reply:

@@ -71,7 +71,7 @@ class Errands:
         return True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Does errands until cancelled; those under way are cancelled with it and their clients not answered."""
+        """Does errands until cancelled; those under way end with it and their clients are not answered."""
         async with trio.open_nursery() as nursery:
             task_status.started()
             async for order in self._receive:

@@ -55,7 +55,8 @@ def main(argv: Sequence[str]) -> int:
         outcome = run(options, seed, bugs=frozenset(words.plant), tell=print if words.trace else None)
         simulated_ms += outcome.simulated_ms
         print(
-            f"  digest {outcome.digest} faults {outcome.faults} acknowledged {outcome.acknowledged}"
+            f"  digest {outcome.digest} faults {outcome.faults} failovers {outcome.failovers}"
+            f" acknowledged {outcome.acknowledged} lost {outcome.lost}"
             f" converged_ms {outcome.converged_ms} events {outcome.events}"
         )
         if outcome.violation:

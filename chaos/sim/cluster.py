@@ -1,30 +1,43 @@
-"""Machines with disks and processes, the clients that write to them, and the checkers that listen."""
+"""Machines with disks and processes, the clients that use them, and the checkers that listen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
+from chaos.sim.checkers import Violation
 from chaos.sim.checkers.epochs import EpochsRise
 from chaos.sim.checkers.owners import one_owner
+from chaos.sim.checkers.reigns import Reign, Reigns, Written
 from chaos.sim.checkers.serving import OneServing
+from chaos.sim.clients import Client
+from chaos.sim.clock import Clock
 from chaos.sim.events import Events
+from chaos.sim.histories import Histories, Key, Office
 from chaos.sim.network import Network
 from chaos.sim.process import Disk, Process
+from chaos.sim.streams import OUTSIDE, End, Streams
 from gossip.messages import Address, Envelope
+from gossip.slots import slot_of
 from gossip.topology import SLOT_COUNT, SLOTS_REGISTER
 from gossip.votes import Plain, VoterSet
+from node.config import Config
+from node.engine.keyspace import Keyspace
 
 CONNECT_MS: Final = (1, 3)
+KEYS_PER_SHARD: Final = 6
 JOIN_RETRY_MS: Final = 300
 
 
 class Machine:
     """Keeps its disk and its number through all lives of its process."""
 
-    def __init__(self, number: int, disk: Disk) -> None:
+    def __init__(self, number: int, disk: Disk, clock: Clock) -> None:
         self.number = number
         self.disk = disk
+        self.clock = clock
+        self.strike: Callable[[Process], bool] | None = None
+        """Called between the execution of a client's command and its reply; True: the turn ends there."""
         self.process: Process | None = None
         self.paused = False
         self.put_off: list[Callable[[], None]] = []
@@ -37,38 +50,80 @@ class Cluster:
     """A cluster of `shards` primaries, the other machines replicas in turn, the first `voters` of them vote.
 
     Args:
-        bugs: planted in every process: 'skip-lease', 'skip-epoch', 'keep-office'.
+        settings: parameters of the nodes, `name=value`.
+        clocks: how far ahead (ms) and how fast (ppm) those of each machine are; none: all alike.
+        checks: names of the promises that are looked at.
+        bugs: planted in every process.
     """
 
     def __init__(
-        self, events: Events, network: Network, *, nodes: int, shards: int, voters: int, bugs: frozenset[str]
+        self,
+        events: Events,
+        network: Network,
+        *,
+        nodes: int,
+        shards: int,
+        voters: int,
+        settings: tuple[str, ...] = (),
+        clocks: tuple[tuple[int, int], ...] = (),
+        checks: frozenset[str] = frozenset(),
+        bugs: frozenset[str] = frozenset(),
     ) -> None:
         self.events, self.network = events, network
-        self.serving, self.epochs = OneServing(), EpochsRise()
+        self.streams = Streams(events, network)
+        self.serving, self.epochs, self.reigns = OneServing(), EpochsRise(), Reigns()
+        self.histories = Histories()
         self.shards = tuple(f"s{number}" for number in range(shards))
+        self.checks = checks
+        self.failed_over = 0
+        self._settings = settings
         self._bugs = bugs
         self._dice = events.dice("cluster")
+        self._moment = 0
         self._names: dict[str, str] = {"": "nobody"}
         self._by_address: dict[Address, Machine] = {}
+        self._by_client_address: dict[Address, Machine] = {}
         self.machines: list[Machine] = []
         self._machine_of: dict[str, Machine] = {}
+        self.keys = self._choose_keys()
+        self._clients: list[Client] = []
         for number in range(nodes):
-            self.machines.append(Machine(number, Disk("", 0)))
+            self.machines.append(
+                Machine(number, Disk("", 0), Clock(events, *(clocks[number] if clocks else ())))
+            )
         processes = [self._boot(machine, self._blank(machine)) for machine in self.machines]
         chosen = VoterSet(2, tuple(process.id for process in processes[:voters]))
         records = tuple(process.detector.records()[0] for process in processes)
         for process in processes:
             process.be_given_voters(chosen)
-            process.detector.merge(records, process.id, events.now_ms)
+            process.detector.merge(records, process.id, process.now_ms())
             process.start()
-        processes[0].propose(SLOTS_REGISTER, self._share_slots, lambda _outcome: None)
+        processes[0].ask(SLOTS_REGISTER, self._share_slots)
         for process in processes:
             shard = self.shards[process.machine.number % shards]
             if process.machine.number < shards:
                 process.found(shard)
             else:
-                process.update_shard(shard)
+                process.update_self(shard_id=shard)
                 process.settle()
+
+    def _choose_keys(self) -> tuple[Key, ...]:
+        """Some of each shard; every third a counter."""
+        share = SLOT_COUNT // len(self.shards)
+        wanted = dict.fromkeys(range(len(self.shards)), KEYS_PER_SHARD)
+        keys: list[Key] = []
+        number = 0
+        while any(wanted.values()):
+            name = b"k%d" % number
+            number += 1
+            slot = slot_of(name)
+            home = min(slot // share, len(self.shards) - 1)
+            if wanted[home]:
+                wanted[home] -= 1
+                keys.append(
+                    Key(name, slot, self.shards[home], "counter" if len(keys) % 3 == 2 else "register")
+                )
+        return tuple(keys)
 
     def _share_slots(self, data: Plain) -> Plain:
         share = SLOT_COUNT // len(self.shards)
@@ -97,15 +152,6 @@ class Cluster:
         ]
         return self.machines[-max(offices)[1]] if offices else None
 
-    def attached(self, primary: Process) -> list[str]:
-        """Replicas whose link to `primary` is up, by id (both ends of a link know that it is)."""
-        found: list[str] = []
-        for process in self.processes():
-            following = process.following
-            if process.link_up and following is not None and following.primary == primary.id:
-                found.append(process.id)
-        return sorted(found)
-
     # -- lives
 
     def _blank(self, machine: Machine) -> Disk:
@@ -117,16 +163,19 @@ class Cluster:
     def _boot(self, machine: Machine, disk: Disk) -> Process:
         machine.lives += 1
         life = f"n{machine.number}/{machine.lives}"
-        process = machine.process = Process(self, machine, life, disk, self._bugs)
+        config = Config.load(None, [f"port={7000 + machine.formats}", *self._settings])
+        process = machine.process = Process(self, machine, life, disk, config, self._bugs)
         self._by_address[process.address] = self._machine_of[process.id] = machine
+        self._by_client_address[process.client_address] = machine
         return process
 
     def kill(self, machine: Machine) -> None:
         if machine.process is not None:
             self.events.trace(f"{machine.process.life} is killed")
-            machine.process.alive = False
+            machine.process.die()
             machine.process = None
             machine.paused = False
+            machine.strike = None
             machine.put_off.clear()
 
     def restart(self, machine: Machine, *, lose_disk: bool) -> None:
@@ -169,11 +218,10 @@ class Cluster:
         put_off, machine.put_off = machine.put_off, []
         if process is not None:
             self.events.trace(f"{process.life} goes on")
-            for slot in self.slots():
-                self._write_at(process, slot)
-            process.wake()
             for due in put_off:
                 due()
+            if process.alive:
+                process.wake()
 
     # -- what passes between machines
 
@@ -216,36 +264,142 @@ class Cluster:
 
         source.later(self._dice.randint(*CONNECT_MS), attempt)
 
-    # -- clients
+    def dial(self, source: Process | None, address: Address, done: Callable[[End | None], None]) -> None:
+        """A connection to a client port; `done` as in Process.dial. `source` None: from outside."""
+        machine = self._by_client_address.get(address)
+        number = OUTSIDE if source is None else source.machine.number
+
+        def answer(end: End | None) -> None:
+            def tell() -> None:
+                if source is not None:
+                    if not source.alive:
+                        if end is not None:
+                            end.close(reset=True)
+                        return
+                    if end is not None:
+                        source.own(end)
+                    source.at_once(lambda: done(end))
+                else:
+                    done(end)
+
+            self.events.at(self.events.now_ms + self.streams.delay_ms(), tell)
+
+        def attempt() -> None:
+            if machine is None or not self.network.connected(number, machine.number):
+                return  # no answer: whoever dials loses patience
+            process = machine.process
+            if process is None or process.client_address != address:
+                answer(None)
+                return
+            here, there = self.streams.pair(number, machine.number)
+            process.own(there)
+            process.at_once(lambda: process.node.accept(there, f"10.1.0.{number}:1"))
+            answer(here)
+
+        self.events.at(self.events.now_ms + self.streams.delay_ms(), attempt)
+
+    # -- clients ---------------------------------------------------------------------------------------------
+
+    def start_clients(self, count: int, rest_ms: tuple[int, int]) -> None:
+        """So many of them, each resting so long between two operations."""
+        for number in range(count):
+            client = Client(self, number, self.keys, rest_ms)
+            self._clients.append(client)
+            client.start()
+
+    def stop_clients(self) -> None:
+        for client in self._clients:
+            client.stop()
+
+    def client_addresses(self) -> tuple[Address, ...]:
+        """Where clients look for nodes: one port of each machine."""
+        return tuple((f"10.0.0.{machine.number + 1}", 7000 + machine.formats) for machine in self.machines)
+
+    def life_at(self, address: Address) -> str:
+        """Who listens there now."""
+        machine = self._by_client_address.get(address)
+        process = None if machine is None else machine.process
+        return "" if process is None else process.life
+
+    def moment(self) -> int:
+        """Later than every moment before; for histories."""
+        self._moment += 1
+        return self._moment
+
+    # -- what the checkers are told --------------------------------------------------------------------------
+
+    def contents(self, keyspace: Keyspace, shard: str) -> dict[bytes, bytes]:
+        """The keys of one shard that are there."""
+        found: dict[bytes, bytes] = {}
+        for key in self.keys:
+            if key.shard == shard:
+                value = keyspace.get(0, key.name)
+                if value is not None:
+                    found[key.name] = value
+        if len(found) != keyspace.size(0):
+            raise Violation(f"prefix: {keyspace.size(0)} keys, of which {len(found)} were ever written")
+        return found
+
+    def takes_office(self, process: Process, shard: str, epoch: int) -> None:
+        """It leads from now on."""
+        node = process.node
+        history = node.replication.history
+        before = self.reigns.present(shard)
+        self.failed_over += before is not None
+        keys = self.contents(node.engine.keyspace, shard)
+        self.histories.begins(shard, Office(epoch, process.life), keys)
+        if "prefix" not in self.checks:
+            return
+        offset = node.engine.effects.offset
+        continued = history.id
+        if before is None or (before.life != process.life and not history.second_id):
+            continued = ""
+        elif before.history != history.id and history.second_id:
+            continued, offset = history.second_id, history.second_end
+        self.reigns.begins(
+            Reign(shard, epoch, process.life, history.id, keys),
+            continued=continued,
+            offset=offset,
+            witness="",
+        )
+
+    def executed(self, process: Process, end: End) -> None:
+        """A client's write, whose key the client noted at its end."""
+        key, office = end.peer.note, process.office
+        if isinstance(key, Key) and office is not None and "prefix" in self.checks:
+            node = process.node
+            value = node.engine.keyspace.get(0, key.name)
+            write = Written(node.engine.effects.offset, key.name, value)
+            process.last_written = write
+            self.reigns.executes(office[0], write)
+
+    def answered(self, process: Process, reply: bytes) -> Office | None:
+        """A reply leaves to a client."""
+        office = process.office
+        if reply.startswith(b"-") or office is None:
+            return None
+        self.events.mark(f"{process.life} acknowledges {office[0]}")
+        if "one-serving" in self.checks:
+            self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
+        if process.last_written is not None:
+            process.last_written.acknowledged = True
+            process.last_written = None
+        return Office(office[1], process.life)
+
+    # -- after healing
 
     def slots(self) -> tuple[int, ...]:
         """One slot of each shard: all slots of one share its fate while nothing migrates."""
         share = SLOT_COUNT // len(self.shards)
         return tuple(number * share for number in range(len(self.shards)))
 
-    def write_everywhere(self) -> None:
-        """One write to each slot, at every node: clients reach them all, whatever is cut between them."""
-        for process in self.processes():
-            if not process.machine.paused:
-                for slot in self.slots():
-                    self._write_at(process, slot)
-
-    def _write_at(self, process: Process, slot: int) -> None:
-        office = process.acknowledges(slot)
-        if office is not None:
-            process.offset += 1
-            self.events.mark(f"{process.life} acknowledges {slot}")
-            self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
-
-    # -- after healing
-
     def trouble(self) -> str:
         """What does not work yet, '' when everything does."""
         processes = self.processes()
         if len(processes) < len(self.machines):
             return f"{len(self.machines) - len(processes)} processes are down"
-        for slot in self.slots():
-            serving = [process for process in processes if process.acknowledges(slot) is not None]
+        for slot, shard_id in zip(self.slots(), self.shards, strict=True):
+            serving = [process for process in processes if process.serves(shard_id)]
             if len(serving) != 1:
                 names = ", ".join(process.life for process in serving) or "nobody"
                 return f"slot {slot} is served by {names}"
@@ -258,7 +412,7 @@ class Cluster:
                 view = process.topology.members.get(other.id)
                 if view is None or view.status != "alive":
                     return f"{process.life} does not hold {other.life} alive"
-            if process.office is None and not process.link_up:
+            if process.office is None and not process.node.replication.link_up:
                 return f"{process.life} has no primary to copy"
         return ""
 
@@ -272,3 +426,27 @@ class Cluster:
             },
             slots,
         )
+
+    def check_copies(self) -> None:
+        """Raises Violation unless every replica with a link, once it has all, holds what its primary
+        holds."""
+        for process in self.processes():
+            node = process.node
+            shard = node.cluster.election.shard.id
+            if process.office is None and node.replication.in_sync:
+                keys = self.contents(node.engine.keyspace, shard)
+                history = node.replication.history.id
+                self.reigns.check_copy(process.life, shard, history, node.replication.offset, keys)
+                primary = self.primary_of(shard)
+                if primary is None or primary.process is None:
+                    continue
+                leader = primary.process.node
+                same = (leader.replication.history.id, leader.replication.offset) == (
+                    history,
+                    node.replication.offset,
+                )
+                if same and leader.digest != node.digest:
+                    raise Violation(
+                        f"prefix: {process.life} and {primary.process.life} are both at offset"
+                        f" {node.replication.offset} and their digests differ"
+                    )

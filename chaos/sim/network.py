@@ -56,6 +56,10 @@ class Network:
         """A drawn time for question and answer over a connection."""
         return self._dice.randint(*self.weather.delay_ms) + self._dice.randint(*self.weather.delay_ms)
 
+    def passes(self, source: int, target: int) -> bool:
+        """Whether packets pass in this direction."""
+        return (source, target) not in self._cuts
+
     def connected(self, one: int, other: int) -> bool:
         """Whether packets pass in both directions."""
         return (one, other) not in self._cuts and (other, one) not in self._cuts

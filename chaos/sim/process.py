@@ -1,7 +1,8 @@
-"""One member under virtual time: the real cores, and what the trio shells do around them.
+"""One member under virtual time: the real cores, and what the trio shell of gossip does around them.
 
-The order of things is that of gossip/service.py and node/cluster.py: messages before timers, the disk before
-whatever depends on it, a role lost before anything else. Where those change, this has to follow.
+The order of things is that of gossip/service.py: messages before timers, the disk before whatever depends on
+it. Where that changes, this has to follow. The data side (node.py) is the real one, and this is its
+`Service`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from chaos.sim.checkers.reigns import Written
+from chaos.sim.clock import Clock
 from chaos.sim.events import Events
+from chaos.sim.node import Node, Timer
+from chaos.sim.streams import End
+from chaos.sim.tasks import Pending, run_task
 from gossip.config import GossipConfig
 from gossip.detector import (
     Action as DetectorAction,
@@ -40,25 +46,22 @@ from gossip.messages import (
     RegisterRound,
 )
 from gossip.register import Action as RegisterAction
-from gossip.register import Decided, Failed, Learned, Persist
+from gossip.register import Change, Decided, Failed, Learned, Persist, RegisterError
 from gossip.register import Send as SendRound
-from gossip.topology import ShardView, Topology, shard_register
+from gossip.topology import Topology, shard_register
 from gossip.views import build_topology, shards
 from gossip.votes import Message, Plain, Value, VoterSet
 from gossip.voting import Ties, Voting
-from node.election import Action as ElectionAction
-from node.election import Election, ElectionPolicy, Follow, Hold, Lead, Propose, StopStream
-from node.slot_changes import in_sync_set
+from node.config import Config
+from node.slot_changes import founding
 
 if TYPE_CHECKING:
     from chaos.sim.cluster import Cluster, Machine
 
 CLUSTER_ID: Final = "c" * 40
 SAVE_MS: Final = GossipConfig().save_interval_ms
-LINK_MS: Final = 50  # how often a replica takes what its primary has
-LINK_SILENT_MS: Final = 1_000
-FULL_COPY_MS: Final = (20, 200)
 DISK_MS: Final = (1, 4)
+ROUNDS_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,6 @@ class Disk:
     records: tuple[Record, ...] = ()
     registers: Mapping[str, Plain] | None = None
     shard_id: str = ""
-
-
-def _nobody_asked(_outcome: Value | Failed) -> None:
-    """The member read the register of its own accord."""
 
 
 async def _no_task() -> None:
@@ -96,96 +95,188 @@ class _Voting(Voting):
 
 
 class Process:
-    """One life of a member.
+    """One life of a member; also what its node knows as the gossip `Service`.
 
     Args:
         life: names it in the trace, like n2/1.
-        bugs: parts of this shell that are left out on purpose, so that a checker can be seen to notice.
+        config: parameters of the node.
+        bugs: parts that are left out on purpose, so that a checker can be seen to notice.
     """
 
     def __init__(
-        self, cluster: Cluster, machine: Machine, life: str, disk: Disk, bugs: frozenset[str]
+        self,
+        cluster: Cluster,
+        machine: Machine,
+        life: str,
+        disk: Disk,
+        config: Config,
+        bugs: frozenset[str],
     ) -> None:
         self.cluster, self.machine, self.life, self._bugs = cluster, machine, life, bugs
+        self.clock: Clock = machine.clock
         self.events = cluster.events
         self.id = disk.member_id
         self.alive = True
         self.joined = disk.registers is not None
-        now_ms = self.events.now_ms
+        self.config = GossipConfig()
+        now_ms = self.now_ms()
         self._meta = Meta(
             f"10.0.0.{machine.number + 1}", 7000 + machine.formats, 17000 + machine.formats,
             "node", "", disk.shard_id, now_ms, "sim",
         )  # fmt: skip
-        config = GossipConfig()
         dice = self.events.dice(f"{life} detector")
-        self.detector = Detector(self.id, self._meta, disk.incarnation + 1, config, dice, now_ms)
+        self.detector = Detector(self.id, self._meta, disk.incarnation + 1, self.config, dice, now_ms)
         ties = Ties(
-            now_ms=lambda: self.events.now_ms,
+            now_ms=self.now_ms,
             save=_no_task,
             tell=self._tell,
             learned=self._learned,
             settled=lambda: None,
             is_gone=self._found_gone,
         )
-        forgot_until_ms = now_ms + config.lease_ms if self.joined else 0
+        forgot_until_ms = now_ms + self.config.lease_ms if self.joined else 0
         self.voting = _Voting(self.id, self.events, life, ties, forgot_until_ms, self._queue)
         if disk.registers is not None:
             self.voting.restore(disk.registers)
         self.detector.merge(disk.records, self.id, now_ms)
         self.detector.actions()
-        self.election = Election(self.id, self.events.dice(f"{life} election"), ElectionPolicy())
-        self.office: tuple[str, int] | None = None
-        """The shard and epoch whose primary we act as."""
-        self.offset = 0
-        self.link_up = False
-        self._link_heard_ms = 0
-        self._copying = False
-        self.following: Follow | None = None
-        self._holding = False
-        self._missing_since_ms: dict[str, int] = {}
-        self._tending_until_ms = 0
+        self._lease_wanted = True
         self._dice = self.events.dice(f"{life} shell")
         self._mail: list[tuple[Envelope, Address]] = []
         self._waiting: list[RegisterAction] = []
         self._writing = False
-        self._promised: dict[int, Callable[[Value | Failed], None]] = {}
+        self._promised: dict[int, Pending[Value]] = {}
         self._stale = True
-        self._wake_ms = -1
         self._acting = False
+        self._vitals_revision = self.detector.vitals_revision
+        self._timer = Timer(self, self.wake)
         self._topology = self._build(None, 1)
         self._follow_registers()
+        self._office: tuple[str, int] | None = None
+        self._state = ""
+        self._links: dict[End, None] = {}
+        self.last_written: Written | None = None
+        """A client's write whose reply has not left yet."""
+        self.node = Node(self, config, self.events.dice(f"{life} node"))
+        self.node.replication.port = self._meta.port
 
     def start(self) -> None:
-        self.detector.announce(self.events.now_ms)
+        self.detector.announce(self.now_ms())
         if self.joined:
             for address in [member.meta.bus_address for member in self.detector.members][:3]:
                 self._exchange_soon(address)
         self._maintain()
-        self._tend_link()
         self.settle()
-
-    @property
-    def topology(self) -> Topology:
-        return self._topology
 
     @property
     def address(self) -> Address:
         return self._meta.bus_address
 
-    # -- time
+    @property
+    def client_address(self) -> Address:
+        return self._meta.host, self._meta.port
+
+    @property
+    def office(self) -> tuple[str, int] | None:
+        """The shard and epoch whose primary it acts as."""
+        election = self.node.cluster.election
+        return (election.shard.id, election.shard.epoch) if election.leads else None
+
+    def serves(self, shard_id: str) -> bool:
+        """A write to that shard would be executed now."""
+        office, lease_ms = self.office, self.node.engine.lease_until_ms
+        return office is not None and office[0] == shard_id and self.now_ms() < lease_ms
+
+    def owner_of(self, slot: int) -> str:
+        """Whom we would send a client to, ourselves included; '' for nobody."""
+        shard_id = self.topology.slot_owner(slot)
+        if self.office is not None and self.office[0] == shard_id:
+            return self.id
+        shard = self.topology.shards.get(shard_id)
+        return "" if shard is None else shard.primary
+
+    @property
+    def careless(self) -> bool:
+        """Planted: the lease is not looked at again before replies leave."""
+        return "late-reply" in self._bugs
+
+    # -- what the node asks of its Service -------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """The machine's monotonic clock."""
+        return self.clock.now_ms
+
+    @property
+    def topology(self) -> Topology:
+        if self._vitals_revision != self.detector.vitals_revision:
+            self._vitals_revision = self.detector.vitals_revision
+            self._topology = self._build(self._topology, self._topology.version)
+        return self._topology
+
+    def lease_valid_until_ms(self) -> int:
+        return 1 << 62 if "skip-lease" in self._bugs else self.voting.held.valid_until_ms
+
+    def majority_heard_ms(self) -> int:
+        self._note_majority()
+        return self.detector.majority_ms
+
+    @property
+    def lease_wanted(self) -> bool:
+        return self._lease_wanted
+
+    @lease_wanted.setter
+    def lease_wanted(self, wanted: bool) -> None:
+        if self._lease_wanted != wanted:
+            self._lease_wanted = wanted
+            self._follow_lease()
+
+    def release_lease(self) -> None:
+        self._lease_wanted = False
+        message = self.voting.release(self.now_ms())
+        if message is not None:
+            envelope = self.detector.envelope(message)
+            for voter in self.voting.voter_set.everyone():
+                self._send_to(voter, envelope)
+
+    def update_self(self, *, shard_id: str | None = None, offset: int | None = None) -> None:
+        if offset is not None and offset != self.detector.offset:
+            self.detector.offset = offset
+            self._vitals_revision = -1
+        if shard_id is not None and shard_id != self._meta.shard_id:
+            self._meta = replace(self._meta, shard_id=shard_id)
+            self.detector.update_self(self._meta, self.now_ms())
+            self._stale = True
+
+    def report_broken(self, member_id: str, refused: bool = False) -> None:
+        del refused
+        self.detector.report_broken(member_id, self.now_ms())
+
+    async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
+        """Raises RegisterError."""
+        proposal_id, actions = self.voting.registers.propose(
+            register, change, self.now_ms(), timeout_ms=timeout_ms
+        )
+        outcome = self._promised[proposal_id] = Pending()
+        self.voting.queue(actions)
+        return (await outcome).data
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def at(self, local_ms: int, then: Callable[[], None]) -> None:
+        """`then`, when our clock shows so much; unless this life is over, and after a standstill."""
+        self.events.at(self.clock.world_ms(local_ms), lambda: self.at_once(then))
 
     def later(self, delay_ms: int, then: Callable[[], None]) -> None:
-        """`then`, unless this life is over; when the process stands still, as soon as it goes on."""
+        """As `at`, from now on."""
+        self.events.at(self.events.now_ms + delay_ms, lambda: self.at_once(then))
 
-        def due() -> None:
-            if not self.alive:
-                return
-            if self.machine.paused:
-                self.machine.put_off.append(due)
-                return
+    def at_once(self, then: Callable[[], None]) -> None:
+        """Now; when the process stands still, as soon as it goes on; never, when it is dead."""
+        if self.machine.paused:
+            if self.alive:
+                self.machine.put_off.append(lambda: self.at_once(then))
+        elif self.alive:
             then()
-
-        self.events.at(self.events.now_ms + delay_ms, due)
 
     def deliver(self, envelope: Envelope, source: Address) -> None:
         """A datagram arrives at the socket."""
@@ -196,7 +287,7 @@ class Process:
 
     def wake(self) -> None:
         """The driving task goes round once: messages first, then the clock."""
-        now_ms = self.events.now_ms
+        now_ms = self.now_ms()
         mail, self._mail = self._mail, []
         for envelope, source in mail:
             self._hear(envelope, source, now_ms)
@@ -211,34 +302,88 @@ class Process:
             envelope = self.detector.envelope(renewal[0])
             for voter in renewal[1]:
                 self._send_to(voter, envelope)
-        self.election.offset = self.offset
-        self._act(self.election.tick(now_ms))
         self.settle()
 
     def settle(self) -> None:
-        """Carry out what the cores want, tell the election what changed, and set the next timer."""
-        if self._acting:
+        """After each event: carry out what the cores want, tell the node what changed, set the next
+        timers."""
+        if self._acting or not self.alive:
             return
         self._acting = True
-        actions = self.detector.actions()
-        while actions or self._stale:
+        node = self.node
+        for _ in range(ROUNDS_MAX):
+            actions = self.detector.actions()
             for action in actions:
                 self._carry_out(action)
             if self._stale:
                 self._publish()
-            actions = self.detector.actions()
+            elif node.glue_woken or node.replication_woken:
+                node.tick()
+            elif not actions:
+                break
+        else:
+            raise RuntimeError(f"{self.life} keeps waking itself")
         self._acting = False
-        due = [self.detector.next_due_ms()]
-        due += [ms for ms in (self.voting.next_due_ms(), self.election.wake_ms) if ms is not None]
-        due_ms = max(min(due), self.events.now_ms + 1)
-        if self._wake_ms <= self.events.now_ms or due_ms < self._wake_ms:
-            self._wake_ms = due_ms
-            self.later(due_ms - self.events.now_ms, lambda: self._timer(due_ms))
+        node.feed_replicas()
+        node.let_replies_leave()
+        self._note_office()
+        due_ms = self.detector.next_due_ms()
+        voting_due_ms = self.voting.next_due_ms()
+        if voting_due_ms is not None and voting_due_ms < due_ms:
+            due_ms = voting_due_ms
+        self._timer.set(max(due_ms, self.now_ms() + 1))
 
-    def _timer(self, due_ms: int) -> None:
-        if self._wake_ms == due_ms:
-            self._wake_ms = -1
-            self.wake()
+    def turn(self) -> None:
+        """A session executed something. Whoever waits for a chance to strike in the middle of it does so."""
+        if self._acting or not self.alive:
+            return
+        node = self.node
+        strike = self.machine.strike
+        if strike is not None and node.replies_waiting and strike(self):
+            return
+        node.feed_replicas()
+        node.let_replies_leave()
+        if node.glue_woken or node.replication_woken or self._stale:
+            self.settle()
+
+    def _note_office(self) -> None:
+        """For the trace and the checkers: whoever takes office does so in this moment."""
+        election = self.node.cluster.election
+        office = (election.shard.id, election.shard.epoch) if election.leads else None
+        if office != self._office:
+            self._office = office
+            if office is not None:
+                self.events.trace(f"{self.life} leads {office[0]} epoch {office[1]}")
+                self.cluster.takes_office(self, *office)
+        if election.state != self._state:
+            self._state = election.state
+            self.events.trace(f"{self.life} is {self._state}: {self._whom()}")
+
+    def _whom(self) -> str:
+        shard = self.node.cluster.election.shard
+        return f"{shard.id or 'no shard'} epoch {shard.epoch} of {self.cluster.name(shard.primary)}"
+
+    def answers(self, end: End, reply: bytes) -> None:
+        """A reply is about to leave to a client."""
+        end.peer.note = self.cluster.answered(self, reply)
+
+    # -- connections of the node -----------------------------------------------------------------------------
+
+    def dial(self, host: str, port: int, done: Callable[[End | None], None]) -> None:
+        """`done` with our end, or None when it was refused; not at all when nobody answers."""
+        self.cluster.dial(self, (host, port), done)
+
+    def own(self, end: End) -> None:
+        """Ours from now on: what arrives waits while we stand still, and it breaks when we die."""
+        self._links[end] = None
+        end.later = self.at_once
+
+    def die(self) -> None:
+        """The process ends; its kernel resets its connections."""
+        self.alive = False
+        for end in self._links:
+            end.close(reset=True)
+        self._links.clear()
 
     # -- hearing, as Service does
 
@@ -260,7 +405,7 @@ class Process:
         """The other half of a state exchange."""
         for news in registers:
             self._learn(news)
-        self.detector.merge(records, teller, self.events.now_ms)
+        self.detector.merge(records, teller, self.now_ms())
         self.settle()
 
     def half(self) -> tuple[tuple[Record, ...], tuple[RegisterNews, ...]]:
@@ -285,7 +430,7 @@ class Process:
         for voter in voters.everyone():
             listed = self.detector.members.get(voter)
             if voter == self.id:
-                heard.append((-self.events.now_ms, voter))
+                heard.append((-self.now_ms(), voter))
             elif listed is not None and listed.status in PRESENT:
                 heard.append((-listed.heard_ms, voter))
         present: list[str] = []
@@ -319,7 +464,7 @@ class Process:
             self._stale = True  # our incarnation rose
 
     def _checked(self, check: CheckPort, refused: bool) -> None:
-        self.detector.checked(check.member, check.incarnation, refused, self.events.now_ms)
+        self.detector.checked(check.member, check.incarnation, refused, self.now_ms())
         self.settle()
 
     def _exchange_soon(self, address: Address) -> None:
@@ -344,18 +489,10 @@ class Process:
     def _found_gone(self, member_id: str) -> bool:
         if self.detector.has_refused_evidence(member_id):
             return True
-        self.detector.check_port(member_id, self.events.now_ms)
+        self.detector.check_port(member_id, self.now_ms())
         return False
 
     # -- registers and the disk
-
-    def propose(
-        self, register: str, change: Callable[[Plain], Plain], then: Callable[[Value | Failed], None]
-    ) -> None:
-        proposal_id, actions = self.voting.registers.propose(register, change, self.events.now_ms)
-        self._promised[proposal_id] = then
-        self.voting.queue(actions)
-        self.settle()
 
     def _queue(self, actions: list[RegisterAction]) -> None:
         self._waiting += actions
@@ -399,13 +536,17 @@ class Process:
             elif isinstance(action, Learned):
                 self._learned(action.register, action.value)
             elif isinstance(action, Decided):
-                self._promised.pop(action.proposal_id, _nobody_asked)(action.value)
+                asked = self._promised.pop(action.proposal_id, None)
+                if asked is not None:  # else a read of the member's own accord
+                    asked.settle(action.value)
             elif isinstance(action, Failed):
-                self._promised.pop(action.proposal_id, _nobody_asked)(action)
+                asked = self._promised.pop(action.proposal_id, None)
+                if asked is not None:
+                    asked.fail(action.error)
 
     def _learned(self, name: str, value: Value) -> None:
         self._follow_registers()
-        self.detector.spread_register(RegisterNews(name, value.version, value.data), self.events.now_ms)
+        self.detector.spread_register(RegisterNews(name, value.version, value.data), self.now_ms())
 
     def _follow_registers(self) -> None:
         decided = self.voting.decided
@@ -442,28 +583,16 @@ class Process:
 
     def _publish(self) -> None:
         self._stale = False
+        self._vitals_revision = self.detector.vitals_revision
         self._topology = self._build(self._topology, self._topology.version + 1)
         self._follow_lease()
-        self._observe()
+        if "keep-office" not in self._bugs or self.office is None:
+            self.node.cluster.observe()
 
     def _follow_lease(self) -> None:
-        led = None if self._holding else self._topology.shard_led_by(self.id)
+        led = self._topology.shard_led_by(self.id) if self._lease_wanted else None
         shard_id, epoch = ("", 0) if led is None else (led.id, led.epoch)
-        self.voting.follow_lease(shard_id, epoch, self.events.now_ms)
-
-    def _observe(self) -> None:
-        self.election.offset = self.offset
-        self._act(self.election.observe(self._topology, self.events.now_ms))
-        self._announce_offset()
-
-    def _announce_offset(self) -> None:
-        self.detector.offset = self.election.announced_offset
-
-    def update_shard(self, shard_id: str) -> None:
-        if shard_id != self._meta.shard_id:
-            self._meta = replace(self._meta, shard_id=shard_id)
-            self.detector.update_self(self._meta, self.events.now_ms)
-            self._stale = True
+        self.voting.follow_lease(shard_id, epoch, self.now_ms())
 
     def join(self, other: Process) -> None:
         """A new member becomes one of the cluster of `other`."""
@@ -472,177 +601,29 @@ class Process:
         self.joined = True
         self.voting.move_to(other.voting.voter_set, decided)
         self._follow_registers()
-        self.detector.merge(records, other.id, self.events.now_ms)
-        self.detector.announce(self.events.now_ms)
+        self.detector.merge(records, other.id, self.now_ms())
+        self.detector.announce(self.now_ms())
         self.settle()
 
     def found(self, shard_id: str) -> None:
         """Be the first primary of a new shard."""
+        self.node.cluster.election.found(shard_id)
+        self.update_self(shard_id=shard_id)
+        self.ask(shard_register(shard_id), founding(self.id, shard_id, 1))
 
-        def change(data: Plain) -> Plain:
-            return ShardView(shard_id, self.id, (self.id,), 1).to_data() if data is None else data
+    def ask(self, register: str, change: Change) -> None:
+        """Propose, and never mind what comes of it."""
 
-        self.election.found(shard_id)
-        self.update_shard(shard_id)
-        self.propose(shard_register(shard_id), change, lambda _outcome: None)
+        async def do() -> None:
+            try:
+                await self.propose(register, change)
+            except RegisterError as error:
+                self.events.trace(f"{self.life} changed nothing in {register}: {type(error).__name__}")
+
+        run_task(do())
+        self.settle()
 
     def be_given_voters(self, voters: VoterSet) -> None:
         self.joined = True
         self.voting.move_to(voters, {})
         self._follow_registers()
-
-    # -- the election's wishes, as ClusterNode does
-
-    def _act(self, actions: list[ElectionAction]) -> None:
-        for action in actions:
-            if isinstance(action, Follow):
-                self._follow(action)
-            elif isinstance(action, StopStream):
-                self.following, self.link_up = None, False
-            elif isinstance(action, Propose):
-                self._propose_office(action)
-            elif isinstance(action, Lead):
-                self.events.trace(f"{self.life} leads {action.shard_id} epoch {action.epoch}")
-                self.office, self.following, self.link_up = (action.shard_id, action.epoch), None, False
-                self._missing_since_ms.clear()
-                self._release_hold()
-                self.update_shard(action.shard_id)
-                self._announce_offset()
-            elif isinstance(action, Hold):
-                self.events.trace(f"{self.life} came back empty as primary of {action.shard_id}")
-                self.office, self.following, self.link_up = None, None, False
-                self._holding = True
-                self._follow_lease()
-                self.update_shard(action.shard_id)
-            else:
-                self.office, self.following, self.link_up = None, None, False
-                self._release_hold()
-                self.update_shard("")
-
-    def _follow(self, action: Follow) -> None:
-        if "keep-office" not in self._bugs:
-            self.office = None
-        self._release_hold()
-        self.update_shard(action.shard_id)
-        self.following, self.link_up = (action if action.primary else None), False
-        self._link_heard_ms = self.events.now_ms
-        primary = self.cluster.name(action.primary)
-        self.events.trace(f"{self.life} follows {primary} in {action.shard_id} epoch {action.epoch}")
-
-    def _release_hold(self) -> None:
-        self._holding = False
-        self._follow_lease()
-
-    def _propose_office(self, action: Propose) -> None:
-        self.events.trace(f"{self.life} proposes a primary for {action.shard_id}")
-
-        def then(outcome: Value | Failed) -> None:
-            now_ms = self.events.now_ms
-            self.election.offset = self.offset
-            if isinstance(outcome, Failed):
-                self.events.trace(f"{self.life} was not decided: {type(outcome.error).__name__}")
-                self._act(self.election.failed(str(outcome.error), now_ms))
-            else:
-                self._act(self.election.won(ShardView.from_data(action.shard_id, outcome.data), now_ms))
-            self._stale = True
-
-        self.propose(shard_register(action.shard_id), action.change, then)
-
-    # -- data, as a count
-
-    def acknowledges(self, slot: int) -> tuple[str, int] | None:
-        """The shard and epoch under which a write to this slot is acknowledged now; None when it is not."""
-        if self.office is None or self._holding or self._topology.slot_owner(slot) != self.office[0]:
-            return None
-        if "skip-lease" not in self._bugs and self.events.now_ms >= self.voting.held.valid_until_ms:
-            return None
-        return self.office
-
-    def owner_of(self, slot: int) -> str:
-        """Whom we would send a client to, ourselves included; '' for nobody."""
-        shard_id = self._topology.slot_owner(slot)
-        if self.office is not None and self.office[0] == shard_id:
-            return self.id
-        shard = self._topology.shards.get(shard_id)
-        return "" if shard is None else shard.primary
-
-    def _tend_link(self) -> None:
-        if self.office is not None:
-            self._tend_in_sync()
-        elif self.following is not None:
-            self._poll_primary(self.following)
-        self.settle()
-        self.later(LINK_MS, self._tend_link)
-
-    def _poll_primary(self, following: Follow) -> None:
-        now_ms = self.events.now_ms
-        machine = self.cluster.machine_of(following.primary)
-        if machine is None:
-            return
-        if machine.paused or not self.cluster.network.connected(self.machine.number, machine.number):
-            if now_ms - self._link_heard_ms > LINK_SILENT_MS:
-                self.link_up, self._link_heard_ms = False, now_ms
-                self.detector.report_broken(following.primary, now_ms)
-            return
-        primary = machine.process
-        if primary is None or primary.id != following.primary:
-            self.link_up = False
-            self.detector.report_broken(following.primary, now_ms)
-            if following.epoch == self.election.shard.epoch:
-                self.election.offset = self.offset
-                self._act(self.election.link_refused(now_ms))
-            return
-        self._link_heard_ms = now_ms
-        if primary.office != (following.shard_id, following.epoch):
-            self.link_up = False
-        elif self.link_up:
-            self.offset = primary.offset
-        elif not self._copying:
-            if self.election.data_epoch > 0 and self.offset <= primary.offset:
-                self._linked(following)  # the backlog has what we missed
-            else:
-                self._copying = True
-                self.election.sync_started()
-                self.later(self._dice.randint(*FULL_COPY_MS), lambda: self._copied(following))
-        self.election.offset = self.offset
-        self._announce_offset()
-
-    def _copied(self, following: Follow) -> None:
-        self._copying = False
-        machine = self.cluster.machine_of(following.primary)
-        if following is not self.following or machine is None or machine.process is None:
-            return
-        primary = machine.process
-        connected = self.cluster.network.connected(self.machine.number, machine.number)
-        if (
-            connected
-            and primary.id == following.primary
-            and primary.office == (following.shard_id, following.epoch)
-        ):
-            self._linked(following)
-            self.offset = primary.offset
-
-    def _linked(self, following: Follow) -> None:
-        self.link_up = True
-        self.election.synced(following.epoch)
-
-    def _tend_in_sync(self) -> None:
-        now_ms, shard = self.events.now_ms, self.election.shard
-        if not self.election.leads or now_ms < self._tending_until_ms:
-            return
-        attached = self.cluster.attached(self)
-        for member in shard.in_sync:
-            if member in attached:
-                self._missing_since_ms.pop(member, None)
-            else:
-                self._missing_since_ms.setdefault(member, now_ms)
-        kept = [
-            member
-            for member in shard.in_sync
-            if member != self.id and now_ms - self._missing_since_ms.get(member, now_ms) < LINK_SILENT_MS
-        ]
-        joined = [member for member in attached if member not in kept]
-        wanted = (self.id, *kept, *joined)
-        if sorted(wanted) != sorted(shard.in_sync):
-            self._tending_until_ms = now_ms + 500
-            self.propose(shard_register(shard.id), in_sync_set(self.id, shard, wanted), lambda _outcome: None)

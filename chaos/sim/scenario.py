@@ -3,13 +3,23 @@
     about = "one line for people"
     safety_ms = [20000, 30000]      # how long faults happen
     liveness_ms = 15000             # and how soon after healing everything must work
-    write_every_ms = [5, 20]        # one write to each shard, at every node
     checks = ["one-serving", ...]   # which promises are looked at
 
     [cluster]                       # numbers, or ranges to draw from, as everywhere
     nodes = 6
     shards = 3
     voters = 5
+
+    [clients]                       # each does one thing at a time, and rests in between
+    count = 6
+    rest_ms = [20, 80]
+
+    [clocks]                        # drawn for each machine
+    spread_ms = 100000              # so far ahead, at most
+    drift_ppm = 500                 # so much too fast or too slow, at most
+
+    [settings]                      # parameters of the nodes
+    repl-backlog-size = "16kb"
 
     [network]
     delay_ms = [1, 3]
@@ -35,7 +45,7 @@ from typing import Final
 from chaos.sim.network import Weather
 
 DIRECTORY: Final = Path(__file__).parent.parent / "scenarios"
-CHECKS: Final = ("one-serving", "epochs-rise", "one-owner")
+CHECKS: Final = ("one-serving", "epochs-rise", "one-owner", "prefix", "linearizable")
 KINDS: Final = ("kill", "freeze", "partition", "one-way", "swizzle")
 TARGETS: Final = ("primary", "any")
 
@@ -65,7 +75,10 @@ class Options:
     voters: int
     safety_ms: int
     liveness_ms: int
-    write_every_ms: int
+    clients: int
+    rest_ms: tuple[int, int]
+    settings: tuple[str, ...]
+    clocks: tuple[tuple[int, int], ...]
     weather: Weather
     faults: tuple[Fault, ...]
     checks: tuple[str, ...]
@@ -80,7 +93,9 @@ class Options:
         )
         return (
             f"nodes={self.nodes} shards={self.shards} voters={self.voters} safety_ms={self.safety_ms}"
-            f" liveness_ms={self.liveness_ms} write_every_ms={self.write_every_ms}"
+            f" liveness_ms={self.liveness_ms} clients={self.clients}"
+            f" rest_ms={self.rest_ms[0]}-{self.rest_ms[1]} settings={','.join(self.settings) or 'none'}"
+            f" clocks={','.join(f'{ahead:+d}{drift:+d}ppm' for ahead, drift in self.clocks)}"
             f" delay_ms={weather.delay_ms[0]}-{weather.delay_ms[1]} loss={weather.loss:.3f}"
             f" duplicate={weather.duplicate:.3f} late={weather.late:.3f} faults: {faults or 'none'}"
         )
@@ -110,14 +125,22 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
     network = _Table(name, "network.", top.table("network"), dice)
     checks = top.words("checks", CHECKS, CHECKS)
     top.text("about", None)
+    clients = _Table(name, "clients.", top.table("clients"), dice)
+    clocks = _Table(name, "clocks.", top.table("clocks"), dice)
+    spread_ms, drift_ppm = clocks.whole("spread_ms"), clocks.whole("drift_ppm")
+    nodes = cluster.integer("nodes", 6)
+    settings = top.table("settings")
     options = Options(
         scenario=name,
-        nodes=cluster.integer("nodes", 6),
+        nodes=nodes,
         shards=cluster.integer("shards", 3),
         voters=cluster.integer("voters", 5),
         safety_ms=top.integer("safety_ms", None),
         liveness_ms=top.integer("liveness_ms", None),
-        write_every_ms=top.integer("write_every_ms", 10),
+        clients=clients.integer("count", 6),
+        rest_ms=clients.span("rest_ms", (20, 80)),
+        settings=tuple(f"{key}={value}" for key, value in settings.items()),
+        clocks=tuple((dice.randint(0, spread_ms), dice.randint(-drift_ppm, drift_ppm)) for _ in range(nodes)),
         weather=Weather(
             network.span("delay_ms", (1, 3)),
             network.chance("loss"),
@@ -127,7 +150,7 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
         faults=tuple(_fault(name, table, dice) for table in top.tables("fault")),
         checks=checks,
     )
-    for table in (top, cluster, network):
+    for table in (top, cluster, network, clients, clocks):
         table.refuse_rest()
     if not 1 <= options.shards <= options.nodes or not 1 <= options.voters <= min(7, options.nodes):
         raise BadScenario(f"scenario {name}: {options.shards} shards and {options.voters} voters"
@@ -202,6 +225,13 @@ class _Table:
             low, high = self.span(key, None)
             return self._dice.randint(low, high)
         raise self._bad(key, "a number above 0 or [least, most]", value)
+
+    def whole(self, key: str) -> int:
+        """A number of at least 0; 0 when missing."""
+        value = self._left.pop(key, 0)
+        if type(value) is int and value >= 0:
+            return value
+        raise self._bad(key, "a whole number of at least 0", value)
 
     def chance(self, key: str) -> float:
         """A probability, or one drawn from a range; 0 when missing."""

@@ -33,6 +33,10 @@ class Effects:
     def hold_for_syncs(self, offset: int | None) -> None:
         """The oldest byte that a full sync in progress will continue with; None: there is none."""
 
+    def hold_for_feeds(self, offset: int | None) -> None:
+        """The oldest byte that some replica was not sent yet; None: there is none. The pump does this itself;
+        this is for who drives sessions without one."""
+
     @property
     def oldest_needed(self) -> int:
         """The oldest byte that some reader needs; `offset` when all have everything."""

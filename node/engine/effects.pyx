@@ -252,6 +252,9 @@ cdef class Effects:
     def hold_for_syncs(self, offset):
         self.syncs_from = NOBODY_READS if offset is None else <uint64_t> offset
 
+    def hold_for_feeds(self, offset):
+        self.feeds_from = NOBODY_READS if offset is None else <uint64_t> offset
+
     @property
     def oldest_needed(self):
         cdef uint64_t oldest = self.feeds_from if self.feeds_from < self.syncs_from else self.syncs_from

@@ -102,4 +102,4 @@ def test_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]
 def test_unknown_bugs_are_refused() -> None:
     with pytest.raises(ValueError, match="skip-lease"):
         outcome("swizzle", 1, "no-such")
-    assert len(BUGS) == 3
+    assert len(BUGS) == 4

@@ -1,0 +1,162 @@
+"""Who takes office has what its predecessor had, up to a point: a prefix, and nothing else.
+
+For every reign the writes that its primary executed are written down, with the offset after each. A successor
+says which history it continues and from which offset: its keys must be exactly what those writes make of
+them up to there. A replica that applied something twice, left something out, kept a tail that others do not
+have or began with an old copy is found in the moment it is elected. What lies behind that offset and was
+acknowledged is *lost*: with `write-durability async` that is counted, with `quorum` it must not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chaos.sim.checkers import Violation
+
+State = dict[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Written:
+    """One write as its primary executed it. `value` None: the key is gone."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+    acknowledged: bool = False
+
+
+@dataclass(slots=True)
+class Reign:
+    """One primary's time in office.
+
+    Attributes:
+        history: replication id of its stream.
+        initial: the keys it began with.
+    """
+
+    shard: str
+    epoch: int
+    life: str
+    history: str
+    initial: Mapping[bytes, bytes]
+    writes: list[Written] = field(default_factory=list)
+
+    def state_at(self, offset: int) -> State:
+        """What its data is when its stream has come to `offset`."""
+        state = dict(self.initial)
+        for write in self.writes:
+            if write.offset > offset:
+                break
+            if write.value is None:
+                state.pop(write.key, None)
+            else:
+                state[write.key] = write.value
+        return state
+
+
+class Reigns:
+    """Told of every office taken and every write executed.
+
+    Attributes:
+        lost: acknowledged writes that a successor does not have.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._present: dict[str, Reign] = {}  # by shard
+        self._by_history: dict[str, list[Reign]] = {}
+
+    def begins(
+        self,
+        reign: Reign,
+        *,
+        continued: str,
+        offset: int,
+        witness: str,
+    ) -> None:
+        """Somebody takes office.
+
+        Args:
+            reign: with the keys it begins with.
+            continued: the history its data comes from; '' when it begins with nothing.
+            offset: up to where.
+            witness: who, beside it, has a copy in sync and could have been asked; '' for nobody.
+        Raises:
+            Violation: its data is not what that history says.
+        """
+        before = self._present.get(reign.shard)
+        self._present[reign.shard] = reign
+        self._by_history.setdefault(reign.history, []).append(reign)
+        expected: State = {}
+        if continued:
+            source = self._source(continued, reign)
+            if source is None:
+                raise Violation(
+                    f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} with data"
+                    f" of a history that no primary ever wrote"
+                )
+            expected = source.state_at(offset)
+            self._count_lost(before, source, offset)
+        elif before is not None:
+            if witness:
+                raise Violation(
+                    f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} with"
+                    f" nothing, though {witness} has a copy"
+                )
+            self._count_lost(before, None, 0)
+        if dict(reign.initial) != expected:
+            raise Violation(
+                f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} at offset"
+                f" {offset}: {_difference(reign.initial, expected)}"
+            )
+
+    def executes(self, shard: str, write: Written) -> None:
+        """Its primary executed a write."""
+        self._present[shard].writes.append(write)
+
+    def present(self, shard: str) -> Reign | None:
+        return self._present.get(shard)
+
+    def check_copy(
+        self, life: str, shard: str, history: str, offset: int, keys: Mapping[bytes, bytes]
+    ) -> None:
+        """A replica that says it stands at `offset` of `history` holds these keys.
+
+        Raises:
+            Violation: they are others.
+        """
+        reign = self._present.get(shard)
+        if reign is None or reign.history != history:
+            return
+        expected = reign.state_at(offset)
+        if dict(keys) != expected:
+            raise Violation(
+                f"prefix: replica {life} of shard {shard} at offset {offset} of {reign.life}:"
+                f" {_difference(keys, expected)}"
+            )
+
+    def _source(self, history: str, reign: Reign) -> Reign | None:
+        """Who wrote it: usually one; its primary again, when it was decided anew."""
+        found = [each for each in self._by_history.get(history, ()) if each is not reign]
+        return found[-1] if found else None
+
+    def _count_lost(self, before: Reign | None, source: Reign | None, offset: int) -> None:
+        if before is not None:
+            self.lost += sum(
+                write.acknowledged and (before is not source or write.offset > offset)
+                for write in before.writes
+            )
+
+
+def _difference(found: Mapping[bytes, bytes], expected: Mapping[bytes, bytes]) -> str:
+    for key in sorted({*found, *expected}):
+        has, wanted = found.get(key), expected.get(key)
+        if has != wanted:
+            return f"key {key.decode()} is {_shown(has)} and should be {_shown(wanted)}"
+    return "the same"
+
+
+def _shown(value: bytes | None) -> str:
+    return "missing" if value is None else value.decode("latin-1")
