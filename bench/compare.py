@@ -1,4 +1,4 @@
-"""`grapevine bench`: a stand-alone node beside redis-server, the same load for both, in turns.
+"""`grapevine bench compare`: a stand-alone node beside redis-server, the same load for both, in turns.
 
 Machines are noisy and their noise drifts, so the two servers run at the same time and are measured in pairs,
 the first of a pair in turn; medians of the runs are shown, and ratios are medians of the pairs' ratios. What
@@ -6,7 +6,6 @@ counts for us is server CPU per request: redis-benchmark itself is the limit of 
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -19,16 +18,21 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NoReturn
 
+from bench.figures import write_figures
 from bench.load import PROGRAM, Case, LoadFailed, Sample, run
-from bench.measure import commit, machine, resident_bytes
-from bench.servers import Kind, Server, ServerFailed, floor_kind, grapevine_kind, redis_kind, running
+from bench.measure import machine, resident_bytes
+from bench.servers import Server, ServerFailed, floor_kind, grapevine_kind, redis_kind, running
 
 COMMANDS: Final = ("set", "get")  # SET first: GET finds what it left
 CONNECTIONS: Final = (1, 50)
 PIPELINES: Final = (1, 16, 32)
 RESULTS: Final = Path("bench/results")
-FILL_REQUESTS: Final = 500_000  # 100,000 keys drawn at random: 99.3 % of them exist afterwards
+FILL_ROUNDS: Final = (
+    5  # times as many SETs of keys drawn at random as there are keys: 99.3 % exist afterwards
+)
 PILOT_REQUESTS: Final = 4_000
+TITLE_WIDTH: Final = 26
+PILOT_BYTES: Final = 64 << 20  # large values: fewer requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +45,17 @@ class Comparison:
     def middle(self, server: str, figure: Callable[[Sample], float]) -> float:
         return median(figure(sample) for sample in self.samples[server])
 
-    def ratio(self, figure: Callable[[Sample], float]) -> float | None:
-        """Ours to the peer's: the median of the pairs' ratios.
+    def ratios(self, figure: Callable[[Sample], float], peer: str = "redis") -> list[float]:
+        """Ours to the peer's, pair by pair, in rising order.
 
-        None without a peer or with figures of zero.
+        Empty without a peer or with figures of zero.
         """
-        if "redis" not in self.samples:
-            return None
-        pairs = zip(self.samples["grapevine"], self.samples["redis"], strict=True)
-        quotients = [figure(ours) / figure(peer) for ours, peer in pairs if figure(peer)]
+        pairs = zip(self.samples["grapevine"], self.samples.get(peer, ()), strict=False)
+        return sorted(figure(ours) / figure(theirs) for ours, theirs in pairs if figure(theirs))
+
+    def ratio(self, figure: Callable[[Sample], float], peer: str = "redis") -> float | None:
+        """The median of the pairs' ratios; None if there are none."""
+        quotients = self.ratios(figure, peer)
         return median(quotients) if quotients else None
 
 
@@ -57,6 +63,7 @@ FIGURES: Final[dict[str, Callable[[Sample], float]]] = {
     "requests_per_s": lambda sample: sample.requests_per_s,
     "p50_ms": lambda sample: sample.p50_ms,
     "p99_ms": lambda sample: sample.p99_ms,
+    "p999_ms": lambda sample: sample.p999_ms,
     "cpu_us_per_request": lambda sample: sample.cpu_us_per_request,
 }
 
@@ -71,17 +78,16 @@ def compare(
     Raises:
         LoadFailed: a load did not come about.
     """
-    for server in servers:
-        run(
-            replace(cases[0], command="set", connections=50, pipeline=32),
-            server.port,
-            server.pid,
-            FILL_REQUESTS,
-        )
+    filled: tuple[int, int] | None = None
     for case in cases:
+        if filled != (filled := (case.value_bytes, case.keys)):
+            fill = replace(case, command="set", connections=50, pipeline=32, before="")
+            for server in servers:
+                run(fill, server.port, server.pid, FILL_ROUNDS * case.keys)
         # A pilot warms both servers up and tells how many requests fill the time.
-        pilots = [run(case, server.port, server.pid, PILOT_REQUESTS) for server in servers]
-        requests = max(PILOT_REQUESTS, int(min(pilot.requests_per_s for pilot in pilots) * seconds))
+        pilot = max(case.connections, min(PILOT_REQUESTS, PILOT_BYTES // case.value_bytes))
+        pilots = [run(case, server.port, server.pid, pilot) for server in servers]
+        requests = max(pilot, int(min(each.requests_per_s for each in pilots) * seconds))
         samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
         for turn in range(repeats):
             for server in servers if turn % 2 == 0 else reversed(servers):
@@ -89,19 +95,26 @@ def compare(
         yield Comparison(case, samples)
 
 
+def title(case: Case) -> str:
+    """What a case does, for tables."""
+    size = case.value_bytes
+    unit = f"{size >> 20} MB" if size >= 1 << 20 else f"{size >> 10} KB" if size >= 1 << 10 else f"{size} B"
+    return f"{case.command.upper()[: TITLE_WIDTH - 8]} {unit}"
+
+
 def head(names: Sequence[str]) -> str:
     """The two lines above the table."""
     width = 10 * len(names) + (7 if "redis" in names else 0)
-    groups = ("thousand requests/s", "p50 ms", "p99 ms", "server CPU us/request")
-    above = " " * 20 + "".join(f"   {group:^{width}.{width}}" for group in groups)
+    groups = ("thousand requests/s", "p50 ms", "p99 ms", "p99.9 ms", "server CPU us/request")
+    above = " " * (TITLE_WIDTH + 12) + "".join(f"   {group:^{width}.{width}}" for group in groups)
     columns = "".join(f"{name[:9]:>10}" for name in names) + ("  ratio" if "redis" in names else "")
-    return f"{above}\n{'command':8}{'conns':>6}{'pipe':>6}" + f"   {columns}" * len(groups)
+    return f"{above}\n{'command':{TITLE_WIDTH}}{'conns':>6}{'pipe':>6}" + f"   {columns}" * len(groups)
 
 
 def line(comparison: Comparison) -> str:
     """One line of the table."""
     case = comparison.case
-    text = f"{case.command.upper():8}{case.connections:6}{case.pipeline:6}"
+    text = f"{title(case):{TITLE_WIDTH}}{case.connections:6}{case.pipeline:6}"
     for name, figure in FIGURES.items():
         scale, digits = (1e-3, 1) if name == "requests_per_s" else (1.0, 3 if name.startswith("p") else 2)
         text += "   "
@@ -113,29 +126,47 @@ def line(comparison: Comparison) -> str:
     return text
 
 
-def as_json(
-    comparisons: Sequence[Comparison], kinds: Sequence[Kind], empty: dict[str, int]
-) -> dict[str, object]:
-    """Everything that was measured, with what is needed to judge it."""
-    return {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "machine": machine(),
-        "commit": commit(),
-        "versions": {kind.name: kind.version for kind in kinds},
-        "resident_bytes_when_empty": empty,
-        "cases": [
-            {
-                **asdict(each.case),
-                "medians": {
-                    server: {name: each.middle(server, figure) for name, figure in FIGURES.items()}
-                    for server in each.samples
-                },
-                "ratios": {name: each.ratio(figure) for name, figure in FIGURES.items()},
-                "samples": {server: [asdict(one) for one in runs] for server, runs in each.samples.items()},
-            }
-            for each in comparisons
-        ],
-    }
+def as_json(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:
+    """Everything that was measured: medians, ratios to each peer with their spread, and the samples."""
+    return [
+        {
+            **asdict(each.case),
+            "medians": {
+                server: {name: each.middle(server, figure) for name, figure in FIGURES.items()}
+                for server in each.samples
+            },
+            "ratios": {
+                peer: {
+                    name: {"median": each.ratio(figure, peer), "all": each.ratios(figure, peer)}
+                    for name, figure in FIGURES.items()
+                }
+                for peer in each.samples
+                if peer != "grapevine"
+            },
+            "samples": {server: [asdict(one) for one in runs] for server, runs in each.samples.items()},
+        }
+        for each in comparisons
+    ]
+
+
+def suite_cases() -> list[Case]:
+    """What `grapevine bench all` compares: small values closely, large ones too."""
+    small = [
+        Case(command, connections, pipeline)
+        for command in COMMANDS
+        for connections, pipeline in ((1, 1), (50, 1), (50, 16), (50, 32))
+    ]
+    large = [
+        Case(command, connections, pipeline, value_bytes, keys)
+        for value_bytes, keys, connections, pipeline in (
+            (1 << 10, 100_000, 50, 1),
+            (1 << 10, 100_000, 50, 16),
+            (64 << 10, 1_000, 50, 1),
+            (1 << 20, 100, 10, 1),
+        )
+        for command in COMMANDS
+    ]
+    return small + large
 
 
 class Parser(argparse.ArgumentParser):
@@ -155,7 +186,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 def build_parser() -> Parser:
     parser = Parser(
-        prog="grapevine bench", description="Compares a stand-alone node with redis-server, side by side."
+        prog="grapevine bench compare",
+        description="Compares a stand-alone node with redis-server, side by side.",
     )
     parser.add_argument(
         "--commands",
@@ -226,7 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for comparison in compare(cases, servers, repeats=repeats, seconds=seconds):
                 comparisons.append(comparison)
                 print(line(comparison), flush=True)
-        target.write_text(json.dumps(as_json(comparisons, kinds, empty), indent=1) + "\n")
+        figures = {"resident_bytes_when_empty": empty, "cases": as_json(comparisons)}
+        write_figures(target, figures, kinds)
     except (LoadFailed, ServerFailed) as error:
         return _failed(str(error))
     except OSError as error:
@@ -238,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(text: str) -> int:
-    print(f"grapevine bench: {text}", file=sys.stderr)
+    print(f"grapevine bench compare: {text}", file=sys.stderr)
     return 1
 
 

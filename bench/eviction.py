@@ -9,10 +9,8 @@ with so many first), so policies are compared and not the bytes an entry takes. 
 import argparse
 import importlib
 import importlib.util
-import json
 import random
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +18,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
+from bench.client import Client, Refused, command
+from bench.figures import write_figures
 from bench.measure import commit, machine
 from bench.servers import Kind, ServerFailed, grapevine_kind, redis_kind, running
 
 OBJECTS: Final = 100_000
-REQUESTS: Final = 300_000
+REQUESTS: Final = 200_000
+SEED: Final = 7
 BATCH: Final = 10  # GETs that travel together; their misses are SET in the next batch
 SHARES: Final = (0.01, 0.1)
 VALUE: Final = b"v" * 500  # so large that a server's own buffers hardly count against 1,000 entries
@@ -70,43 +71,8 @@ WORKLOADS: Final[dict[str, Callable[[random.Random, int], list[int]]]] = {
 }
 
 
-def _command(*words: bytes) -> bytes:
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-
-
 def _key(number: int) -> bytes:
     return b"key:%010d" % number
-
-
-class Client:
-    """One blocking connection that pipelines."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._replies = self._socket.makefile("rb")
-
-    def ask(self, commands: Sequence[bytes]) -> list[bytes | None]:
-        """Sends commands together; replies that are no bulk strings come as their line."""
-        self._socket.sendall(b"".join(commands))
-        return [self._reply() for _ in commands]
-
-    def _reply(self) -> bytes | None:
-        line = self._replies.readline()
-        if line[:1] == b"$":
-            size = int(line[1:])
-            return None if size < 0 else self._replies.read(size + 2)[:-2]
-        if line[:1] == b"-" or not line:
-            raise ServerFailed(f"the server answers {line.decode('ascii', 'replace').strip() or 'nothing'}")
-        return line.strip()
-
-    def used_bytes(self) -> int:
-        text = self.ask([_command(b"INFO", b"memory")])[0] or b""
-        fields = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
-        return int(fields[b"used_memory"])
-
-    def close(self) -> None:
-        self._replies.close()
-        self._socket.close()
 
 
 def hit_ratio(kind: Kind, directory: Path, policy: str, entries: int, trace: Sequence[int]) -> float:
@@ -117,26 +83,26 @@ def hit_ratio(kind: Kind, directory: Path, policy: str, entries: int, trace: Seq
             for start in range(0, entries, BATCH):
                 client.ask(
                     [
-                        _command(b"SET", _key(10**9 + n), VALUE)
+                        command(b"SET", _key(10**9 + n), VALUE)
                         for n in range(start, min(start + BATCH, entries))
                     ]
                 )
-            limit = client.used_bytes()
-            client.ask([_command(b"FLUSHALL", b"SYNC")])
+            limit = int(client.info("memory")["used_memory"])
+            client.ask([command(b"FLUSHALL", b"SYNC")])
             client.ask(
                 [
-                    _command(b"CONFIG", b"SET", b"maxmemory-policy", policy.encode()),
-                    _command(b"CONFIG", b"SET", b"maxmemory", b"%d" % limit),
+                    command(b"CONFIG", b"SET", b"maxmemory-policy", policy.encode()),
+                    command(b"CONFIG", b"SET", b"maxmemory", b"%d" % limit),
                 ]
             )
             hits = 0
             for start in range(0, len(trace), BATCH):
                 batch = trace[start : start + BATCH]
-                found = client.ask([_command(b"GET", _key(number)) for number in batch])
+                found = client.ask([command(b"GET", _key(number)) for number in batch])
                 hits += sum(value is not None for value in found)
                 missed = [number for number, value in zip(batch, found, strict=True) if value is None]
                 if missed:
-                    client.ask([_command(b"SET", _key(number), VALUE) for number in dict.fromkeys(missed)])
+                    client.ask([command(b"SET", _key(number), VALUE) for number in dict.fromkeys(missed)])
             return hits / len(trace)
         finally:
             client.close()
@@ -168,51 +134,72 @@ def columns() -> Iterator[tuple[str, Kind | None, str]]:
             yield f"exact {name.lower()}", None, name
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.eviction", description=__doc__.partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"of each run; default {REQUESTS:,}")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    options = parser.parse_args(words)
+def head() -> str:
+    return " " * 24 + "".join(title.rjust(15) for title, _, _ in columns())
+
+
+def line(name: str, row: dict[str, float]) -> str:
+    return name.ljust(24) + "".join(f"{ratio:15.4f}" for ratio in row.values())
+
+
+def measure(directory: Path, requests: int, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Case by case: its name, and the hit ratio by column.
+
+    Raises:
+        ServerFailed, Refused: a server did not do its work.
+    """
     chosen = list(columns())
     exact = any(kind is None for _, kind, _ in chosen)
     simulator = importlib.import_module("libcachesim") if exact else None
+    for workload, draw in WORKLOADS.items():
+        trace = draw(random.Random(seed), requests)
+        for share in SHARES:
+            entries = int(OBJECTS * share)
+            row: dict[str, float] = {}
+            for number, (title, kind, policy) in enumerate(chosen):
+                if kind is None:
+                    row[title] = exact_ratio(simulator, policy, entries, trace)
+                else:
+                    row[title] = hit_ratio(kind, directory / str(number), policy, entries, trace)
+            yield f"{workload}, {share:.0%}", row
+
+
+def means(rows: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Of each column over all cases."""
+    titles = next(iter(rows.values()))
+    return {title: sum(row[title] for row in rows.values()) / len(rows) for title in titles}
+
+
+def as_json(rows: dict[str, dict[str, float]], requests: int) -> dict[str, object]:
+    return {"objects": OBJECTS, "requests": requests, "hit_ratios": rows, "means": means(rows)}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.eviction", description=__doc__.partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"of each run; default {REQUESTS:,}")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args(words)
     facts = machine()
     print(
         f"{facts['cpu']}, commit {commit() or 'unknown'}; {OBJECTS:,} objects, {options.requests:,} requests"
     )
-    print("workload".ljust(18) + "cache".rjust(6) + "".join(title.rjust(15) for title, _, _ in chosen))
-    figures: dict[str, dict[str, float]] = {}
+    print(head())
+    rows: dict[str, dict[str, float]] = {}
     root = Path(tempfile.mkdtemp(prefix="grapevine-eviction-"))
     try:
-        for workload, draw in WORKLOADS.items():
-            trace = draw(random.Random(options.seed), options.requests)
-            for share in SHARES:
-                entries = int(OBJECTS * share)
-                row: dict[str, float] = {}
-                for number, (title, kind, policy) in enumerate(chosen):
-                    if kind is None:
-                        row[title] = exact_ratio(simulator, policy, entries, trace)
-                    else:
-                        row[title] = hit_ratio(kind, root / str(number), policy, entries, trace)
-                figures[f"{workload}, {share:.0%}"] = row
-                print(
-                    workload.ljust(18)
-                    + f"{share:.0%}".rjust(6)
-                    + "".join(f"{row[t]:15.4f}" for t, _, _ in chosen),
-                    flush=True,
-                )
-        means = {title: sum(row[title] for row in figures.values()) / len(figures) for title, _, _ in chosen}
-        print("mean".ljust(24) + "".join(f"{means[title]:15.4f}" for title, _, _ in chosen))
-    except ServerFailed as failure:
+        for name, row in measure(root, options.requests, options.seed):
+            rows[name] = row
+            print(line(name, row), flush=True)
+        print(line("mean", means(rows)))
+    except (ServerFailed, Refused) as failure:
         print(failure, file=sys.stderr)
         return 1
     finally:
         shutil.rmtree(root, ignore_errors=True)
     if options.json is not None:
-        options.json.write_text(
-            json.dumps({"machine": facts, "commit": commit(), "hit_ratios": figures}, indent=1)
-        )
+        kinds = [kind for kind in (grapevine_kind(), redis_kind()) if kind is not None]
+        write_figures(options.json, as_json(rows, options.requests), kinds)
     return 0
 
 

@@ -1,9 +1,9 @@
 """Load from redis-benchmark: its command line, its answer, one measured run."""
 
-import csv
+import re
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.measure import cpu_ns
@@ -18,13 +18,17 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of load. `command` as redis-benchmark's -t names it."""
+    """One kind of load. `command` as redis-benchmark's -t names it, or a whole command, its name in capitals.
+
+    `before` is run as often right before, unmeasured: what LPOP takes must be there.
+    """
 
     command: str
     connections: int
     pipeline: int
     value_bytes: int = 64
     keys: int = 100_000  # drawn at random from this many
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +39,39 @@ class Sample:
     requests_per_s: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float
     cpu_us_per_request: float
 
 
 def arguments(case: Case, port: int, requests: int) -> list[str]:
-    return [
-        PROGRAM, "-h", "127.0.0.1", "-p", str(port), "-t", case.command, "-n", str(requests),
-        "-c", str(case.connections), "-P", str(case.pipeline), "-d", str(case.value_bytes), "-r",
-        str(case.keys), "--csv",
+    words = [
+        PROGRAM, "-h", "127.0.0.1", "-p", str(port), "-n", str(requests), "-c", str(case.connections), "-P",
+        str(case.pipeline), "-d", str(case.value_bytes), "-r", str(case.keys),
     ]  # fmt: skip
+    return [*words, *(["-t", case.command] if case.command.islower() else case.command.split())]
+
+
+_RATE: Final = re.compile(r"throughput summary: ([0-9.]+) requests per second")
+_SUMMARY: Final = re.compile(r"avg +min +p50 +p95 +p99 +max\n((?: +[0-9.]+){6})")
+_SHARE: Final = re.compile(r"^([0-9.]+)% <= ([0-9.]+) milliseconds", re.MULTILINE)
 
 
 def parse(output: str) -> dict[str, float]:
-    """The figures of a run of one command, by the names in redis-benchmark's CSV header.
+    """The figures of a run of one command: rps, p50, p99 and p999 in ms.
+
+    p999 is the first share of the printed distribution that is not below 99.9 %: the shares go
+    ... 99.805, 99.902, 99.951 ..., so it is a little too high rather than too low.
 
     Raises:
-        LoadFailed: no header with one row of figures (versions before 6.2 print no header).
+        LoadFailed: not exactly one report (versions before 6.2 print another).
     """
-    lines = [line for line in output.splitlines() if line.startswith('"')]
-    if len(lines) != 2 or not lines[0].startswith('"test"'):
-        raise LoadFailed(f"{PROGRAM} answered without a table of figures: {output[-200:].strip()!r}")
-    names, figures = csv.reader(lines)
-    return {name: float(figure) for name, figure in zip(names[1:], figures[1:], strict=True)}
+    rates, summaries = _RATE.findall(output), _SUMMARY.findall(output)
+    shares, heading, _ = output.partition("Cumulative distribution of latencies")
+    tail = [float(bound) for share, bound in _SHARE.findall(shares) if float(share) >= 99.9]
+    if len(rates) != 1 or len(summaries) != 1 or not heading or not tail:
+        raise LoadFailed(f"{PROGRAM} answered without one table of figures: {output[-200:].strip()!r}")
+    _, _, p50_ms, _, p99_ms, _ = map(float, summaries[0].split())
+    return {"rps": float(rates[0]), "p50_ms": p50_ms, "p99_ms": p99_ms, "p999_ms": min(tail)}
 
 
 def run(case: Case, port: int, pid: int, requests: int) -> Sample:
@@ -65,6 +80,8 @@ def run(case: Case, port: int, pid: int, requests: int) -> Sample:
     Raises:
         LoadFailed: the load did not come about.
     """
+    if case.before:
+        run(replace(case, command=case.before, before=""), port, pid, requests)
     before_ns = cpu_ns(pid)
     began = time.monotonic()
     try:
@@ -83,7 +100,8 @@ def run(case: Case, port: int, pid: int, requests: int) -> Sample:
     return Sample(
         requests=requests,
         requests_per_s=figures["rps"],
-        p50_ms=figures["p50_latency_ms"],
-        p99_ms=figures["p99_latency_ms"],
+        p50_ms=figures["p50_ms"],
+        p99_ms=figures["p99_ms"],
+        p999_ms=figures["p999_ms"],
         cpu_us_per_request=used_ns / 1000 / requests,
     )

@@ -38,6 +38,19 @@ def resident_bytes(pid: int) -> int:
     return int((PROC / str(pid) / "statm").read_text().split()[1]) * PAGE_BYTES
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """The most memory that was resident since the process began, or since `reset_peak_resident`."""
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resident_bytes(pid)
+
+
+def reset_peak_resident(pid: int) -> None:
+    """Makes the present resident memory the peak of the process."""
+    (PROC / str(pid) / "clear_refs").write_text("5")
+
+
 def machine() -> dict[str, str | int]:
     """What somebody needs to know to compare our figures with theirs."""
     models = [

@@ -26,11 +26,16 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A server that can be started. `argv` gets a port and a directory."""
+    """A server that can be started. `argv` gets a port and a directory.
+
+    It is ready when it answers `greeting` with something that begins with `welcome`.
+    """
 
     name: str
     version: str
     argv: Callable[[int, Path], list[str]]
+    greeting: bytes = b"*1\r\n$4\r\nPING\r\n"
+    welcome: bytes = b"+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +71,50 @@ def redis_kind() -> Kind | None:
     )  # fmt: skip
 
 
+def memcached_kind() -> Kind | None:
+    """memcached as it is installed, with one thread as the others have; None when it is not."""
+    program = shutil.which("memcached")
+    if program is None:
+        return None
+    told = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout
+    user = ["-u", "root"] if os.geteuid() == 0 else []
+    return Kind(
+        "memcached",
+        told.split()[-1],
+        lambda port, _directory: [
+            program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-t", "1", "-m", "1024", *user,
+        ],
+        greeting=b"version\r\n",
+        welcome=b"V",
+    )  # fmt: skip
+
+
 def floor_kind(directory: Path) -> Kind:
     """The bare recv and send loop of floor.c, built into `directory`.
 
     Raises:
         ServerFailed: no C compiler, or it refuses.
     """
-    source, program = Path(__file__).with_name("floor.c"), directory / "floor-loop"
+    program = built("floor.c", directory)
+    return Kind("floor", "", lambda port, _directory: [str(program), str(port)])
+
+
+def built(name: str, directory: Path) -> Path:
+    """The program that one C file of this folder makes.
+
+    Raises:
+        ServerFailed: no C compiler, or it refuses.
+    """
+    source = Path(__file__).with_name(name)
+    program = directory / f"bench-{source.stem}"
     words = [*shlex.split(os.environ.get("CC", "cc")), "-O2", str(source), "-o", str(program)]
     try:
-        built = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise ServerFailed(f"the floor needs a C compiler and there is no {words[0]}") from None
-    if built.returncode:
-        raise ServerFailed(f"floor.c does not compile: {built.stderr.strip().splitlines()[0]}")
-    return Kind("floor", "", lambda port, _directory: [str(program), str(port)])
+        raise ServerFailed(f"{name} needs a C compiler and there is no {words[0]}") from None
+    if done.returncode:
+        raise ServerFailed(f"{name} does not compile: {done.stderr.strip().splitlines()[0]}")
+    return program
 
 
 def free_port() -> int:
@@ -107,7 +141,7 @@ def running(kind: Kind, directory: Path) -> Iterator[Server]:
         )  # fmt: skip
     try:
         deadline = time.monotonic() + READY_S
-        while not _answers(port):
+        while not _answers(kind, port):
             if process.poll() is not None:
                 how = describe_exit(process.returncode)
                 raise ServerFailed(f"{kind.name} {how}: {last_line(log_file)}")
@@ -124,10 +158,10 @@ def running(kind: Kind, directory: Path) -> Iterator[Server]:
             process.wait()
 
 
-def _answers(port: int) -> bool:
+def _answers(kind: Kind, port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as link:
-            link.sendall(b"*1\r\n$4\r\nPING\r\n")
-            return link.recv(1) == b"+"  # +PONG, or whatever else is not an error
+            link.sendall(kind.greeting)
+            return link.recv(1) == kind.welcome
     except OSError:
         return False
