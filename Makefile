@@ -31,9 +31,9 @@ build: ## build only: .venv, the compiled room, the grapevine command
 	$(PREPARE) run
 	@echo "grapevine: ready: $(BIN)/grapevine --help"
 
-bench: ## compare a stand-alone node with redis-server, side by side
+bench: ## measure a stand-alone node beside redis-server and memcached
 	$(PREPARE) run
-	@$(BIN)/grapevine bench $(ARGS)
+	@$(BIN)/grapevine bench $(or $(ARGS),all)
 
 lint: ## ruff (rules and format) and mypy, strict
 	$(PREPARE) lint

@@ -23,7 +23,7 @@ OTHER_ROOMS: Final = {
     "node": "run one cache process",
     "router": "run a router: one stable address for the whole cluster",
     "chaos": "hurt a running cluster and check that it keeps its promises",
-    "bench": "compare a stand-alone node with redis-server, side by side",
+    "bench": "measure a stand-alone node beside redis-server and memcached",
 }
 
 
@@ -130,9 +130,24 @@ def _other_room(name: str, words: list[str]) -> int:
         from chaos.cli import main as chaos_main
 
         return chaos_main(words)
-    from bench.compare import main as bench_main
+    return _bench(words)
 
-    return bench_main(words)
+
+def _bench(words: list[str]) -> int:
+    if words[:1] == ["compare"]:
+        from bench.compare import main as compare_main
+
+        return compare_main(words[1:])
+    if words[:1] == ["all"]:
+        from bench.suite import main as suite_main
+
+        return suite_main(words[1:])
+    if words not in ([], ["--help"], ["-h"]):
+        print(f"grapevine bench: {words[0]} is neither all nor compare", file=sys.stderr)
+        return 2
+    print("grapevine bench all      everything that docs/results.md shows; --help lists its sections")
+    print("grapevine bench compare  GET and SET, with what you choose; --help lists the options")
+    return 0 if words else 2
 
 
 def _command(options: argparse.Namespace) -> int:
