@@ -324,7 +324,7 @@ PARAMETERS = (
     Parameter(
         "hash-max-listpack-entries", Integer(0, INT64_MAX), 512, unit="fields",
         alias="hash-max-ziplist-entries",
-        doc="A hash of more fields becomes a table: about 20 bytes more a field, and any field in the same time."
+        doc="A hash of more fields becomes a table: some 20 bytes more a field, any field in the same time."
         " Applies when a hash grows.",
     ),
     Parameter(

@@ -20,6 +20,8 @@ cdef class Builder:
     # Each returns 0 when the element is there already.
     cdef bint add_field(self, Span field, Span value, int64_t expiry_ms) except -1
     cdef bint add_member(self, Span member) except -1
+    cdef bint add_item(self, Span item) except -1
+    cdef bint add_scored(self, Span member, double score) except -1
     # Puts the collection under this key, instead of what was there; 0 when nothing was added.
     cdef bint finish(self, int database, Key *key, int64_t expire_ms) except -1
     cdef int drop(self) noexcept

@@ -147,6 +147,12 @@ cdef class Builder:
         self.count += 1
         return True
 
+    cdef bint add_item(self, Span item) except -1:
+        raise TypeError("lists cannot be built yet")
+
+    cdef bint add_scored(self, Span member, double score) except -1:
+        raise TypeError("sorted sets cannot be built yet")
+
     # A set of integers in ascending order, as SADD keeps it.
     cdef int _sort(self) except -1:
         cdef Buf numbers

@@ -61,6 +61,8 @@ cdef void heat_begin(Heat *heat, Entry *entry, uint64_t hash, int64_t live_count
 cdef void heat_join(Heat *heat, Entry *entry, bint main) noexcept nogil  # the young end of a queue, no uses
 cdef void heat_remember(Heat *heat, uint64_t hash, int64_t live_count) noexcept nogil  # a ghost
 cdef uint32_t heat_idle(const Heat *heat, const Entry *entry) noexcept nogil  # in 1,024 ms; CLOCK and TURNOVER
+cdef void heat_set_idle(const Heat *heat, Entry *entry, uint32_t idle) noexcept nogil  # the reverse
+cdef void heat_set_frequency(const Heat *heat, Entry *entry, uint32_t frequency) noexcept nogil
 cdef uint32_t heat_age(const Heat *heat, const Entry *entry) noexcept nogil  # ticks in its queue
 
 

@@ -78,6 +78,25 @@ cdef uint32_t heat_idle(const Heat *heat, const Entry *entry) noexcept nogil:
     return (heat.clock - heat.checkpoints[low].clock) & 0xFFFFFF
 
 
+cdef void heat_set_idle(const Heat *heat, Entry *entry, uint32_t idle) noexcept nogil:
+    cdef int index
+    cdef uint32_t tick
+    if heat.kind == HEAT_CLOCK:
+        entry_set_recency(entry, (heat.clock - idle) & 0xFFFFFF)
+    elif heat.kind == HEAT_TURNOVER and heat.checkpoint_count > 0:
+        tick = heat.checkpoints[0].tick
+        for index in range(heat.checkpoint_count):
+            if ((heat.clock - heat.checkpoints[index].clock) & 0xFFFFFF) < idle:
+                break
+            tick = heat.checkpoints[index].tick
+        entry_set_recency(entry, tick)
+
+
+cdef void heat_set_frequency(const Heat *heat, Entry *entry, uint32_t frequency) noexcept nogil:
+    if heat.kind == HEAT_FREQUENCY:
+        entry_set_recency(entry, heat.minute << 8 | frequency)
+
+
 cdef void heat_free(Heat *heat) noexcept nogil:
     free(heat.ghosts)
     heat.ghosts = NULL

@@ -4,13 +4,10 @@ from types import TracebackType
 from typing_extensions import Buffer
 
 from node.engine.keyspace import Keyspace
+from node.engine.rdb_values import SnapshotError as SnapshotError
 
 VERSION_WRITTEN: int
 VERSIONS_READ: range
-KIND_NAMES: dict[int, str]
-
-class SnapshotError(ValueError):
-    """A snapshot that cannot be loaded or written; says what is wrong and where."""
 
 class Decoder:
     """Loads a snapshot into a keyspace, from bytes in any split.

@@ -18,34 +18,27 @@ The decoder takes bytes in any split. It consumes whole pieces (an opcode, a key
 piece that has not fully arrived is kept, and it grows with the bytes that came, never with the length
 that a damaged or hostile file announces. So memory is bounded by twice the largest value in the file.
 
-We write version 9, that of Redis 5 and 6: everything we write so far exists there, and Redis refuses a
-file with a version above its own, so a higher number would only make us harder to leave.
+We write version 9, that of Redis 5 and 6: almost everything we write exists there (rdb_write.pyx names what does
+not), and Redis refuses a file with a version above its own, so a higher number would only make us harder to leave.
 
 Source: https://rdb.fnordig.de/file_format.html, and files written by redis-server 7.0.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free, buf_reserve
+from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free
 from node.engine.crc64 cimport crc64_update
-from node.engine.entry cimport (
-    ENCODING_INT,
-    TYPE_STRING,
-    Entry,
-    entry_encoding,
-    entry_expiry_ms,
-    entry_int64,
-    entry_key,
-    entry_string,
-    entry_type,
-)
+from node.engine.entry cimport Entry, entry_expiry_ms, entry_key
 from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
-from node.engine.lzf cimport LZF_GROWTH_MAX, lzf_unpack
+from node.engine.rdb_values cimport PIECE_NONE, ValueReader
+from node.engine.rdb_write cimport value_kind, write_length, write_value
 from node.engine.snapshot cimport Snapshot, SnapshotSink
-from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
+from node.engine.span cimport Span, span_bytes, span_of
+
+from node.engine.rdb_values import SnapshotError
 
 cdef enum:
     OPCODE_FUNCTION = 0xF5
@@ -60,17 +53,7 @@ cdef enum:
     OPCODE_DATABASE = 0xFE
     OPCODE_END = 0xFF
 
-cdef enum:
-    KIND_STRING = 0
-
-cdef enum:
-    PACKED_INT8 = 0
-    PACKED_INT16 = 1
-    PACKED_INT32 = 2
-    PACKED_LZF = 3
-
-cdef uint64_t STRING_BYTES_MAX = 512 << 20  # Redis's proto-max-bulk-len: no client could have written more
-cdef Py_ssize_t KEPT_BUFFER_BYTES = 1 << 20  # a larger one is given back after the value it was for
+cdef Py_ssize_t KEPT_BUFFER_BYTES = 1 << 20  # a larger one is given back after the piece it was for
 
 cdef enum:
     ENTRIES_PER_LOOK = 32  # between two looks at how much there is
@@ -78,38 +61,9 @@ cdef enum:
 VERSION_WRITTEN = 9
 VERSIONS_READ = range(5, 13)
 
-KIND_NAMES = {
-    0: "string",
-    1: "list",
-    2: "set",
-    3: "sorted set",
-    4: "hash",
-    5: "sorted set",
-    6: "module value",
-    7: "module value",
-    9: "hash",
-    10: "list",
-    11: "set",
-    12: "sorted set",
-    13: "hash",
-    14: "list",
-    15: "stream",
-    16: "hash",
-    17: "sorted set",
-    18: "list",
-    19: "stream",
-    20: "set",
-    21: "stream",
-}
 
-
-class SnapshotError(ValueError):
-    """A snapshot that cannot be loaded; says what is wrong and at which byte."""
-
-
-cdef class Decoder:
+cdef class Decoder(ValueReader):
     def __cinit__(self, Keyspace keyspace not None, *, bint keep_expired):
-        self.keyspace = keyspace
         self.keep_expired = keep_expired
         self.aux = {}
         self._expecting = EXPECT_MAGIC
@@ -118,7 +72,6 @@ cdef class Decoder:
     def __dealloc__(self):
         buf_free(&self._buf)
         buf_free(&self._key)
-        buf_free(&self._text)
 
     @property
     def done(self):
@@ -179,7 +132,9 @@ cdef class Decoder:
         return 0
 
     cdef object _damage(self, str what):
-        return SnapshotError(f"{what} (at byte {self.offset} of the snapshot)")
+        if self._expecting == EXPECT_VALUE:
+            what = f"key {span_bytes(span_of(self._key.data, self._key.used_bytes))!r} in database {self.database}: {what}"
+        return ValueReader._damage(self, what)
 
     # --- pieces. Each returns 0 when not all of its bytes are there; nothing is taken then. ------------------
     cdef bint _step(self) except -1:
@@ -194,20 +149,16 @@ cdef class Decoder:
                 return False
             self._key.used_bytes = 0
             buf_append(&self._key, value.at, value.len_bytes)
-            if self._kind != KIND_STRING:
-                raise self._damage(
-                    f"key {span_bytes(value)!r} in database {self.database} is a "
-                    f"{KIND_NAMES.get(self._kind, 'value of unknown type')} (type {self._kind}), "
-                    "which this version cannot load"
-                )
-            self._expecting = EXPECT_STRING_VALUE
+            self._expecting = EXPECT_VALUE
+            self.begin_value(self._kind)
             return True
-        if self._expecting == EXPECT_STRING_VALUE:
-            if not self._string(&value):
+        if self._expecting == EXPECT_VALUE:
+            if not self.value_piece():
                 return False
-            self._store(value)
-            self._expire_ms = EXPIRY_NONE
-            self._expecting = EXPECT_OPCODE
+            if self._piece == PIECE_NONE:
+                self._store()
+                self._expire_ms = EXPIRY_NONE
+                self._expecting = EXPECT_OPCODE
             return True
         if self._expecting == EXPECT_OPCODE:
             return self._opcode()
@@ -335,128 +286,14 @@ cdef class Decoder:
             self._expecting = EXPECT_KEY
         return True
 
-    cdef int _store(self, Span value) except -1:
+    cdef int _store(self) except -1:
         cdef Key key
         if self._expire_ms != EXPIRY_NONE and not self.keep_expired and self._expire_ms < self.keyspace.now_ms:
             self.expired_count += 1
             return 0
         key = self.keyspace.locate(span_of(self._key.data, self._key.used_bytes))
-        self.keyspace.put_string(self.database, &key, value, self._expire_ms)
-        self.key_count += 1
+        self.key_count += self.put_value(self.database, &key, self._expire_ms)
         return 0
-
-    # --- primitives: they move _cursor, and return 0 (leaving it anywhere) when bytes are missing --------------
-    cdef bint _fixed(self, Py_ssize_t want_bytes, const uint8_t **at) noexcept:
-        if self._end - self._cursor < want_bytes:
-            return False
-        at[0] = self._cursor
-        self._cursor += want_bytes
-        return True
-
-    cdef bint _length(self, uint64_t *value, bint *special) except -1:
-        cdef const uint8_t *at
-        cdef const uint8_t *more
-        cdef uint8_t form
-        cdef int index
-        cdef int width = 0
-        special[0] = False
-        if not self._fixed(1, &at):
-            return False
-        form = at[0] >> 6
-        value[0] = at[0] & 0x3F
-        if form == 0:
-            return True
-        if form == 3:
-            special[0] = True
-            return True
-        if form == 1:
-            width = 1
-        elif at[0] == 0x80:
-            width = 4
-            value[0] = 0
-        elif at[0] == 0x81:
-            width = 8
-            value[0] = 0
-        else:
-            raise self._damage(f"{at[0]:#x} does not begin a length")
-        if not self._fixed(width, &more):
-            return False
-        for index in range(width):
-            value[0] = (value[0] << 8) | more[index]
-        return True
-
-    cdef bint _plain_length(self, uint64_t *value) except -1:
-        cdef bint special
-        if not self._length(value, &special):
-            return False
-        if special:
-            raise self._damage("a packed string stands where a number belongs")
-        return True
-
-    # The span is valid until the next piece is read or bytes are fed.
-    cdef bint _string(self, Span *value) except -1:
-        cdef const uint8_t *at
-        cdef uint64_t length
-        cdef bint special
-        if not self._length(&length, &special):
-            return False
-        if special:
-            return self._packed(<int> length, value)
-        if length > STRING_BYTES_MAX:
-            raise self._damage(f"a string of {length} bytes is longer than {STRING_BYTES_MAX}")
-        if not self._fixed(<Py_ssize_t> length, &at):
-            return False
-        value[0] = span_of(at, <Py_ssize_t> length)
-        return True
-
-    cdef bint _packed(self, int form, Span *value) except -1:
-        cdef const uint8_t *at
-        cdef int8_t small
-        cdef int16_t medium
-        cdef int32_t large
-        cdef int64_t number
-        cdef uint64_t packed_bytes
-        cdef uint64_t plain_bytes
-        if form == PACKED_LZF:
-            if not self._plain_length(&packed_bytes) or not self._plain_length(&plain_bytes):
-                return False
-            if packed_bytes > STRING_BYTES_MAX or plain_bytes > STRING_BYTES_MAX:
-                raise self._damage(
-                    f"a string of {plain_bytes} bytes (packed {packed_bytes}) is longer than {STRING_BYTES_MAX}"
-                )
-            if plain_bytes > packed_bytes * LZF_GROWTH_MAX:
-                raise self._damage(f"{packed_bytes} bytes of LZF cannot become {plain_bytes}")
-            if not self._fixed(<Py_ssize_t> packed_bytes, &at):
-                return False
-            if self._text.cap_bytes > KEPT_BUFFER_BYTES:
-                buf_free(&self._text)
-            self._text.used_bytes = 0
-            buf_reserve(&self._text, <Py_ssize_t> plain_bytes)
-            if not lzf_unpack(at, <Py_ssize_t> packed_bytes, self._text.data, <Py_ssize_t> plain_bytes):
-                raise self._damage(f"a packed string of {plain_bytes} bytes is damaged")
-            value[0] = span_of(self._text.data, <Py_ssize_t> plain_bytes)
-            return True
-        if form == PACKED_INT8:
-            if not self._fixed(1, &at):
-                return False
-            memcpy(&small, at, 1)
-            number = small
-        elif form == PACKED_INT16:
-            if not self._fixed(2, &at):
-                return False
-            memcpy(&medium, at, 2)
-            number = medium
-        elif form == PACKED_INT32:
-            if not self._fixed(4, &at):
-                return False
-            memcpy(&large, at, 4)
-            number = large
-        else:
-            raise self._damage(f"{0xC0 | form:#x} does not begin a string")
-        self._text.used_bytes = 0
-        buf_reserve(&self._text, 24)
-        value[0] = span_of(self._text.data, int64_to_bytes(number, self._text.data))
-        return True
 
 
 cdef class _EncodingSink(SnapshotSink):
@@ -471,13 +308,7 @@ cdef class _EncodingSink(SnapshotSink):
     cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1:
         cdef Span key = entry_key(entry)
         cdef int64_t expire_ms = entry_expiry_ms(entry)
-        cdef int64_t number
-        cdef int8_t small
-        cdef int16_t medium
-        cdef int32_t large
         cdef uint8_t head[9]
-        cdef uint8_t scratch[24]
-        cdef Span text
         if self.out.used_bytes > self.limit_bytes:
             raise SnapshotError(
                 f"{self.out.used_bytes} bytes of the snapshot wait for its reader, the limit is {self.limit_bytes}"
@@ -488,69 +319,24 @@ cdef class _EncodingSink(SnapshotSink):
             head[0] = OPCODE_EXPIRE_MS
             memcpy(&head[1], &expire_ms, 8)
             buf_append(&self.out, head, 9)
-        if entry_type(entry) != TYPE_STRING:
-            raise SnapshotError(
-                f"key {span_bytes(key)!r} is a {KIND_NAMES.get(entry_type(entry))}, which cannot be written yet"
-            )
-        head[0] = KIND_STRING
+        head[0] = <uint8_t> value_kind(entry)
         buf_append(&self.out, head, 1)
-        self._text(key.at, key.len_bytes)
-        if entry_encoding(entry) == ENCODING_INT:
-            number = entry_int64(entry)
-            if -128 <= number <= 127:
-                small = <int8_t> number
-                head[0] = 0xC0 | PACKED_INT8
-                memcpy(&head[1], &small, 1)
-                return buf_append(&self.out, head, 2)
-            if -32768 <= number <= 32767:
-                medium = <int16_t> number
-                head[0] = 0xC0 | PACKED_INT16
-                memcpy(&head[1], &medium, 2)
-                return buf_append(&self.out, head, 3)
-            if -2147483648 <= number <= 2147483647:
-                large = <int32_t> number
-                head[0] = 0xC0 | PACKED_INT32
-                memcpy(&head[1], &large, 4)
-                return buf_append(&self.out, head, 5)
-        text = entry_string(entry, scratch)
-        return self._text(text.at, text.len_bytes)
+        write_length(&self.out, <uint64_t> key.len_bytes)
+        buf_append(&self.out, key.at, key.len_bytes)
+        return write_value(&self.out, entry)
 
     cdef int _select(self, int database) except -1:
         cdef uint8_t opcode = OPCODE_DATABASE
         cdef bint first = database > self._database
         buf_append(&self.out, &opcode, 1)
-        self._length(<uint64_t> database)
+        write_length(&self.out, <uint64_t> database)
         self._database = database
         if first:  # coming back to it for an entry that a write came upon, the hint would be wrong
             opcode = OPCODE_RESIZE
             buf_append(&self.out, &opcode, 1)
-            self._length(<uint64_t> self._keyspace.size(database))
-            self._length(<uint64_t> self._keyspace.expiring(database))
+            write_length(&self.out, <uint64_t> self._keyspace.size(database))
+            write_length(&self.out, <uint64_t> self._keyspace.expiring(database))
         return 0
-
-    cdef int _length(self, uint64_t value) except -1:
-        cdef uint8_t form[9]
-        cdef int index
-        if value < 1 << 6:
-            form[0] = <uint8_t> value
-            return buf_append(&self.out, form, 1)
-        if value < 1 << 14:
-            form[0] = 0x40 | <uint8_t> (value >> 8)
-            form[1] = <uint8_t> value
-            return buf_append(&self.out, form, 2)
-        if value <= 0xFFFFFFFFULL:
-            form[0] = 0x80
-            for index in range(4):
-                form[1 + index] = <uint8_t> (value >> (24 - 8 * index))
-            return buf_append(&self.out, form, 5)
-        form[0] = 0x81
-        for index in range(8):
-            form[1 + index] = <uint8_t> (value >> (56 - 8 * index))
-        return buf_append(&self.out, form, 9)
-
-    cdef int _text(self, const uint8_t *data, Py_ssize_t len_bytes) except -1:
-        self._length(<uint64_t> len_bytes)
-        return buf_append(&self.out, data, len_bytes)
 
 
 cdef class SnapshotWriter:
@@ -562,7 +348,8 @@ cdef class SnapshotWriter:
         for name, value in aux.items():
             buf_append(&self._sink.out, b"\xfa", 1)
             for text in (name, value):
-                self._sink._text(<const uint8_t *> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+                write_length(&self._sink.out, <uint64_t> PyBytes_GET_SIZE(text))
+                buf_append(&self._sink.out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         self._snapshot = Snapshot(keyspace, self._sink)
 
     def __enter__(self):
