@@ -15,6 +15,7 @@ _READ = (KeySpec("RO access"),)
 _LOOK_ALL = (KeySpec("RO", last=-1),)
 _REMOVE_ALL = (KeySpec("RM delete", last=-1),)
 _UPDATE = (KeySpec("RW update"),)
+_REPLACE = (KeySpec("OW update"),)
 _IN_CONTAINER = (KeySpec("RO", begin=2),)
 
 _PER_KEY = "O(N) in the number of keys"
@@ -41,6 +42,28 @@ COMMANDS = (
         keys=_LOOK_ALL, since="1.0.0", arguments="key:key...", tips=_ADDED_UP,
         complexity=_PER_KEY,
         summary="Counts how many of the named keys are there; one named twice counts twice.",
+    ),
+    _key(
+        "dump", 2, "readonly",
+        keys=_READ, since="2.6.0", arguments="key:key", tips="nondeterministic_output",
+        complexity="O(1) to find the key, O(N) in the elements of its value",
+        summary="Answers a key's value as bytes for RESTORE.",
+    ),
+    _key(
+        "restore", -4, "write denyoom",
+        keys=_REPLACE, since="2.6.0", categories="keyspace dangerous",
+        arguments="key:key ttl:integer serialized-value:string [REPLACE] [ABSTTL]"
+        " [IDLETIME seconds:integer] [FREQ frequency:integer]",
+        complexity="O(1) to make the key, O(N) in the elements of its value",
+        summary="Makes a key of what DUMP answered.",
+    ),
+    _server(
+        "restore-asking", -4, "write denyoom asking",
+        keys=_REPLACE, since="3.0.0", categories="keyspace dangerous",
+        arguments="key:key ttl:integer serialized-value:string [REPLACE] [ABSTTL]"
+        " [IDLETIME seconds:integer] [FREQ frequency:integer]",
+        complexity="O(1) to make the key, O(N) in the elements of its value",
+        summary="RESTORE into a slot that is being imported, for MIGRATE.",
     ),
     _key(
         "type", 2, "readonly fast",

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from node.engine import basics, bits, hashes_commands, keys, strings
+from node.engine import (
+    basics,
+    bits,
+    dump,
+    hashes_commands,
+    keys,
+    strings,
+)
 from node.engine.registry import Registry
+
+_FAMILIES = (
+    basics,
+    bits,
+    dump,
+    hashes_commands,
+    keys,
+    strings,
+)
 
 
 def install_compiled(registry: Registry) -> None:
     """Announces every compiled command to a registry, before specs are added to it."""
-    for module in (basics, strings, bits, hashes_commands, keys):
+    for module in _FAMILIES:
         module.install(registry)
