@@ -125,8 +125,11 @@ def replconf(session: Session, args: list[bytes]) -> Reply:
     """REPLCONF: what replicas say about themselves, and their acknowledgements."""
     manager = node_of(session).replication
     if session.apply_stream:
-        if len(args) >= 2 and args[1].lower() == b"getack":
-            manager.follower.acknowledge()
+        match [word.lower() for word in args[1:3]]:
+            case [b"getack", b"always" | b"seldom" as how]:
+                manager.follower.acknowledge_always(how == b"always")
+            case [b"getack", *_]:
+                manager.follower.acknowledge()
         return NO_REPLY
     if len(args) == 5 and args[1].lower() == b"grapevine":
         return _grapevine(manager, session, args)

@@ -11,6 +11,8 @@ cdef class Applied:
     cdef list held  # commands of a transaction whose EXEC has not come yet; None outside
     cdef Buf held_raw  # owned; its bytes
     cdef set _told
+    cdef bint promptly  # our primary wants to hear of every batch (REPLCONF GETACK ALWAYS)
+    cdef uint64_t acknowledged  # what it heard last
 
     cdef bint holds(self, Call call) noexcept
     cdef int hold(self, Call call, const uint8_t *raw, Py_ssize_t len_bytes) except -1

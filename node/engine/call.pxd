@@ -1,9 +1,9 @@
 # The command that runs: its arguments, its keys, its effects, its time. What a compiled command sees.
 from libc.stdint cimport int64_t, uint64_t
 
+from node.engine.held cimport HeldReplies
 from node.engine.keyspace cimport Key, Keyspace
 from node.engine.registry cimport Command
-from node.engine.replies cimport Replies
 from node.engine.span cimport Span
 
 
@@ -13,7 +13,7 @@ cdef enum:
     EFFECTS_OPEN = 2  # its MULTI has been written
 
 
-cdef class Call(Replies):
+cdef class Call(HeldReplies):
     cdef Keyspace keyspace  # engine.keyspace, one hop less
     cdef public int database
     cdef int argc

@@ -31,7 +31,7 @@ cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
 ctypedef int (*command_fn)(Call s) except -1
 
 
-cdef class Call(Replies):
+cdef class Call(HeldReplies):
     # ----------------------------------------------------------------------------------------- arguments
 
     cdef Key key_at(self, int index) noexcept:
@@ -241,6 +241,7 @@ cdef class Call(Replies):
         if opened:
             self.engine.effects.begin(self.database, 1)
             self.engine.effects.arg_word("EXEC")
+            self.engine.gate.written = self.engine.effects.offset
         return 0
 
     cdef int _propagate(self) except -1:
@@ -249,12 +250,14 @@ cdef class Call(Replies):
         engine.counters.writes += 1
         if engine.watched:
             self._touch_keys(self.command)
-        if self.effect_written or self.apply_stream or not engine.effects.active:
+        if self.apply_stream or not engine.effects.active:
             return 0
-        self._open_transaction_effects()
-        engine.effects.begin(self.database, self.argc)
-        for index in range(self.argc):
-            engine.effects.arg(self.argv[index])
+        if not self.effect_written:
+            self._open_transaction_effects()
+            engine.effects.begin(self.database, self.argc)
+            for index in range(self.argc):
+                engine.effects.arg(self.argv[index])
+        engine.gate.written = engine.effects.offset
         return 0
 
     def propagate(self, list args):

@@ -3,6 +3,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.effects cimport Effects
 from node.engine.evictor cimport Evictor
+from node.engine.gate cimport Gate
 from node.engine.keyspace cimport Keyspace
 from node.engine.registry cimport Registry
 from node.engine.resp cimport ParserLimits
@@ -44,6 +45,7 @@ cdef class Engine:
     cdef readonly Keyspace keyspace
     cdef readonly Registry registry
     cdef readonly Effects effects
+    cdef readonly Gate gate
     cdef readonly bint cluster
     cdef Counters counters
     cdef ParserLimits limits

@@ -3,6 +3,7 @@ from typing import Any
 
 from node.engine.effects import Effects
 from node.engine.evictor import Evictor
+from node.engine.gate import Gate
 from node.engine.keyspace import Keyspace
 from node.engine.registry import Command, Registry
 from node.engine.session import Session
@@ -11,6 +12,7 @@ class Engine:
     keyspace: Keyspace
     registry: Registry
     effects: Effects
+    gate: Gate
     cluster: bool
     context: Any
     reads_when_down: bool

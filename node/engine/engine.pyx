@@ -9,6 +9,7 @@ from libc.stdint cimport UINT64_MAX, int16_t, int64_t, uint8_t, uint64_t
 
 from node.engine.effects cimport Effects
 from node.engine.evictor cimport Evictor
+from node.engine.gate cimport Gate
 from node.engine.keyspace cimport Keyspace
 from node.engine.registry cimport Command, Registry, timing_class
 
@@ -23,6 +24,7 @@ cdef class Engine:
         self.cluster = cluster
         self.registry = Registry()
         self.effects = Effects()
+        self.gate = Gate()
         self.keyspace = Keyspace(
             cluster=cluster, databases=1 if cluster else databases, hash_key=hash_key, clock_ms=clock_ms,
             effects=self.effects,

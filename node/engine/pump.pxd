@@ -46,6 +46,7 @@ cdef class Pump:
     cdef int _readable(self, Session session) except -1
     cdef int _after(self, Session session) except -1
     cdef int _send(self, Session session) except -1
+    cdef int _go_on(self, Session session) except -1
     cdef int _send_feeds(self) except -1
     cdef int _send_feed(self, Session session) except -1
     cdef int _want(self, Session session, uint32_t events) except -1

@@ -28,7 +28,7 @@ from node.engine.buf cimport Buf, buf_append, buf_free, buf_reserve
 from node.engine.effects cimport NOBODY_READS
 from node.engine.engine cimport Engine
 from node.engine.resp cimport parser_wanted_bytes
-from node.engine.session cimport Session
+from node.engine.session cimport OUTPUT_PAUSE_BYTES, Session
 from node.engine.span cimport Span
 
 
@@ -247,6 +247,8 @@ cdef class Pump:
         session.in_at = 0
         buf_free(&session.out)
         session.out_sent = 0
+        buf_free(&session.holds)
+        session.hold_at = 0
         resume = session.on_resume
         session.on_resume = None
         session.on_drained = None
@@ -282,6 +284,11 @@ cdef class Pump:
         """Makes the descriptor readable, so that the next `run` happens soon."""
         cdef uint64_t one = 1
         write(self._event_fd, &one, 8)
+
+    def nudge(self):
+        """`interrupt`, unless the pump is the one who called us: then it looks anyway before its turn ends."""
+        if not self._running:
+            self.interrupt()
 
     # ------------------------------------------------------------------------------------------- running
 
@@ -399,6 +406,12 @@ cdef class Pump:
             self._send_feeds()
         elif engine.effects.feeds_from != NOBODY_READS:
             engine.effects.feeds_from = NOBODY_READS
+        if engine.gate._released:
+            for session in engine.gate.take_released():
+                session.queued_at = 0
+                if session.fd >= 0 and not session.in_unsent:
+                    session.in_unsent = True
+                    self._unsent.append(session)
         if lease_ran and _clock_us(CLOCK_BOOTTIME) // 1000 >= engine.lease_until_ms:
             self._drop_replies()
         if self._unsent:
@@ -545,14 +558,15 @@ cdef class Pump:
         elif session.out.data != NULL:
             self._take_back(session)
         if session.more and not session.in_ready:
-            if session.out.used_bytes - session.out_sent <= 4 * 1024 * 1024:
+            if session.out.used_bytes - session.out_sent <= OUTPUT_PAUSE_BYTES:
                 session.in_ready = True
                 self._ready.append(session)
         return 0
 
     cdef int _send(self, Session session) except -1:
         cdef ssize_t sent
-        cdef Py_ssize_t left = session.out.used_bytes - session.out_sent
+        cdef Py_ssize_t limit = session.sendable_bytes()
+        cdef Py_ssize_t left = limit - session.out_sent
         cdef Py_ssize_t budget = SEND_BYTES_MAX
         while left > 0:
             sent = send(
@@ -576,11 +590,19 @@ cdef class Pump:
             if budget <= 0:
                 break
         if left > 0:
-            if self._over_limit(session, left):
+            if self._over_limit(session, session.out.used_bytes - session.out_sent):
                 return 0
             self._want(session, EPOLLIN | EPOLLOUT)
             if session.out_sent > (1 << 20) and session.out_sent * 2 > session.out.used_bytes:
                 self._compact(session)
+            return 0
+        if limit < session.out.used_bytes:  # the rest is held, and comes back through the gate
+            if self._over_limit(session, session.out.used_bytes - session.out_sent):
+                return 0
+            self._want(session, EPOLLIN)
+            if session.out_sent > SPARE_BYTES_MAX and session.out_sent * 2 > session.out.used_bytes:
+                session.shift_output(session.out_sent)
+            self._go_on(session)
             return 0
         session.out.used_bytes = 0
         session.out_sent = 0
@@ -592,17 +614,23 @@ cdef class Pump:
             self._want(session, EPOLLIN)
         if session.on_drained is not None:
             session.on_drained(session)
+        return self._go_on(session)
+
+    cdef int _go_on(self, Session session) except -1:
+        """Room was made in the output: execution that stopped for the lack of it goes on."""
         if session.in_at < session.inbuf.used_bytes and not session.in_ready and session.more:
-            session.in_ready = True
-            self._ready.append(session)
+            if session.out.used_bytes - session.out_sent <= OUTPUT_PAUSE_BYTES:
+                session.in_ready = True
+                self._ready.append(session)
         return 0
 
     def _compact(self, Session session):
-        from_byte = session.out_sent
-        session.out_sent = 0
-        rest = bytes(session.out.data[from_byte:session.out.used_bytes])
-        buf_free(&session.out)
-        buf_append(&session.out, <const char *> rest, len(rest))
+        rest_bytes = session.out.used_bytes - session.out_sent
+        session.shift_output(session.out_sent)
+        if rest_bytes < session.out.cap_bytes // 4:  # the room of what was sent is given back
+            rest = bytes(session.out.data[:rest_bytes])
+            buf_free(&session.out)
+            buf_append(&session.out, <const char *> rest, len(rest))
 
     def _over_limit(self, Session session, Py_ssize_t left_bytes):
         """client-output-buffer-limit: closes a client that lets its replies pile up."""

@@ -4,7 +4,7 @@ The writers are methods of the session's base class rather than functions over a
 "nothing" or "a map" depends on what this client said in HELLO, and an error is counted where it is written.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport strlen
 
@@ -25,19 +25,6 @@ cdef class Replies:
         if resp not in (2, 3):
             raise CommandError("NOPROTO unsupported protocol version")
         self.resp = resp
-
-    def take_output(self):
-        """Returns and forgets the replies that wait to be sent."""
-        cdef bytes taken
-        if self.out.used_bytes == self.out_sent:
-            taken = b""
-        else:
-            taken = PyBytes_FromStringAndSize(
-                <const char *> self.out.data + self.out_sent, self.out.used_bytes - self.out_sent
-            )
-        self.out.used_bytes = 0
-        self.out_sent = 0
-        return taken
 
     @property
     def output_pending_bytes(self):

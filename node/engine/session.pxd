@@ -10,6 +10,12 @@ from node.engine.resp cimport Parser
 from node.engine.transaction cimport Transaction, Watch
 
 cdef enum:
+    # A reply buffer beyond this stops execution until the client has read some of it; its input is still
+    # taken in (up to the query buffer limit), so a client that sends everything before it reads anything
+    # comes through. Memory per client is bounded by this, one reply, and the query buffer limit.
+    OUTPUT_PAUSE_BYTES = 4194304
+
+cdef enum:
     REPLIES_ON = 0
     REPLIES_OFF = 1
     REPLIES_SKIP_NEXT = 2  # CLIENT REPLY SKIP itself is running
@@ -85,6 +91,8 @@ cdef class Session(Call):
     ) except -1
     cdef int run_buffered(self, int command_budget) except -1
     cdef int _run_batch(self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget) except -1
+    cdef int _hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1
+    cdef int _write_acknowledgement(self) except -1
     cdef int _refuse(self, bytes text) except -1
     cdef int _reject(self, Command command, bytes text) except -1
     cdef bint _queues(self) except -1

@@ -3,8 +3,8 @@
 A session is fed bytes, finds commands in them, checks whether each may run here and now, runs it and
 keeps the replies until somebody takes them: the pump (sockets), a test or the simulator (`feed`).
 
-What it is made of has files of its own: replies.pyx writes answers, call.pyx runs one command, routing.pyx knows
-whose a slot is, transaction.pyx is MULTI and WATCH, applied.pyx the stream that a primary sends to its replica.
+What it is made of has files of its own: replies.pyx writes answers, held.pyx keeps some of them back, call.pyx
+runs one command, routing.pyx knows whose a slot is, transaction.pyx is MULTI and WATCH, applied.pyx the stream that a primary sends to its replica.
 
 The order of the checks is Redis's (processCommand in its server.c), because clients see which error
 comes first: name, arity, queue rules, route, refusals (replicas, role, loading), pause, then the call.
@@ -18,12 +18,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from node.engine.applied cimport Applied
 from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free
 from node.engine.engine cimport PAUSE_ALL, PAUSE_NONE, Engine
+from node.engine.gate cimport EVERYTHING
+from node.engine.held cimport HELD_LATE
 from node.engine.registry cimport (
     FLAG_DENYOOM,
     FLAG_LOADING,
     FLAG_MAY_REPLICATE,
     FLAG_MOVABLEKEYS,
     FLAG_NO_MULTI,
+    FLAG_READONLY,
     FLAG_STALE,
     FLAG_WRITE,
     Command,
@@ -37,10 +40,11 @@ from node.engine.resp cimport (
     parser_reset,
     parser_restart,
     parser_step,
+    resp_bulk,
     resp_line,
 )
 from node.engine.routing cimport ROUTE_ASKING, ROUTE_READONLY, route_command, route_slot
-from node.engine.span cimport Span, span_bytes, span_of
+from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
 from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch
 
 from node.engine.reply import NO_REPLY, NULL_ARRAY, CommandError
@@ -50,11 +54,6 @@ cdef extern from *:
 
 # A drained input buffer larger than this is given back.
 cdef Py_ssize_t KEPT_INPUT_BYTES = 0 if GRAPEVINE_PLAIN_MALLOC else 64 * 1024
-
-# A reply buffer beyond this stops execution until the client has read some of it; its input is still
-# taken in (up to the query buffer limit), so a client that sends everything before it reads anything
-# comes through. Memory per client is bounded by this, one reply, and the query buffer limit.
-cdef Py_ssize_t OUTPUT_PAUSE_BYTES = 4 * 1024 * 1024
 
 cdef enum:
     DISPATCHED = 0
@@ -154,6 +153,8 @@ cdef class Session(Call):
             before = consumed
             try:
                 self._process(data, len_bytes, &consumed, command_budget)
+                if self.apply_stream and self.applied.promptly and self.applied.offset != self.applied.acknowledged:
+                    self._write_acknowledgement()
                 return consumed
             except Exception as error:
                 # A compiled command broke: a bug of ours, or no memory. `consumed` is behind it. (Guarded
@@ -367,10 +368,21 @@ cdef class Session(Call):
                 self.reply_mode = REPLIES_SKIP
             elif self.reply_mode == REPLIES_SKIP:
                 self.reply_mode = REPLIES_ON
+        if engine.gate.written > engine.gate.committed and not self.running_script_or_multi:
+            self._hold_reply(mark, engine.gate.written)
         return DISPATCHED
 
-    # The stream of our primary: no checks, no replies (but to GETACK), deletions are the primary's to
-    # decide, so keys that look expired here are still alive for these commands.
+    cdef int _hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1:
+        """Keeps back the reply from `mark` on, if it says anything about keys."""
+        cdef Command command = self.command
+        cdef bint wrote = command.flags & FLAG_WRITE or command.name == "exec"
+        cdef bint read = command.flags & FLAG_READONLY or command.first_key > 0
+        if command.flags & FLAG_MOVABLEKEYS and not read:  # scripts
+            wrote = True
+        if self.out.used_bytes == mark or self.is_replica or not (wrote or read):
+            return 0
+        return self.hold(mark, offset, wrote)
+
     cdef int _refuse(self, bytes text) except -1:
         """An error before the command ran: inside MULTI it also spoils the transaction."""
         if self.apply_stream:  # our primary awaits no replies: an error would be a command to it
@@ -505,12 +517,15 @@ cdef class Session(Call):
         Args:
             value: any reply of node.engine.reply; NO_REPLY when the reply was written already.
         """
+        cdef Py_ssize_t mark = self.out.used_bytes
         if not self.blocked:
             return
         self.blocked = False
         self.on_resume = None
         if value is not NO_REPLY:
             self.reply_value(value)
+        if self.engine.gate.committed != EVERYTHING:
+            self._hold_reply(mark, HELD_LATE)  # whoever woke us may not have written its effect yet
         if self.waker is not None:
             self.waker(self)
 
@@ -553,6 +568,28 @@ cdef class Session(Call):
     def applied_offset(self):
         """How far in our primary's stream this link has come; 0 where there is none."""
         return 0 if self.applied is None else self.applied.offset
+
+    @property
+    def acks_promptly(self):
+        """Whether our primary hears of every batch that was applied."""
+        return self.applied is not None and self.applied.promptly
+
+    @acks_promptly.setter
+    def acks_promptly(self, bint promptly):
+        self.applied.promptly = promptly
+
+    def acknowledge(self):
+        """Tells our primary how far we are."""
+        self._write_acknowledgement()
+        if self.waker is not None:
+            self.waker(self)
+
+    cdef int _write_acknowledgement(self) except -1:
+        cdef uint8_t digits[24]
+        cdef Py_ssize_t digits_bytes = int64_to_bytes(<int64_t> self.applied.offset, digits)
+        buf_append(&self.out, b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n", 27)
+        self.applied.acknowledged = self.applied.offset
+        return resp_bulk(&self.out, span_of(digits, digits_bytes))
 
     def reset(self):
         """RESET: as a fresh connection, but for its id."""

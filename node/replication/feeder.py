@@ -82,6 +82,8 @@ class Feeder:
         source: the core: who is attached and how far.
         full_sync_count, partial_sync_count, refused_partial_count: for INFO.
         watch_acknowledgements: each of them calls `wake`.
+        on_acknowledged: called after each REPLCONF ACK.
+        on_online: called when a replica begins to get the stream.
     """
 
     def __init__(
@@ -106,6 +108,8 @@ class Feeder:
         self._wake = wake
         self._new_id = new_id
         self.watch_acknowledgements = False
+        self.on_acknowledged: Callable[[], None] | None = None
+        self.on_online: Callable[[], None] | None = None
         self._round: _Round | None = None
         self._waiters: list[Waiter] = []
         self._ping_due_ms = 0
@@ -132,6 +136,8 @@ class Feeder:
         self._answer_waiters(self._clock_ms())
         if self.watch_acknowledgements:
             self._wake()
+        if self.on_acknowledged is not None:
+            self.on_acknowledged()
 
     def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
         """PSYNC: everything before byte `asked_offset` of `asked_id` is there already."""
@@ -190,6 +196,11 @@ class Feeder:
     def ask_offsets(self) -> None:
         """Makes every replica acknowledge at once."""
         self._append([b"REPLCONF", b"GETACK", b"*"])
+
+    def ask_always(self, always: bool) -> None:
+        """Makes our own kind of replicas acknowledge every batch, or now and then again. A redis-server takes
+        either for an ordinary question (it does not look at the word) and answers it once."""
+        self._append([b"REPLCONF", b"GETACK", b"ALWAYS" if always else b"SELDOM"])
 
     def drop_all(self, reason: str) -> None:
         """Closes the links of all replicas: our history is not theirs any more, they must ask again."""
@@ -265,6 +276,7 @@ class Feeder:
         replica.offset = decision.offset
         replica.ack_offset = decision.offset
         session.start_feed(decision.offset)
+        self._came_online()
         self.partial_sync_count += 1
         log.info("replica %s goes on from offset %d", session.address, decision.offset)
         return NO_REPLY
@@ -275,7 +287,12 @@ class Feeder:
             self._drop(session.id, Event.OVERRUN, _overrun_text(replica, effects.start))
             return
         session.start_feed(replica.offset)
+        self._came_online()
         log.info("replica %s is in sync from offset %d on", session.address, replica.offset)
+
+    def _came_online(self) -> None:
+        if self.on_online is not None:
+            self.on_online()
 
     def _drop(self, session_id: int, event: Event, text: str) -> None:
         session = self._pump.sessions.get(session_id)

@@ -28,7 +28,6 @@ from node.replication.link import (
     State,
     Stream,
     Target,
-    command_bytes,
 )
 
 
@@ -146,11 +145,16 @@ class Follower:
         self._carry_out(self.link.broken(Cause.RESET, f"ended the stream: {text}", self._clock_ms()))
         return True
 
+    def acknowledge_always(self, always: bool) -> None:
+        """After every batch that was applied from now on, or only now and then."""
+        if self.session is not None:
+            self.session.acks_promptly = always
+            self.acknowledge()
+
     def acknowledge(self) -> None:
         """Tells the primary how far we are."""
         if self.session is not None:
-            offset = self.session.applied_offset
-            self.session.write(command_bytes(b"REPLCONF", b"ACK", b"%d" % offset))
+            self.session.acknowledge()
             self._ack_due_ms = self._clock_ms() + self.link.settings.ack_period_ms
 
     # --- what the wire tells --------------------------------------------------------------------------------
