@@ -62,6 +62,9 @@ class ShardView:
 
     `heir` is a replica that a person wants in office (a planned failover): the primary hands over when it has
     everything. Any change of the primary settles it.
+
+    `quorum` says what an acknowledgement means: every member of `in_sync` has it, so only they may be
+    elected.
     """
 
     id: str
@@ -69,11 +72,16 @@ class ShardView:
     in_sync: tuple[str, ...] = ()
     epoch: int = 0
     heir: str = ""
+    quorum: bool = False
 
     def to_data(self) -> Plain:
         """As content of the register `shard/<id>`."""
         data: dict[str, Plain] = {"primary": self.primary, "in_sync": self.in_sync, "epoch": self.epoch}
-        return data | {"heir": self.heir} if self.heir else data
+        if self.heir:
+            data["heir"] = self.heir
+        if self.quorum:
+            data["quorum"] = True
+        return data
 
     @classmethod
     def from_data(cls, shard_id: str, data: Plain) -> ShardView:
@@ -99,7 +107,10 @@ class ShardView:
         heir = data.get("heir", "")
         if not isinstance(heir, str):
             raise MessageError(f"register 'shard/{shard_id}' holds an heir that is no member id")
-        return cls(shard_id, primary, members, epoch, heir)
+        quorum = data.get("quorum", False)
+        if not isinstance(quorum, bool):
+            raise MessageError(f"register 'shard/{shard_id}' says neither yes nor no to quorum")
+        return cls(shard_id, primary, members, epoch, heir, quorum)
 
 
 def shard_register(shard_id: str) -> str:

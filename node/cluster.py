@@ -32,6 +32,7 @@ from gossip.topology import SLOT_COUNT, SLOTS_REGISTER, ShardView, Topology, sha
 from node.cluster_member import ClusterMember
 from node.cluster_replies import shard_id_of
 from node.config import Config
+from node.durability import Durability
 from node.election import (
     Action,
     Detach,
@@ -50,7 +51,6 @@ from node.engine.reply import OK, CommandError, Reply, Status
 from node.errands import Errands
 from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
-from node.replication.source import Stage
 from node.serving import next_beat_ms
 from node.slot_changes import (
     assignment,
@@ -67,7 +67,6 @@ log = logging.getLogger("grapevine.cluster")
 
 TICK_MS: Final = 200  # leases are renewed every 267 ms and last 800; seeing one 200 ms late costs nothing
 LEASE_TICK_MS: Final = 4  # but a primary that waits for its first one keeps clients waiting
-OUT_OF_SYNC_MS: Final = 1000  # a link that is back within this stays in the set: a set that flaps costs votes
 TEND_PAUSE_MS: Final = 500
 HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
 SEEN_TIMEOUT_S: Final = 2.0
@@ -99,6 +98,15 @@ class ClusterNode(ClusterMember):
         self.engine = engine
         self.replication = replication
         self.election = Election(service.id, random.Random(rng.getrandbits(64)), ElectionPolicy())
+        self.durability = Durability(
+            engine,
+            replication.pump,
+            replication,
+            config,
+            service.id,
+            service.now_ms,
+            lambda: self.wake(),  # noqa: PLW0108 (it is set later)
+        )
         self.migrating: dict[int, str] = {}
         """Our slots on their way to another member's shard (CLUSTER SETSLOT MIGRATING)."""
         self.importing: dict[int, str] = {}
@@ -107,7 +115,6 @@ class ClusterNode(ClusterMember):
         self._holding = False
         self._handing_over = False
         self._tending_until_ms = 0
-        self._missing_since_ms: dict[str, int] = {}
         self._routes: object = None
         self._marked: set[int] = set()  # slots that the engine was told are on the move
         self._foreign: list[int] = []  # slots whose keys are being dropped
@@ -151,6 +158,7 @@ class ClusterNode(ClusterMember):
         yield "grapevine_election_state", election.state
         yield "grapevine_in_sync", ",".join(election.shard.in_sync)
         yield "grapevine_why_not_electable", election.why_not
+        yield from self.durability.info_fields()
         for number, account in enumerate(reversed(election.accounts)):
             yield (
                 f"grapevine_election{number}",
@@ -202,7 +210,11 @@ class ClusterNode(ClusterMember):
         # On the same beat as the node's other housekeeping: one wake-up for both.
         waits = self.election.leads and not self._has_lease and self.hears_majority
         due_ms = now_ms + LEASE_TICK_MS if waits else next_beat_ms(now_ms, TICK_MS)
-        return due_ms if wake_ms is None else min(due_ms, wake_ms)
+        if wake_ms is not None:
+            due_ms = min(due_ms, wake_ms)
+        if self.engine.gate.closed and not self.engine.gate.settled:
+            due_ms = min(due_ms, now_ms + self.durability.look_ms)
+        return due_ms
 
     async def _carry(self, proposal: Propose) -> None:
         register = shard_register(proposal.shard_id)
@@ -281,6 +293,7 @@ class ClusterNode(ClusterMember):
 
     def _follow(self, action: Follow) -> None:
         self._route()  # first of all: a primary that was replaced serves nothing more
+        self.durability.step_down(f"shard {action.shard_id} epoch {action.epoch} has another primary")
         self._release_hold()
         self.service.update_self(shard_id=action.shard_id)
         self.replication.identify(member_id=self.id, shard_id=action.shard_id, epoch=action.epoch)
@@ -319,7 +332,7 @@ class ClusterNode(ClusterMember):
         if self.replication.is_replica:
             self.replication.become_primary()
         self.service.update_self(shard_id=action.shard_id)
-        self._missing_since_ms.clear()
+        self.durability.lead(self.election.shard)
         self._note_data()
         self._route()
         self._publish()
@@ -329,6 +342,7 @@ class ClusterNode(ClusterMember):
             "shard %s: this primary came back without data and looks for a replica that has it",
             action.shard_id,
         )
+        self.durability.step_down("this primary came back without data")
         self._holding = True
         self.service.update_self(shard_id=action.shard_id)
         self.engine.loading = True  # neither clients nor replicas get to see an empty data set
@@ -345,6 +359,7 @@ class ClusterNode(ClusterMember):
 
     def _detach(self) -> None:
         self._route()
+        self.durability.step_down("this node left its shard")
         self._release_hold()
         self.service.update_self(shard_id="")
         self.replication.identify(member_id=self.id, shard_id="", epoch=0)
@@ -454,47 +469,33 @@ class ClusterNode(ClusterMember):
 
     def _tend(self, now_ms: int) -> None:
         """Keeps the in-sync set true and hands over to an heir, one proposal at a time."""
-        if not self.election.leads or now_ms < self._tending_until_ms:
+        if not self.election.leads:
+            return
+        another_set = self.durability.look(self.topology, now_ms)
+        if now_ms < self._tending_until_ms:
             return
         shard = self.election.shard
         if shard.heir and not self._handing_over:
             if not self.errands.start_own(self._hand_over):
                 return
             self._handing_over = True
-        wanted = self._in_sync(shard, now_ms)
-        if frozenset(wanted) != frozenset(shard.in_sync) and not self._handing_over:
+        if another_set and not self._handing_over:
             self._tending_until_ms = now_ms + TEND_PAUSE_MS
-            self.errands.start_own(lambda: self._change_in_sync(shard, wanted))
+            self.errands.start_own(lambda: self._change_in_sync(shard))
 
-    def _in_sync(self, shard: ShardView, now_ms: int) -> tuple[str, ...]:
-        members = self.service.topology.members
-        attached = {
-            replica.member_id
-            for replica in self.replication.feeder.source.attached()
-            if replica.stage is Stage.ONLINE and replica.shard_id == shard.id and replica.member_id
-        }
-        for member_id in shard.in_sync:
-            if member_id in attached:
-                self._missing_since_ms.pop(member_id, None)
-            else:
-                self._missing_since_ms.setdefault(member_id, now_ms)
-        kept = [
-            member_id
-            for member_id in shard.in_sync
-            if member_id != self.id
-            and now_ms - self._missing_since_ms.get(member_id, now_ms) < OUT_OF_SYNC_MS
-            and member_id in members
-            and members[member_id].usable
-        ]
-        joined = [m for m in sorted(attached) if m in members and members[m].usable and m not in kept]
-        return (self.id, *kept, *joined)
-
-    async def _change_in_sync(self, shard: ShardView, wanted: tuple[str, ...]) -> None:
+    async def _change_in_sync(self, shard: ShardView) -> None:
+        wanted = self.durability.propose(self.topology)
+        if wanted is None:
+            return
+        change = in_sync_set(self.id, shard, wanted, quorum=self.durability.quorum_wanted)
         try:
-            await self.service.propose(shard_register(shard.id), in_sync_set(self.id, shard, wanted))
+            decided = await self.service.propose(shard_register(shard.id), change)
         except (Refused, NoMajority) as error:
             log.info("in-sync set of shard %s stays as it is: %s", shard.id, error)
-        self._tending_until_ms = self.service.now_ms() + TICK_MS
+            self._tending_until_ms = self.service.now_ms() + TICK_MS
+        else:
+            self.durability.decided(ShardView.from_data(shard.id, decided))
+            self._tending_until_ms = 0
         self.wake()
 
     async def _hand_over(self) -> None:
@@ -510,7 +511,7 @@ class ClusterNode(ClusterMember):
                 self.service.release_lease()
                 decided = await self.service.propose(
                     shard_register(shard.id),
-                    cession(self.id, shard.heir, shard, floor=self.topology.epoch),
+                    cession(self.id, shard.heir, shard, floor=self.topology.epoch, with_data=True),
                     timeout_ms=HANDOVER_MS,
                 )
                 self._react(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
@@ -634,7 +635,8 @@ class ClusterNode(ClusterMember):
         self.replication.stop_following()
         try:
             decided = await self.service.propose(
-                shard_register(shard.id), promotion(self.id, shard, floor=self.topology.epoch, force=True)
+                shard_register(shard.id),
+                promotion(self.id, shard, floor=self.topology.epoch, force=True, takeover=mode == "takeover"),
             )
         except (Refused, NoMajority):
             self._follow(Follow(shard.id, shard.primary, shard.epoch))

@@ -13,9 +13,15 @@ It never stands with data that is not of the decided epoch: an empty replica, on
 sync, or one that missed a whole reign could only win by forgetting what others acknowledged. If no other
 replica is left, the shard waits for its primary, or for a person (CLUSTER FAILOVER FORCE).
 
+Where the register says `quorum`, membership in the decided in-sync set counts instead of the epoch: whoever
+is in it has every acknowledged write, also of reigns it slept through, since nothing was acknowledged without
+it. Nobody else may stand, and a successor keeps the others in the set, so that a second death loses nothing
+either.
+
 A primary that comes back *empty*, restarted so quickly that nobody noticed, still holds office by the
 register. It must not serve emptiness, nor let its replicas copy it. It is `returning`: it cedes to an in-sync
-replica that has data, and only if there is none after a while does it lead, with a new epoch.
+replica that has data, and only if there is none after a while does it lead, with a new epoch. With `quorum`
+it waits for as long as a member of the in-sync set is missing: that one may have what was acknowledged.
 
 Rejected: letting every replica ask at once and the voters choose. The voters would need the offsets, which
 change all the time, in what they persist.
@@ -25,8 +31,8 @@ from __future__ import annotations
 
 import random as random_module
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from gossip.register import Refused
@@ -114,15 +120,12 @@ class ElectionPolicy:
     """`turn_ms`: how long the next candidate waits for the one before it; a decision takes a few round trips
     and disk writes. `retry_*`: random part of a doubled floor, at most the cap, between attempts of one
     candidate. `return_wait_ms`: how long an empty primary looks for a replica with data; longer than such a
-    replica needs to be heard of after a restart of everything. `only_in_sync`: with acknowledgements by
-    quorum, nobody outside the decided in-sync set may stand; without, anybody with data of the present
-    epoch."""
+    replica needs to be heard of after a restart of everything."""
 
     turn_ms: int = 200
     retry_floor_ms: int = 100
     retry_cap_ms: int = 5000
     return_wait_ms: int = 2000
-    only_in_sync: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.retry_floor_ms <= self.retry_cap_ms:
@@ -297,7 +300,7 @@ class Election:
     @property
     def announced_offset(self) -> int:
         """What to tell the others about our data."""
-        return self.offset if self.data_epoch > 0 and self.data_epoch == self.shard.epoch else -1
+        return -1 if self._reason_not_to_stand() and self.state != "leading" else self.offset
 
     @property
     def _floor(self) -> int:
@@ -367,10 +370,10 @@ class Election:
         shard = self.shard
         if self.data_epoch == 0:
             return "this replica holds no complete copy"
+        if shard.quorum:
+            return "" if self.member_id in shard.in_sync else "this replica is not in the in-sync set"
         if self.data_epoch != shard.epoch:
             return f"this replica's data is of epoch {self.data_epoch}, the shard is at {shard.epoch}"
-        if self.policy.only_in_sync and self.member_id not in shard.in_sync:
-            return "this replica is not in the in-sync set"
         return ""
 
     def _rank(self) -> tuple[int, tuple[tuple[str, int, bool], ...]]:
@@ -384,7 +387,7 @@ class Election:
             if sibling.id == self.member_id or not sibling.usable:
                 continue
             rivals.append((sibling.id, sibling.offset, sibling.id in in_sync))
-            whole = sibling.offset >= 0
+            whole = sibling.offset >= 0 and (sibling.id in in_sync or not self.shard.quorum)
             if whole and (sibling.id not in in_sync, -sibling.offset, sibling.id) < mine:
                 rank += 1
         return rank, tuple(rivals)
@@ -428,9 +431,7 @@ class Election:
             self._account.attempts = self._attempts
             self._account.offset = self.offset
         self._actions.append(StopStream())
-        change = promotion(
-            self.member_id, self.shard, floor=self._floor, only_in_sync=self.policy.only_in_sync
-        )
+        change = promotion(self.member_id, self.shard, floor=self._floor)
         self._actions.append(Propose(self.shard.id, change))
 
     def _retry(self, event: Event) -> None:
@@ -547,11 +548,21 @@ class Election:
         if heirs:
             heir = min(heirs, key=lambda member: (-member.offset, member.id))
             self._office_proposal(cession(self.member_id, heir.id, self.shard, floor=self._floor))
-        elif not others or event.now_ms >= self._return_deadline_ms:
+        elif not others or (event.now_ms >= self._return_deadline_ms and not self._missing(others)):
             # Nobody has anything: a new epoch, so that no copy of the old one can ever be elected.
             self._office_proposal(renewal(self.member_id, self.shard, floor=self._floor))
         else:
-            self.wake_ms = self._return_deadline_ms
+            self.wake_ms = max(self._return_deadline_ms, event.now_ms + self.policy.retry_cap_ms // 5)
+
+    def _missing(self, others: Iterable[str]) -> list[str]:
+        """With `quorum`: whose word we wait for, because they may have what was acknowledged."""
+        assert self._topology is not None
+        members = self._topology.members
+        if not self.shard.quorum:
+            return []
+        missing = [other for other in others if other not in members or not members[other].usable]
+        self.why_not = f"no data, and in-sync {', '.join(missing)} may have it" if missing else ""
+        return missing
 
     def _office_proposal(self, change: Change) -> None:
         self.state, self.wake_ms = "ceding", None
@@ -577,7 +588,7 @@ class Election:
 
 
 def promotion(
-    member_id: str, seen: ShardView, *, floor: int = 0, only_in_sync: bool = False, force: bool = False
+    member_id: str, seen: ShardView, *, floor: int = 0, force: bool = False, takeover: bool = False
 ) -> Change:
     """`member_id` becomes primary in place of the one in `seen`, with the next epoch.
 
@@ -585,8 +596,8 @@ def promotion(
         seen: the configuration the wish was derived from; any other decided meanwhile refuses it.
         floor: highest epoch known of any shard. Epochs need to rise within a shard only, but people and tools
             (`cluster_current_epoch`) expect every failover to be newer than all before.
-        only_in_sync: refuse members outside the decided in-sync set.
-        force: a person takes the risk: whoever leads now, and whatever is in sync.
+        force: a person wants it, whoever leads now.
+        takeover: and takes the risk of losing what was acknowledged by quorum.
     """
 
     def change(data: Plain) -> Plain:
@@ -598,15 +609,33 @@ def promotion(
                 f"shard {seen.id} is at epoch {shard.epoch} with primary {shard.primary[:8] or 'none'}, "
                 f"no longer at {seen.epoch} with {seen.primary[:8] or 'none'}"
             )
-        if only_in_sync and not force and member_id not in shard.in_sync:
-            raise Refused(f"member {member_id[:8]} is not in the in-sync set of shard {seen.id}")
-        return ShardView(seen.id, member_id, (member_id,), max(shard.epoch, floor) + 1).to_data()
+        if shard.quorum and not takeover and member_id not in shard.in_sync:
+            raise Refused(
+                f"member {member_id[:8]} is not in the in-sync set of shard {seen.id}: it may lack "
+                "acknowledged writes (write-durability quorum). CLUSTER FAILOVER TAKEOVER takes that risk"
+            )
+        return _under(shard, member_id, shard.primary, floor).to_data()
 
     return change
 
 
-def cession(member_id: str, heir: str, seen: ShardView, *, floor: int = 0) -> Change:
-    """The empty primary `member_id` gives its office to `heir`, who must still be in sync."""
+def _under(shard: ShardView, primary: str, empty: str, floor: int) -> ShardView:
+    """The shard with another primary in a new epoch.
+
+    Args:
+        empty: who is not counted on to have the data any more.
+    """
+    others = shard.in_sync if shard.quorum and primary in shard.in_sync else ()
+    in_sync = (primary, *(other for other in others if other not in (primary, empty)))
+    return ShardView(shard.id, primary, in_sync, max(shard.epoch, floor) + 1, quorum=shard.quorum)
+
+
+def cession(member_id: str, heir: str, seen: ShardView, *, floor: int = 0, with_data: bool = False) -> Change:
+    """The primary `member_id` gives its office to `heir`, who must still be in sync.
+
+    Args:
+        with_data: it has all data itself; otherwise it came back empty.
+    """
 
     def change(data: Plain) -> Plain:
         shard = ShardView.from_data(seen.id, data)
@@ -614,7 +643,7 @@ def cession(member_id: str, heir: str, seen: ShardView, *, floor: int = 0) -> Ch
             return data  # whoever it is, it is not an empty one
         if heir not in shard.in_sync:
             raise Refused(f"member {heir[:8]} left the in-sync set of shard {seen.id}")
-        return ShardView(seen.id, heir, (heir,), max(shard.epoch, floor) + 1).to_data()
+        return _under(shard, heir, "" if with_data else member_id, floor).to_data()
 
     return change
 
@@ -626,6 +655,7 @@ def renewal(member_id: str, seen: ShardView, *, floor: int = 0) -> Change:
         shard = ShardView.from_data(seen.id, data)
         if shard.primary != member_id or shard.epoch > seen.epoch:
             return data
-        return ShardView(seen.id, member_id, (member_id,), max(shard.epoch, floor) + 1).to_data()
+        alone = replace(shard, in_sync=(member_id,), heir="")
+        return replace(alone, epoch=max(shard.epoch, floor) + 1).to_data()
 
     return change

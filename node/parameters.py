@@ -434,9 +434,23 @@ PARAMETERS = (
         doc="A replica keeps up if it acknowledged within this time. 0 turns min-replicas-to-write off.",
     ),
     Parameter(
-        "write-durability", Only(word="async", reason="this version acknowledges on execution"), "async",
+        "write-durability", Choice(("async", "quorum")), "async",
         doc="When a write is acknowledged. async: as soon as the primary has executed it; a failover may"
-        " lose the last moments.",
+        " lose the last moments. quorum (cluster only): when every member of the shard's in-sync set has it;"
+        " a failover loses nothing that was acknowledged, and reads show nothing that could be lost. Costs a"
+        " round trip to the replicas for each write (docs/durability.md). The same on all nodes of a shard.",
+    ),
+    Parameter(
+        "write-quorum", Integer(1, 6), 2, unit="copies",
+        doc="With write-durability quorum: the in-sync set never shrinks below so many, the primary included;"
+        " with fewer, writes are refused (NOREPLICAS). One less than this may fail at a time. 2 with one"
+        " replica means: no writes while the replica is away.",
+    ),
+    Parameter(
+        "write-quorum-timeout-ms", Integer(50, 60000), 500, unit="ms",
+        doc="With write-durability quorum: a replica that has not acknowledged for so long is left out of the"
+        " in-sync set, by vote; until then writes wait for it. Short means short stalls, and votes when a"
+        " replica is merely busy.",
     ),
     # --- cluster -------------------------------------------------------------------------------------
     Parameter(

@@ -111,6 +111,10 @@ class Node:
         follow_config(config, self.engine, self.pump)
         for name in ("min-replicas-to-write", "min-replicas-max-lag"):
             config.on_change(name, lambda _: self._count_replicas())
+        try:
+            config.on_change("write-durability", self._check_durability)
+        except ValueError as error:
+            raise StartError(f"write-durability: {error}") from error
         install_compiled(self.engine.registry)
         for spec in all_commands(self):
             self.engine.add_command(spec)
@@ -134,6 +138,10 @@ class Node:
         for listener in self._close_listeners:
             listener(session)
 
+    def _check_durability(self, wanted: object) -> None:
+        if wanted == "quorum" and not self.engine.cluster:
+            raise ValueError("'quorum' needs a cluster: its voters decide whose acknowledgement counts")
+
     def _count_replicas(self) -> None:
         """min-replicas-to-write: looked at on every beat, so up to 1 / hz late."""
         self.engine.write_refusal = quota.refusal(
@@ -142,6 +150,8 @@ class Node:
             self.config.integer("min-replicas-max-lag"),
             boottime_ms(),
         )
+        if self.engine.write_refusal is None and self.cluster is not None:
+            self.engine.write_refusal = self.cluster.durability.write_refusal
 
     # ---------------------------------------------------------------------------------------- running
 
@@ -207,6 +217,7 @@ class Node:
             self.engine, self.replication, service, config, random.Random(secrets.randbits(64))
         )
         self.cluster = cluster
+        cluster.durability.on_refusal = self._count_replicas
         self.info_sections = {**self.info_sections, "cluster": cluster.info_fields}
         await nursery.start(cluster.run)
         if self._replica_of:

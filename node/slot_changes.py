@@ -6,6 +6,7 @@ Pure, and each recognises its own effect: a proposal may be tried again on a map
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from gossip.register import Change, Refused
 from gossip.topology import ShardView, owners_from_ranges, ranges_from_data, ranges_from_owners
@@ -86,8 +87,9 @@ def vacating(member_id: str, shard_id: str) -> Change:
     return change
 
 
-def in_sync_set(member_id: str, seen: ShardView, in_sync: tuple[str, ...]) -> Change:
-    """The primary says who acknowledges; only as long as it is the primary of that epoch."""
+def in_sync_set(member_id: str, seen: ShardView, in_sync: tuple[str, ...], *, quorum: bool = False) -> Change:
+    """The primary says who acknowledges, and whether that is waited for; only as long as it is the primary of
+    that epoch."""
 
     def change(data: Plain) -> Plain:
         shard = ShardView.from_data(seen.id, data)
@@ -95,7 +97,7 @@ def in_sync_set(member_id: str, seen: ShardView, in_sync: tuple[str, ...]) -> Ch
             raise Refused(
                 f"member {member_id[:8]} is not the primary of shard {seen.id} at epoch {seen.epoch} any more"
             )
-        return ShardView(seen.id, member_id, in_sync, shard.epoch, shard.heir).to_data()
+        return replace(shard, in_sync=in_sync, quorum=quorum).to_data()
 
     return change
 
@@ -107,7 +109,7 @@ def nomination(heir: str, seen: ShardView) -> Change:
         shard = ShardView.from_data(seen.id, data)
         if shard.epoch != seen.epoch or shard.primary != seen.primary:
             raise Refused(f"shard {seen.id} is at epoch {shard.epoch} by now, not at {seen.epoch}")
-        return ShardView(seen.id, shard.primary, shard.in_sync, shard.epoch, heir).to_data()
+        return replace(shard, heir=heir).to_data()
 
     return change
 
@@ -121,6 +123,6 @@ def new_epoch(member_id: str, seen: ShardView, *, floor: int = 0) -> Change:
             raise Refused(f"member {member_id[:8]} is not the primary of shard {seen.id}")
         if shard.epoch > seen.epoch:
             return data
-        return ShardView(seen.id, member_id, shard.in_sync, max(shard.epoch, floor) + 1).to_data()
+        return replace(shard, epoch=max(shard.epoch, floor) + 1, heir="").to_data()
 
     return change

@@ -281,14 +281,11 @@ cdef class Pump:
             write(self._event_fd, &one, 8)
 
     def interrupt(self):
-        """Makes the descriptor readable, so that the next `run` happens soon."""
+        """Makes the descriptor readable, so that the next `run` happens soon. While it runs there is no need: before
+        a turn ends it looks at replicas and released replies anyway."""
         cdef uint64_t one = 1
-        write(self._event_fd, &one, 8)
-
-    def nudge(self):
-        """`interrupt`, unless the pump is the one who called us: then it looks anyway before its turn ends."""
         if not self._running:
-            self.interrupt()
+            write(self._event_fd, &one, 8)
 
     # ------------------------------------------------------------------------------------------- running
 

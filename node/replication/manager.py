@@ -88,6 +88,7 @@ class ReplicationManager:
         self.on_link_broken: LinkBroken | None = None
         self.on_link_up: Callable[[Target], None] | None = None
         self.on_sync_started: Callable[[], None] | None = None
+        self.pump = pump
         self._engine = engine
         self._config = config
         self._target: Target | None = None

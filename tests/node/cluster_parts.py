@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import trio
@@ -40,10 +40,11 @@ def free_port() -> int:
 class Member:
     """One node and its life; it can be killed and started again in the same directory."""
 
-    def __init__(self, directory: Path, seeds: str = "") -> None:
+    def __init__(self, directory: Path, seeds: str = "", settings: Sequence[str] = ()) -> None:
         self.port = free_port()
         self.directory = directory
         self.seeds = seeds
+        self.settings = tuple(settings)
         self.node: Node | None = None
         self._scope = trio.CancelScope()
         self._gone = trio.Event()
@@ -63,7 +64,7 @@ class Member:
         return self.cluster.election.leads
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        settings = [f"port={self.port}", f"dir={self.directory}", "cluster-enabled=yes"]
+        settings = [f"port={self.port}", f"dir={self.directory}", "cluster-enabled=yes", *self.settings]
         self.node = Node(Config.load(None, settings), self.seeds)
         self._scope, self._gone = trio.CancelScope(), trio.Event()
         try:
@@ -90,15 +91,16 @@ class Member:
 class Members:
     """The nodes of one test."""
 
-    def __init__(self, nursery: trio.Nursery, directory: Path) -> None:
+    def __init__(self, nursery: trio.Nursery, directory: Path, settings: Sequence[str]) -> None:
         self._nursery = nursery
+        self._settings = settings
         self._directory = directory
         self.all: list[Member] = []
 
     async def add(self) -> Member:
         """Starts one more; it joins the first."""
         seeds = f"127.0.0.1:{self.all[0].port}" if self.all else ""
-        member = Member(self._directory / f"node-{len(self.all)}", seeds)
+        member = Member(self._directory / f"node-{len(self.all)}", seeds, self._settings)
         self.all.append(member)
         await self.start(member)
         return member
@@ -141,10 +143,10 @@ class Members:
 
 
 @contextlib.asynccontextmanager
-async def members(directory: Path) -> AsyncIterator[Members]:
-    """Nodes that end with the block."""
+async def members(directory: Path, *settings: str) -> AsyncIterator[Members]:
+    """Nodes that end with the block; `settings` are parameters of all of them, as `name=value`."""
     async with trio.open_nursery() as nursery:
-        yield Members(nursery, directory)
+        yield Members(nursery, directory, settings)
         nursery.cancel_scope.cancel()
 
 

@@ -206,10 +206,9 @@ def test_full_sync_that_begins_while_waiting_ends_the_candidacy() -> None:
 
 
 def test_quorum_mode_keeps_outsiders_from_standing() -> None:
-    policy = replace(POLICY, only_in_sync=True)
-    shard = replace(SHARD, in_sync=(P, R))
+    shard = replace(SHARD, in_sync=(P, R), quorum=True)
     seen = topology(shard, member(P, status="dead"), member(Q), member(R, status="dead"))
-    election = replica(Q, policy=policy)
+    election = replica(Q)
     election.observe(seen, 10)
     assert election.state == "following"
     assert "in-sync" in election.why_not

@@ -24,7 +24,7 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.parametrize("core", ["election", "slot_changes", "cluster_replies"])
+@pytest.mark.parametrize("core", ["election", "slot_changes", "in_sync", "cluster_replies"])
 def test_cores_do_no_io(core: str) -> None:
     tree = ast.parse((ROOM / f"{core}.py").read_text())
     named = {

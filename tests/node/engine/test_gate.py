@@ -172,7 +172,7 @@ def test_whatever_is_held_and_released_replies_never_shift(engine: Engine, seed:
 
 async def committed(node: PartsNode) -> None:
     node.engine.gate.commit(node.engine.effects.offset)
-    node.pump.nudge()
+    node.pump.interrupt()
 
 
 async def test_the_pump_sends_what_was_released_and_counts_what_is_held() -> None:
