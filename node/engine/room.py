@@ -8,6 +8,8 @@ from node.engine import (
     dump,
     hashes_commands,
     keys,
+    sets_algebra,
+    sets_commands,
     strings,
 )
 from node.engine.registry import Registry
@@ -18,6 +20,8 @@ _FAMILIES = (
     dump,
     hashes_commands,
     keys,
+    sets_algebra,
+    sets_commands,
     strings,
 )
 
