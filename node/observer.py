@@ -116,6 +116,7 @@ class Observer:
         self._engine = engine
         self._clock_us = clock_us
         engine.on_slow = self.hear
+        engine.on_cycle = self.hear_cycle
 
     def follow(self, config: Config) -> None:
         """Takes its parameters from there, now and whenever they change."""
@@ -127,6 +128,7 @@ class Observer:
             if self.latency.threshold_ms:
                 wanted.append(min(self.latency.threshold_ms * 1000, (1 << 63) - 1))
             self._engine.set_slow_us(min(wanted, default=-1))
+            self._engine.set_cycle_us(wanted[-1] if self.latency.threshold_ms else -1)
 
         config.on_change("slowlog-log-slower-than", thresholds)
         config.on_change("latency-monitor-threshold", thresholds)
@@ -151,6 +153,14 @@ class Observer:
         if "skip_slowlog" not in flags:
             address = session.address.encode("utf-8", "surrogateescape")
             self.slow_log.add(unix_s, duration_us, redacted(words), address, session.name)
+
+    def hear_cycle(self, event: str, duration_us: int) -> None:
+        """Work beside the commands ended that held all clients up for so long.
+
+        Args:
+            event: Redis's name for it: `expire-cycle` or `eviction-cycle`.
+        """
+        self.latency.add(event, self._clock_us() // 1_000_000, duration_us // 1000)
 
 
 def redacted(words: Sequence[bytes]) -> list[bytes]:

@@ -110,6 +110,16 @@ def _advice(monitor: LatencyMonitor) -> Iterator[str]:
         )
     if "command" in monitor.events:
         yield "SLOWLOG GET names the calls. Split large ones: SCAN instead of KEYS, fewer keys a call."
+    if "expire-cycle" in monitor.events:
+        yield (
+            "A slice of active expiry was slow though it looks at a few hundred keys: large values take long"
+            " to free, or the processor was busy with something else."
+        )
+    if "eviction-cycle" in monitor.events:
+        yield (
+            "Making room for a command was slow: maxmemory is reached faster than keys can go. Write less at"
+            " a time, or raise maxmemory."
+        )
     if "fast-command" in monitor.events:
         yield (
             "Commands of constant cost were slow, so something else held the process up: look for swapping"

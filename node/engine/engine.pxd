@@ -89,7 +89,10 @@ cdef class Engine:
     cdef int together_max  # 1 while the threshold is so low that single brief commands matter
     cdef public bint latency_tracking
     cdef public object on_slow  # callable(session, command, duration_us, shortened words), or None
+    cdef readonly int64_t cycle_us  # evictions at least this long are told to on_cycle; -1: they are not timed
+    cdef public object on_cycle  # callable(event, duration_us), or None
 
+    cdef bint make_room(self) except -1
     cdef uint64_t count_times(self) except? 0
     cdef int set_tick_source(self, tick_fn source, double ticks_per_us) except -1
 

@@ -54,6 +54,7 @@ cdef class Engine:
         self.slow_us = -1
         self.together_max = TIMED_TOGETHER_MAX
         self.slow_ticks = UINT64_MAX
+        self.cycle_us = -1
         self.latency_tracking = True
 
     def bind_context(self, context):
@@ -203,6 +204,26 @@ cdef class Engine:
         self.timed_count = 0
         self.ticks_mark = now_ticks
         return ticks
+
+    cdef bint make_room(self) except -1:
+        """What a command does about memory over the limit; a long one is told to `on_cycle`."""
+        cdef uint64_t began_ticks, ended_ticks
+        cdef bint done
+        cdef int64_t duration_us
+        if self.cycle_us < 0 or self.tick_source == NULL or self.on_cycle is None:
+            return self.evictor.make_room()
+        began_ticks = self.tick_source()
+        done = self.evictor.make_room()
+        ended_ticks = self.tick_source()
+        if ended_ticks > began_ticks:
+            duration_us = <int64_t> (<double> (ended_ticks - began_ticks) / self.ticks_per_us)
+            if duration_us >= self.cycle_us:
+                self.on_cycle("eviction-cycle", duration_us)
+        return done
+
+    def set_cycle_us(self, int64_t cycle_us):
+        """Evictions of one command that take at least so long are told to `on_cycle`; -1: they are not timed."""
+        self.cycle_us = cycle_us
 
     def set_slow_us(self, int64_t slow_us):
         """Calls that take at least so long are told to `on_slow`; -1: none are."""

@@ -335,7 +335,7 @@ cdef class Session(Call):
                 return self._reject(command, engine.write_refusal)
         if engine.evictor.limit_bytes > 0 and not self.keyspace.follower:
             if self.keyspace.used_bytes() > <uint64_t> engine.evictor.limit_bytes:
-                if not engine.evictor.make_room() and flags & FLAG_DENYOOM:
+                if not engine.make_room() and flags & FLAG_DENYOOM:
                     return self._reject(command, b"OOM command not allowed when used memory > 'maxmemory'.")
         if engine.stale and not flags & FLAG_STALE:
             return self._reject(command, 

@@ -102,6 +102,23 @@ def test_the_monitor_takes_what_reaches_its_threshold() -> None:
     assert monitor.reset() == 0
 
 
+def test_cycles_are_events_of_their_own(ours: Ours) -> None:
+    ours.call(b"CONFIG", b"SET", b"latency-monitor-threshold", b"2")
+    for event in ("expire-cycle", "eviction-cycle"):
+        ours.observer.hear_cycle(event, 1_999)
+        ours.observer.hear_cycle(event, 2_000)
+    latest = ours.value(b"LATENCY", b"LATEST")
+    assert isinstance(latest, list)
+    assert [(row[0], row[2], row[3]) for row in latest] == [
+        (b"expire-cycle", 2, 2),
+        (b"eviction-cycle", 2, 2),
+    ]
+    doctor = ours.value(b"LATENCY", b"DOCTOR")
+    assert isinstance(doctor, bytes)
+    assert b"active expiry" in doctor
+    assert b"Making room" in doctor
+
+
 @pytest.mark.parametrize(
     ("words", "kept"),
     [
@@ -323,3 +340,21 @@ def test_memory_doctor_and_malloc_stats_speak_to_people(ours: Ours) -> None:
     figures = ours.value(b"MEMORY", b"MALLOC-STATS")
     assert isinstance(figures, Verbatim)
     assert b"arenas: " in figures.data
+
+
+def test_evictions_of_a_command_are_timed_while_someone_watches(clocked: Clocked) -> None:
+    heard: list[tuple[str, int]] = []
+    engine = clocked.ours.engine
+    engine.on_cycle = lambda event, duration_us: heard.append((event, duration_us))
+    engine.evictor.set_policy("allkeys-random")
+    for number in range(40):
+        clocked.call(b"SET", b"k%d" % number, b"v" * 1000)
+    engine.evictor.set_limit(20_000)
+    clocked.call(b"GET", b"k1")
+    assert engine.keyspace.memory()["used_bytes"] <= 20_000
+    assert heard == []
+    engine.set_cycle_us(0)
+    engine.evictor.set_limit(10_000)
+    clocked.call(b"GET", b"k1")
+    assert [event for event, _ in heard] == ["eviction-cycle"]
+    assert 0 <= heard[0][1] < 10_000_000
