@@ -232,6 +232,7 @@ COLLECTION_LIMITS = (
     "list-max-listpack-size",
     "stream-node-max-bytes",
     "stream-node-max-entries",
+    "hll-sparse-max-bytes",
 )
 
 PARAMETERS = (
@@ -366,6 +367,11 @@ PARAMETERS = (
     Parameter(
         "stream-node-max-entries", Integer(0, INT64_MAX), 100, unit="entries",
         doc="Entries in one chunk of a stream. 0: no limit.",
+    ),
+    Parameter(
+        "hll-sparse-max-bytes", Memory(0), 3000, unit="bytes",
+        doc="A HyperLogLog becomes dense (12 KB) when its sparse form would be longer. Long ones save memory"
+        " and make PFADD slower.",
     ),
     Parameter(
         "hz", Integer(0, INT32_MAX, taken=(1, 500)), 10, unit="1/s",

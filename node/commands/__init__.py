@@ -12,6 +12,7 @@ from node.commands import (
     configuration,
     connection,
     hashes,
+    hyperloglog,
     keys,
     latency,
     memory,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _FAMILIES = (
     strings.COMMANDS,
     bits.COMMANDS,
+    hyperloglog.COMMANDS,
     hashes.COMMANDS,
     sets.COMMANDS,
     keys.COMMANDS,

@@ -52,6 +52,7 @@ cdef struct CollectionLimits:
     int64_t list_chunk  # list-max-listpack-size: items, or -1 .. -5 for 4 .. 64 KiB
     int64_t stream_chunk_bytes  # stream-node-max-bytes
     int64_t stream_chunk_entries  # stream-node-max-entries
+    int64_t sketch_sparse_bytes  # hll-sparse-max-bytes
 
 
 # A change of a large collection in place, between begin_edit and end_edit.

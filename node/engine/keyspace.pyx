@@ -132,6 +132,7 @@ cdef class Keyspace:
             list_chunk=-2,
             stream_chunk_bytes=4096,
             stream_chunk_entries=100,
+            sketch_sparse_bytes=3000,
         )
         self.heat.log_factor = 10
         self.heat.decay_minutes = 1
@@ -685,6 +686,8 @@ cdef class Keyspace:
             self.limits.stream_chunk_bytes = value
         elif name == "stream-node-max-entries":
             self.limits.stream_chunk_entries = value
+        elif name == "hll-sparse-max-bytes":
+            self.limits.sketch_sparse_bytes = value
         else:
             raise ValueError(f"{name} is no limit of a collection")
 
