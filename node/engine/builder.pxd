@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 
 from node.engine.buf cimport Buf
 from node.engine.keyspace cimport Key, Keyspace
+from node.engine.lists cimport ListMaking
 from node.engine.object cimport Object
 from node.engine.run cimport Item
 from node.engine.span cimport Span
@@ -15,6 +16,7 @@ cdef class Builder:
     cdef Buf run  # while it is small
     cdef bint sorted  # a set of integers, so far in ascending order
     cdef Object *object  # owned; once it is large
+    cdef ListMaking items  # of a list, in either form
 
     cdef int begin(self, int type) except -1
     # Each returns 0 when the element is there already.

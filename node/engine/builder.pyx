@@ -16,10 +16,12 @@ from node.engine.entry cimport (
     ENTRY_SORTED,
     FIELD_BYTES_MAX,
     TYPE_HASH,
+    TYPE_LIST,
     TYPE_SET,
     Entry,
 )
 from node.engine.large cimport object_free_some
+from node.engine.lists cimport list_making, list_making_add, list_making_drop, list_making_put
 from node.engine.members cimport Members, members_find, members_new, members_put
 from node.engine.run cimport (
     RUN_INTEGER,
@@ -44,6 +46,7 @@ cdef int _compare_int64(const void *left, const void *right) noexcept nogil:
 cdef class Builder:
     def __cinit__(self, Keyspace keyspace not None):
         self.keyspace = keyspace
+        list_making(&self.items, &keyspace.store)
 
     def __dealloc__(self):
         self.drop()
@@ -61,6 +64,7 @@ cdef class Builder:
         if self.object != NULL:
             object_free_some(&self.keyspace.store, self.object, &budget)
             self.object = NULL
+        list_making_drop(&self.items)
         self.run.used_bytes = 0
         self.count = 0
         return 0
@@ -148,7 +152,10 @@ cdef class Builder:
         return True
 
     cdef bint add_item(self, Span item) except -1:
-        raise TypeError("lists cannot be built yet")
+        cdef Item made = item_of(item)
+        list_making_add(&self.items, &made, False)
+        self.count += 1
+        return True
 
     cdef bint add_scored(self, Span member, double score) except -1:
         raise TypeError("sorted sets cannot be built yet")
@@ -180,7 +187,9 @@ cdef class Builder:
         cdef Entry *entry
         if self.count == 0:
             return False
-        if value != NULL:
+        if self.type == TYPE_LIST:
+            list_making_put(&self.items, self.keyspace, database, key, expire_ms)
+        elif value != NULL:
             self.object = NULL
             self.keyspace.put_object(database, key, value, expire_ms)
         else:

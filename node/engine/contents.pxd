@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.entry cimport Entry
+from node.engine.lists cimport ListWalk
 from node.engine.run cimport Item
 from node.engine.span cimport Span
 from node.engine.table cimport GATHER_MAX
@@ -21,6 +22,7 @@ cdef struct Contents:
     bint packed
     const uint8_t *at  # of a run
     const uint8_t *end
+    ListWalk walk  # of a list, in either form
     void *object  # otherwise
     uint64_t cursor
     bint exhausted

@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 from node.engine.entry cimport (
     ENCODING_RAW,
     TYPE_HASH,
+    TYPE_LIST,
     TYPE_ZSET,
     entry_encoding,
     entry_expiry_ms,
@@ -19,6 +20,7 @@ from node.engine.entry cimport (
     entry_type,
 )
 from node.engine.large cimport object_count
+from node.engine.lists cimport list_walk_from, list_walk_next
 from node.engine.members cimport Members, members_walk
 from node.engine.object cimport Object
 from node.engine.run cimport RUN_DOUBLE, item_text, run_count, run_next
@@ -44,7 +46,9 @@ cdef void contents_open(Contents *contents, const Entry *entry) noexcept nogil:
     contents.exhausted = False
     contents.found_count = 0
     contents.found_at = 0
-    if contents.packed:
+    if contents.type == TYPE_LIST:
+        list_walk_from(entry, 0, &contents.walk)
+    elif contents.packed:
         run = entry_run(entry)
         contents.at = run.at
         contents.end = run.at + run.len_bytes
@@ -90,7 +94,13 @@ cdef bint _next_member(Contents *contents, Element *element) noexcept nogil:
 
 
 cdef bint contents_next(Contents *contents, Element *element) noexcept nogil:
+    cdef Item item
     element.expiry_ms = -1
+    if contents.type == TYPE_LIST:
+        if not list_walk_next(&contents.walk, &item):
+            return False
+        element.name = item_text(&item, element.name_scratch)
+        return True
     if contents.packed:
         return _next_packed(contents, element)
     return _next_member(contents, element)

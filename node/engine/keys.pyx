@@ -23,6 +23,7 @@ from node.engine.entry cimport (
 from node.engine.glob cimport glob_matches
 from node.engine.heat cimport HEAT_FREQUENCY, HEAT_QUEUE, heat_frequency, heat_idle
 from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
+from node.engine.lists cimport list_is_quicklist
 from node.engine.registry cimport Registry
 from node.engine.scan cimport Scan, scan_cursor, scan_done, scan_options, scan_reply, scan_wants
 from node.engine.session cimport Session
@@ -430,9 +431,8 @@ cdef int _randomkey(Session s) except -1:
 # --- looking at values -------------------------------------------------------------------------------------
 
 # Of a collection's run and of its structure, by type.
-cdef dict RUN_NAMES = {TYPE_LIST: b"listpack", TYPE_SET: b"listpack", TYPE_ZSET: b"listpack", TYPE_HASH: b"listpack"}
+cdef dict RUN_NAMES = {TYPE_SET: b"listpack", TYPE_ZSET: b"listpack", TYPE_HASH: b"listpack"}
 cdef dict OBJECT_NAMES = {
-    TYPE_LIST: b"quicklist",
     TYPE_SET: b"hashtable",
     TYPE_ZSET: b"skiplist",
     TYPE_HASH: b"hashtable",
@@ -443,6 +443,8 @@ cdef dict OBJECT_NAMES = {
 # As Redis 7.2 names what it would keep such a value in; ours are kept likewise, if not in the same structures.
 cdef bytes _encoding_name(Entry *entry):
     cdef uint8_t scratch[24]
+    if entry_type(entry) == TYPE_LIST:
+        return b"quicklist" if list_is_quicklist(entry) else b"listpack"
     if entry_encoding(entry) == ENCODING_OBJECT:
         return OBJECT_NAMES[entry_type(entry)]
     if entry_type(entry) != TYPE_STRING:
