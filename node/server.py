@@ -260,7 +260,7 @@ class Node:
     def _timed(self, event: str, work: Callable[[], bool]) -> bool:
         """Does a slice of work; LATENCY hears of it when it was long.
 
-        Redis counts a whole cycle, since nobody is served in one. Here clients get their turn after each slice.
+        Redis counts a whole cycle, since nobody is served in one. Here clients get their turn after a slice.
         """
         began_us = time.monotonic_ns() // 1000
         more = work()

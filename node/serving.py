@@ -81,7 +81,7 @@ async def drive_pump(pump: Pump, *, task_status: trio.TaskStatus[None] = trio.TA
     task_status.started()
     while True:
         await trio.lowlevel.wait_readable(descriptor)
-        while pump.run(BUDGET_US, LINGER_US):
+        while pump.run(BUDGET_US, 0 if pump.others_ready else LINGER_US):
             await trio.lowlevel.checkpoint()
 
 

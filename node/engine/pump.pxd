@@ -22,6 +22,7 @@ cdef class Pump:
     cdef public double output_soft_limit_s
     cdef public int keepalive_s  # 0: leave the kernel's default off
     cdef public int commands_per_turn
+    cdef public int others_ready  # tasks with work that waits for nothing but their turn: do not linger
 
     cdef uint64_t _first_ticks  # what the tick counter is compared with the clock from
     cdef int64_t _first_ticks_us

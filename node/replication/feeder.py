@@ -34,13 +34,19 @@ log = logging.getLogger("grapevine.replication")
 
 MARK_BYTES = 40
 BUSY_RETRY_MS = 100  # snapshot epochs are being reset
+BUSY_TURN_MS = 2  # what busy clients take for a turn (node/serving.py)
 ROOM_POLL_MS = 1_000  # a replica that takes nothing is looked at this often
 
 
 class Sessions(Protocol):
-    """The connections of this process: the pump."""
+    """The connections of this process: the pump.
+
+    Attributes:
+        others_ready: how many tasks have work that waits for nothing but their turn.
+    """
 
     sessions: dict[int, Session]
+    others_ready: int
 
     def close(self, session: Session, reason: str = "") -> None:
         """Ends a connection now; what was not sent is lost."""
@@ -69,6 +75,7 @@ class _Round:
     snapshot: SnapshotWriter
     mark: bytes
     taking: list[Replica]
+    stepped_ms: int
 
 
 class Feeder:
@@ -320,7 +327,7 @@ class Feeder:
             log.info("full sync postponed: %s", error)
             return BUSY_RETRY_MS
         mark = self._new_id()[:MARK_BYTES].encode()
-        self._round = _Round(snapshot, mark, self._begin(mark))
+        self._round = _Round(snapshot, mark, self._begin(mark), self._clock_ms())
         return 0
 
     def _begin(self, mark: bytes) -> list[Replica]:
@@ -350,8 +357,11 @@ class Feeder:
             for replica in sending.taking
         ):
             return ROOM_POLL_MS
+        now_ms = self._clock_ms()
+        share = min(now_ms - sending.stepped_ms, BUSY_TURN_MS) / BUSY_TURN_MS
+        sending.stepped_ms = now_ms
         try:
-            more = sending.snapshot.step(settings.step_bytes)
+            more = sending.snapshot.step(max(settings.step_min_bytes, int(settings.step_bytes * share)))
             piece = sending.snapshot.take()
         except SnapshotError as error:
             log.error("full sync failed: %s", error)

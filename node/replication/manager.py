@@ -320,7 +320,11 @@ class ReplicationManager:
                 woken = trio.Event()
                 wait_ms = self.tick(self._clock_ms()) - self._clock_ms()
                 if wait_ms <= 0:
-                    await trio.lowlevel.checkpoint()
+                    self.pump.others_ready += 1
+                    try:
+                        await trio.lowlevel.checkpoint()
+                    finally:
+                        self.pump.others_ready -= 1
                     continue
                 with trio.move_on_after(wait_ms / 1000):
                     await woken.wait()

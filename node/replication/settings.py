@@ -24,9 +24,11 @@ class Settings:
         backlog_bytes: size of the ring of effects [repl-backlog-size].
         window_bytes: how far the ring may grow for replicas that are slow or in a full sync, so that what
             they need is not overwritten [the hard limit of client-output-buffer-limit replica].
-        step_bytes: the snapshot is written in pieces of about this size; between two of them the clients
-            get their turn, 2 ms when they are busy. 128 KiB take about 0.2 ms: a full sync then moves up to
-            60 MB a second beside busy clients, and costs each of their requests no more than that.
+        step_bytes: the snapshot is written in pieces of at most about this size; between two of them the
+            clients get their turn, 2 ms when they are busy. 128 KiB take about 0.2 ms: a full sync then moves
+            up to 60 MB a second beside busy clients, and costs each of their requests no more than that.
+        step_min_bytes: the size of a piece when clients gave their turn back at once. Turns are short then,
+            so small pieces move as much, and a request waits for less.
         pending_bytes: a replica whose socket has this much unsent gets no more of the snapshot for now.
     """
 
@@ -39,6 +41,7 @@ class Settings:
     backlog_bytes: int = 1 << 20
     window_bytes: int = 256 << 20
     step_bytes: int = 128 << 10
+    step_min_bytes: int = 32 << 10
     pending_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
@@ -55,6 +58,10 @@ class Settings:
             raise ValueError(
                 f"the window of a full sync ({self.window_bytes} bytes) must not be smaller than "
                 f"repl-backlog-size ({self.backlog_bytes} bytes)"
+            )
+        if not 0 < self.step_min_bytes <= self.step_bytes:
+            raise ValueError(
+                f"step_min_bytes {self.step_min_bytes} must not exceed step_bytes {self.step_bytes}"
             )
         if min(self.step_bytes, self.pending_bytes, self.ack_period_ms, self.dial_timeout_ms) <= 0:
             raise ValueError("sizes and periods of replication are positive")
