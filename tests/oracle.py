@@ -454,6 +454,41 @@ def _scanned(ours: bytes, theirs: bytes) -> bool:
     return _unordered(mine[1]) == _unordered(its[1])
 
 
+def _equal_numbers(mine: object, its: object) -> bool:
+    """The same but for the text of doubles: 7.2 and we write the shortest, 7.0 all 17 digits."""
+    if isinstance(mine, list) and isinstance(its, list):
+        return len(mine) == len(its) and all(map(_equal_numbers, mine, its))
+    if mine == its:
+        return True
+    if not isinstance(mine, bytes) or not isinstance(its, bytes):
+        return False
+    try:
+        value = float(its)
+    except ValueError:
+        return False
+    return its == b"%.17g" % value and float(mine) == value and len(mine) < len(b"%.17g" % value) + 24
+
+
+def _same_numbers(ours: bytes, theirs: bytes) -> bool:
+    return ours[:1] == theirs[:1] and _equal_numbers(decoded(ours), decoded(theirs))
+
+
+def _scanned_numbers(ours: bytes, theirs: bytes) -> bool:
+    """As _scanned, of members and their scores."""
+    mine, its = decoded(ours), decoded(theirs)
+    if not isinstance(mine, list) or not isinstance(its, list):
+        return False
+    if mine[0] != b"0" or its[0] != b"0":
+        return True
+    pairs = [sorted(zip(found[::2], found[1::2], strict=True)) for found in (mine[1], its[1])]  # type: ignore[index]
+    return _equal_numbers([list(pair) for pair in pairs[0]], [list(pair) for pair in pairs[1]])
+
+
+def _ranked(ours: bytes, theirs: bytes) -> bool:
+    """7.0 knows no WITHSCORE."""
+    return ours[:1] == theirs[:1] == b"-"
+
+
 # Legitimate differences, by command. The order of KEYS, of CONFIG's map and of the flags in COMMAND is
 # nobody's promise; times pass between the two servers; OBJECT's and MEMORY's figures describe how each
 # keeps its data.
@@ -486,6 +521,27 @@ LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
     b"spop": _as_many,
     b"srandmember": _as_many,
     b"sscan": _scanned,
+    **dict.fromkeys(
+        (
+            *(
+                b"zadd",
+                b"zincrby",
+                b"zscore",
+                b"zmscore",
+                b"zpopmin",
+                b"zpopmax",
+                b"zmpop",
+                b"zrange",
+                b"zrevrange",
+            ),
+            *(b"zrangebyscore", b"zrevrangebyscore", b"zunion", b"zinter", b"zdiff"),
+        ),
+        _same_numbers,
+    ),
+    b"zrank": _ranked,
+    b"zrevrank": _ranked,
+    b"zrandmember": _as_many,
+    b"zscan": _scanned_numbers,
 }
 
 
@@ -502,9 +558,13 @@ def same(words: Words, ours: bytes, theirs: bytes) -> bool:
     ours, theirs = _masked(ours), _masked(theirs)
     if ours == theirs:
         return True
-    if ours[:1] == theirs[:1] == b"-" and any(b"\x00" in word for word in words):
+    if (
+        ours[:1] == theirs[:1] == b"-"
+        and any(b"\x00" in word for word in words)
         # Redis quotes what was sent as C does: only up to a zero byte.
-        return ours.partition(b"'")[0] == theirs.partition(b"'")[0]
+        and ours.partition(b"'")[0] == theirs.partition(b"'")[0]
+    ):
+        return True
     loose = LOOSE.get(words[0].lower()) if words else None
     return loose is not None and loose(ours, theirs)
 

@@ -21,6 +21,7 @@ from node.commands import (
     server,
     sets,
     slowlog,
+    sorted_sets,
     strings,
     transactions,
 )
@@ -35,6 +36,7 @@ _FAMILIES = (
     hyperloglog.COMMANDS,
     hashes.COMMANDS,
     sets.COMMANDS,
+    sorted_sets.COMMANDS,
     keys.COMMANDS,
     lists.COMMANDS,
     transactions.COMMANDS,

@@ -10,6 +10,7 @@ as nested Python would bury the table, so a row carries one line:
 | `seconds:integer`  | an argument and its type                                           |
 | `EX seconds:integer` | the same, introduced by a token                                  |
 | `NX`               | a token that stands for itself                                     |
+| `change=CH`        | the same under another name                                        |
 | `[...]`            | optional                                                           |
 | `x...`             | may be repeated                                                    |
 | `TOKEN x +...`     | may be repeated, each time with its token                          |
@@ -90,6 +91,9 @@ def _one(words: list[str], at: int, whole: str) -> tuple[Argument, int]:
         argument, at = _group(words, at, whole)
     elif _has_type(word):
         argument, at = _typed(word), at + 1
+    elif "=" in word:
+        name, _, token = word.partition("=")
+        argument, at = Argument(name, "pure-token", token=token), at + 1
     elif word in ("(", ")", "]", "|", "...", "+..."):
         raise NotationError(f"{whole!r}: unexpected {word!r}")
     elif at + 1 < len(words) and (_has_type(words[at + 1]) or words[at + 1].endswith("=")):

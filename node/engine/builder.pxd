@@ -23,6 +23,7 @@ cdef class Builder:
     cdef bint add_field(self, Span field, Span value, int64_t expiry_ms) except -1
     cdef bint add_member(self, Span member) except -1
     cdef bint add_item(self, Span item) except -1
+    # Quickest in the order of (score, member), but any will do.
     cdef bint add_scored(self, Span member, double score) except -1
     # Puts the collection under this key, instead of what was there; 0 when nothing was added.
     cdef bint finish(self, int database, Key *key, int64_t expire_ms) except -1
@@ -31,3 +32,4 @@ cdef class Builder:
     cdef int _put(self, Span name, int encoding, Span value, int64_t expiry_ms) except -1
     cdef int _sort(self) except -1
     cdef int _grow_up(self) except -1
+    cdef int _insert_pair(self, Span member, double score) except -1

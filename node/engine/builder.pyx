@@ -6,7 +6,7 @@ to it, so that a loaded key is kept like a written one.
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport qsort
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 
 from node.engine.buf cimport buf_free, buf_reserve
 from node.engine.entry cimport (
@@ -35,6 +35,16 @@ from node.engine.run cimport (
     run_next,
 )
 from node.engine.span cimport span_of
+from node.engine.zset cimport (
+    Zset,
+    pair_bytes,
+    pair_find,
+    pair_place,
+    pair_write,
+    zset_find,
+    zset_from_run,
+    zset_put,
+)
 
 
 cdef int _compare_int64(const void *left, const void *right) noexcept nogil:
@@ -157,8 +167,40 @@ cdef class Builder:
         self.count += 1
         return True
 
+    cdef int _insert_pair(self, Span member, double score) except -1:
+        cdef Py_ssize_t need_bytes = pair_bytes(member, score)
+        cdef Py_ssize_t offset
+        buf_reserve(&self.run, need_bytes)
+        offset = pair_place(span_of(self.run.data, self.run.used_bytes), member, score) - self.run.data
+        memmove(
+            self.run.data + offset + need_bytes, self.run.data + offset, <size_t> (self.run.used_bytes - offset)
+        )
+        pair_write(self.run.data + offset, member, score)
+        self.run.used_bytes += need_bytes
+        return 0
+
     cdef bint add_scored(self, Span member, double score) except -1:
-        raise TypeError("sorted sets cannot be built yet")
+        cdef const uint8_t *following
+        cdef double there
+        if self.object == NULL:
+            if pair_find(span_of(self.run.data, self.run.used_bytes), member, &following, &there) != NULL:
+                return False
+            if (
+                self.count >= self.keyspace.limits.zset_run_members
+                or member.len_bytes > self.keyspace.limits.zset_run_value_bytes
+            ):
+                self.object = <Object *> zset_from_run(
+                    &self.keyspace.store, span_of(self.run.data, self.run.used_bytes)
+                )
+                self.run.used_bytes = 0
+        elif zset_find(&self.keyspace.store, <Zset *> self.object, member) != NULL:
+            return False
+        if self.object != NULL:
+            zset_put(&self.keyspace.store, <Zset *> self.object, member, score)
+        else:
+            self._insert_pair(member, score)
+        self.count += 1
+        return True
 
     # A set of integers in ascending order, as SADD keeps it.
     cdef int _sort(self) except -1:

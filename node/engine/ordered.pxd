@@ -70,10 +70,10 @@ cdef bint ordered_remove(Heap *heap, Ordered *index, order_fn order, const void 
 cdef uint32_t ordered_cut(Heap *heap, Ordered *index, uint64_t rank, uint64_t *into, uint32_t room) noexcept nogil
 # Puts another word in the cursor's place, which must be its place too (an entry that has moved).
 cdef void ordered_replace(OrderedCursor *cursor, uint64_t word) noexcept nogil
-# Gives back nodes of at most about budget_words words. True: there are more. In between the index is good
-# for nothing else; in the end it is an empty one.
-cdef bint ordered_free_some(Heap *heap, Ordered *index, int64_t budget_words) noexcept nogil
+# Gives back nodes of about budget_words[0] words and takes them off the budget. True: there are more. In between
+# the index is good for nothing else; in the end it is an empty one.
+cdef bint ordered_free_some(Heap *heap, Ordered *index, int64_t *budget_words) noexcept nogil
 
 # --- checking ---------------------------------------------------------------------------------------------
-# Bytes that the nodes really take. Raises ValueError when counts, first words or levels disagree.
-cdef uint64_t ordered_audit(const Ordered *index) except? 0xFFFFFFFFFFFFFFFF
+# Bytes that the nodes really take, counted the slow way. UINT64_MAX: counts, first words or levels disagree.
+cdef uint64_t ordered_held_bytes(const Ordered *index) noexcept nogil

@@ -25,7 +25,7 @@ Rejected: a skiplist (a pointer and a span for each level of each word, a cache 
 leaves (16 bytes a leaf to save a cursor the step through its branch once in 50 words).
 """
 
-from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
 from node.engine.alloc cimport Heap, heap_block_bytes, heap_delete, heap_give, heap_new, heap_resize, heap_take
@@ -573,11 +573,11 @@ cdef void ordered_replace(OrderedCursor *cursor, uint64_t word) noexcept nogil:
         _note_first(cursor, cursor.depth, word)
 
 
-cdef bint ordered_free_some(Heap *heap, Ordered *index, int64_t budget_words) noexcept nogil:
+cdef bint ordered_free_some(Heap *heap, Ordered *index, int64_t *budget_words) noexcept nogil:
     cdef OrderedNode *node
     cdef OrderedBranch *above
     while index.root != NULL:
-        if budget_words <= 0:
+        if budget_words[0] <= 0:
             return True
         # The last leaf, or a branch that has none any more.
         above = NULL
@@ -585,7 +585,7 @@ cdef bint ordered_free_some(Heap *heap, Ordered *index, int64_t budget_words) no
         while node.level > 0 and node.count > 0:
             above = <OrderedBranch *> node
             node = above.child[node.count - 1]
-        budget_words -= node.count + 1 if node.level == 0 else 1
+        budget_words[0] -= node.count + 1 if node.level == 0 else 1
         if above == NULL:
             index.root = NULL
         else:
@@ -597,41 +597,35 @@ cdef bint ordered_free_some(Heap *heap, Ordered *index, int64_t budget_words) no
 
 # --- checking --------------------------------------------------------------------------------------------
 
-# Words under a node; adds its bytes and those below to `held`.
-cdef uint64_t _audit(const Ordered *index, const OrderedNode *node, uint64_t *held) except? 0xFFFFFFFFFFFFFFFF:
+# Words under a node; adds its bytes and those below to `held`. UINT64_MAX: something disagrees.
+cdef uint64_t _count(const Ordered *index, const OrderedNode *node, uint64_t *held) noexcept nogil:
     cdef const OrderedBranch *branch
     cdef const OrderedNode *child
     cdef uint64_t count, first, total = 0
     cdef int at
     held[0] += heap_block_bytes(node, _node_bytes(node))
     if node.count == 0 or node.count > node.room or (node != index.root and node.room != _most(node)):
-        raise ValueError(f"a node of level {node.level} with {node.count} in {node.room} places")
+        return UINT64_MAX
     if node.level == 0:
         return node.count
     branch = <const OrderedBranch *> node
     for at in range(node.count):
         child = branch.child[at]
         if child.level != node.level - 1:
-            raise ValueError(f"a child of level {child.level} under one of level {node.level}")
-        count = _audit(index, child, held)
-        if count != branch.count[at]:
-            raise ValueError(f"a branch says {branch.count[at]} words, its child holds {count}")
+            return UINT64_MAX
+        count = _count(index, child, held)
         first = (<const OrderedLeaf *> child).word[0] if child.level == 0 else (<const OrderedBranch *> child).first[0]
-        if first != branch.first[at]:
-            raise ValueError(f"a branch says {branch.first[at]:x} is first, its child {first:x}")
+        if count != branch.count[at] or first != branch.first[at]:
+            return UINT64_MAX
         total += count
     return total
 
 
-cdef uint64_t ordered_audit(const Ordered *index) except? 0xFFFFFFFFFFFFFFFF:
+cdef uint64_t ordered_held_bytes(const Ordered *index) noexcept nogil:
     cdef uint64_t held = 0, count = 0
     if index.root != NULL:
-        count = _audit(index, index.root, &held)
-    if count != index.count:
-        raise ValueError(f"an ordered index says {index.count} words and holds {count}")
-    if held != index.used_bytes:
-        raise ValueError(f"an ordered index says {index.used_bytes} bytes and holds {held}")
-    return held
+        count = _count(index, index.root, &held)
+    return held if count == index.count else UINT64_MAX
 
 
 # --- the door for Python ---------------------------------------------------------------------------------
@@ -658,8 +652,9 @@ cdef class NumberIndex:
         self.heap = heap_new()
 
     def __dealloc__(self):
+        cdef int64_t budget_words = INT64_MAX
         if self.heap != NULL:
-            ordered_free_some(self.heap, &self.index, <int64_t> 1 << 62)
+            ordered_free_some(self.heap, &self.index, &budget_words)
             heap_delete(self.heap)
 
     def __len__(self):
@@ -726,11 +721,15 @@ cdef class NumberIndex:
         return [into[at] for at in range(count)]
 
     def free_some(self, int64_t budget_words):
-        return ordered_free_some(self.heap, &self.index, budget_words)
+        return ordered_free_some(self.heap, &self.index, &budget_words)
 
     def audit(self):
         """Bytes in nodes. Raises ValueError when anything disagrees, the heap's own count too."""
-        held = ordered_audit(&self.index)
-        if held != self.heap.used_bytes:
-            raise ValueError(f"the heap gave out {self.heap.used_bytes} bytes, the nodes take {held}")
+        held = ordered_held_bytes(&self.index)
+        if held == UINT64_MAX:
+            raise ValueError("counts, first words or levels disagree")
+        if not held == self.index.used_bytes == self.heap.used_bytes:
+            raise ValueError(
+                f"the heap gave out {self.heap.used_bytes} bytes, the index says {self.index.used_bytes}, it holds {held}"
+            )
         return held

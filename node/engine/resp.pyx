@@ -10,18 +10,13 @@ that arrives in a thousand pieces is looked at once, and it allocates for argume
 never for numbers that a stranger announced.
 """
 
-from cpython.mem cimport PyMem_Free
-from libc.math cimport isinf, isnan
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcpy, memmove, strlen
+from libc.string cimport memchr, memcpy, memmove
 
 from node.engine.buf cimport Buf, buf_append, buf_free, buf_grow
+from node.engine.scores cimport DOUBLE_TEXT_BYTES, double_to_bytes
 from node.engine.span cimport Span, int64_to_bytes, span_of, span_to_int64
-
-
-cdef extern from "Python.h":
-    char *PyOS_double_to_string(double value, char format_code, int precision, int flags, int *kind) except NULL
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -87,20 +82,9 @@ cdef int resp_line(Buf *out, uint8_t prefix, Span text) except -1:
 
 
 cdef int resp_double(Buf *out, int resp, double value) except -1:
-    """RESP3 `,`; in RESP2 the same text as a bulk string. %.17g as Redis's addReplyDouble does."""
-    cdef char *text
-    cdef Span words
-    if isnan(value):
-        words = span_of(<const char *> b"nan", 3)
-    elif isinf(value):
-        words = span_of(<const char *> b"inf", 3) if value > 0 else span_of(<const char *> b"-inf", 4)
-    else:
-        text = PyOS_double_to_string(value, c'g', 17, 0, NULL)
-        words = span_of(text, <Py_ssize_t> strlen(text))
-        try:
-            return resp_line(out, 44, words) if resp >= 3 else resp_bulk(out, words)
-        finally:
-            PyMem_Free(text)
+    """RESP3 `,`; in RESP2 the same text as a bulk string."""
+    cdef uint8_t text[DOUBLE_TEXT_BYTES]
+    cdef Span words = span_of(text, double_to_bytes(value, text))
     return resp_line(out, 44, words) if resp >= 3 else resp_bulk(out, words)
 
 

@@ -14,6 +14,9 @@ from node.engine import (
     sets_algebra,
     sets_commands,
     strings,
+    zsetmerge,
+    zsetranges,
+    zsets,
 )
 from node.engine.registry import Registry
 
@@ -29,6 +32,9 @@ _FAMILIES = (
     sets_algebra,
     sets_commands,
     strings,
+    zsetmerge,
+    zsetranges,
+    zsets,
 )
 
 
