@@ -29,6 +29,7 @@ from random import Random
 from typing import Final, TypeAlias
 
 from gossip.awareness import Awareness
+from gossip.beat import on_beat
 from gossip.broadcast import Broadcast
 from gossip.config import GossipConfig
 from gossip.members import PRESENT, Change, Member, Members, Status
@@ -156,6 +157,8 @@ SELF_TABLE: Final[dict[Presence, dict[SelfEvent, SelfEffect]]] = {
 
 BURST_PAUSE_MS: Final = 10
 """Least pause between two rounds of pure news: what arrives meanwhile shares the next one."""
+BEAT_LATE_MS: Final = 20
+"""A timer moves to a beat that comes at most so much later than it was due."""
 REFUSED_RESEND_MS: Final = 100
 FETCH_PAUSE_MS: Final = 50
 STRANGERS_MAX: Final = 256
@@ -270,6 +273,15 @@ class Detector:
             due_ms = min(due_ms, suspicion_ms)
         resend_ms = self.refusals.next_due_ms(REFUSED_RESEND_MS)
         return due_ms if resend_ms is None else min(due_ms, resend_ms)
+
+    @property
+    def quiet(self) -> bool:
+        """No news to pass on, nobody suspected, no evidence to spread."""
+        return (
+            not len(self.news)
+            and self.members.next_due_ms() is None
+            and self.refusals.next_due_ms(REFUSED_RESEND_MS) is None
+        )
 
     def envelope(self, message: Message, news: tuple[Claim, ...] = ()) -> Envelope:
         """`message` under our name and vitals."""
@@ -471,18 +483,23 @@ class Detector:
             else:
                 self.refusals.settled(member)
         if self._probe_due_ms <= now_ms:
-            self._probe_due_ms = now_ms + self.awareness.stretch_ms(self.config.probe_interval_ms)
+            self._probe_due_ms = self._on_beat(
+                now_ms + self.awareness.stretch_ms(self.config.probe_interval_ms)
+            )
             self._probe_next()
         if self._reconnect_due_ms <= now_ms:
-            self._reconnect_due_ms = now_ms + self.config.reconnect_interval_ms
+            self._reconnect_due_ms = self._on_beat(now_ms + self.config.reconnect_interval_ms)
             self._reconnect()
         if self._exchange_due_ms <= now_ms:
-            self._exchange_due_ms = now_ms + self._exchange_pause_ms()
+            self._exchange_due_ms = self._on_beat(now_ms + self._exchange_pause_ms())
             present = self._present_members()
             if present:
                 self._out.append(ExchangeWith(self._rng.choice(present).meta.bus_address))
         if len(self.news) and self._gossip_due_ms <= now_ms:
             self._gossip()
+
+    def _on_beat(self, due_ms: int) -> int:
+        return on_beat(due_ms, self.config.beat_ms, BEAT_LATE_MS)
 
     def _stood_still(self, late_ms: int) -> None:
         self.awareness.worse()
@@ -618,9 +635,8 @@ class Detector:
         sooner.
         """
         timeout_ms = self.awareness.stretch_ms(self.config.probe_timeout_ms)
-        due_ms = self._now_ms + (
-            timeout_ms * 3 // 2 if urgent else self.awareness.stretch_ms(self.config.probe_interval_ms)
-        )
+        patience_ms = self.awareness.stretch_ms(self.config.probe_patience_ms)
+        due_ms = self._now_ms + (timeout_ms * 3 // 2 if urgent else patience_ms)
         for sequence, running in self._probes.items():
             if running.target == member.id:
                 running.due_ms = min(running.due_ms, due_ms)

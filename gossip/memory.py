@@ -25,6 +25,7 @@ class Past:
     Attributes:
         registers: what Registers.restore takes, None when there was nothing.
         shard_id: the shard we belonged to, '' for none: a replica follows it again.
+        lease_ms: how long the leases were that our voter granted.
     """
 
     fresh: bool
@@ -34,6 +35,7 @@ class Past:
     members: tuple[Record, ...]
     registers: Mapping[str, Plain] | None
     shard_id: str = ""
+    lease_ms: int = 0
 
 
 class Memory:
@@ -64,17 +66,20 @@ class Memory:
         member_id, cluster_id = state.get("member_id"), state.get("cluster_id")
         incarnation, members = state.get("incarnation"), state.get("members", ())
         registers, shard_id = state.get("registers"), state.get("shard_id", "")
+        lease_ms = state.get("lease_ms", 0)
         if not isinstance(member_id, str) or not isinstance(cluster_id, str):
             raise self.unusable("it names no member or no cluster")
         if not isinstance(incarnation, int) or not isinstance(members, tuple):
             raise self.unusable("it has no incarnation or no members")
         if not isinstance(registers, Mapping) or not isinstance(shard_id, str):
             raise self.unusable("it has no registers or no shard")
+        if not isinstance(lease_ms, int):
+            raise self.unusable("it does not say how long our leases were")
         try:
             records = tuple(record_from_plain(item) for item in members)
         except PeerError as error:
             raise self.unusable(str(error)) from error
-        return Past(False, member_id, cluster_id, incarnation, records, registers, shard_id)
+        return Past(False, member_id, cluster_id, incarnation, records, registers, shard_id, lease_ms)
 
     def unusable(self, why: str) -> StateError:
         """The error for a file that is whole but makes no sense."""
@@ -119,6 +124,7 @@ def content(
     members: tuple[Record, ...],
     registers: Mapping[str, Plain],
     shard_id: str,
+    lease_ms: int,
 ) -> dict[str, Plain]:
     """The state file's content."""
     return {
@@ -128,4 +134,5 @@ def content(
         "members": tuple(record_to_plain(record) for record in members),
         "registers": registers,
         "shard_id": shard_id,
+        "lease_ms": lease_ms,
     }

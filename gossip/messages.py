@@ -202,21 +202,22 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """Let me serve `shard_id` for one lease from `sent_ms` (my clock, echoed)."""
+    """Let me serve `shard_id` for `lease_ms` from `sent_ms` (my clock, echoed)."""
 
     shard_id: str
     epoch: int
     sent_ms: int
+    lease_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseGrant:
-    """`granted` False: I know or have accepted a newer configuration of the shard."""
+    """I am bound for `granted_ms`; 0: no, I know or have accepted a newer configuration of the shard."""
 
     shard_id: str
     epoch: int
     sent_ms: int
-    granted: bool
+    granted_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,8 +497,8 @@ WIRE: Final[dict[int, tuple[type[Any], tuple[_Field, ...]]]] = {
     4: (Nack, (_INTEGER,)),
     5: (News, ()),
     6: (Refused, (_ID, _INTEGER)),
-    7: (LeaseRequest, (_TEXT, _INTEGER, _INTEGER)),
-    8: (LeaseGrant, (_TEXT, _INTEGER, _INTEGER, _FLAG)),
+    7: (LeaseRequest, (_TEXT, _INTEGER, _INTEGER, _INTEGER)),
+    8: (LeaseGrant, (_TEXT, _INTEGER, _INTEGER, _INTEGER)),
     9: (RegisterRound, (_PLAIN,)),
     10: (LeaseRelease, (_TEXT, _INTEGER)),
     11: (Exchange, (_RECORDS, _REGISTERS, _FLAG)),

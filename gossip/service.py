@@ -17,7 +17,7 @@ follows.
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -26,6 +26,7 @@ from typing import Final
 import trio
 
 from gossip import meeting
+from gossip.beat import on_beat
 from gossip.config import GossipConfig
 from gossip.conversations import Conversations, MeetRefused
 from gossip.conversations import Ties as ConversationTies
@@ -86,6 +87,10 @@ LOG_PAUSE_MS: Final = 10_000
 CLOSE_TIMEOUT_MS: Final = 2_000
 TIMER_SLACK_MS: Final = 20
 """Timers due this soon fire with whatever woke us: keeps the wake-ups of an idle member near its packets."""
+GATHER_MS: Final = 8
+"""After asking others something that can wait we sleep so long: their answers then cost one wake-up, not one
+each.
+"""
 KNOWN_TRIED_AT_START: Final = 3
 
 _log = logging.getLogger("grapevine.gossip")
@@ -218,7 +223,7 @@ class Service:
                 settled=self._carry_out,
                 is_gone=self._found_gone,
             ),
-            0 if past.fresh else now_ms + config.lease_ms,
+            0 if past.fresh else now_ms + max(past.lease_ms, config.lease_ms),
         )
         try:
             if past.registers is not None:
@@ -292,11 +297,15 @@ class Service:
         """While `now_ms()` is below this, we may serve as primary of our shard; 0: never had a lease, or
         lost it.
 
-        Compare again right before replies leave. It moves forward about every lease_ms / 3, and falls to 0
-        when the shard's register names somebody else or a newer epoch of ours has not been granted yet.
+        Compare again right before replies leave. It moves forward about every lease_ms * 2 / 5, and falls to
+        0 when the shard's register names somebody else or a newer epoch of ours has not been granted yet.
         Constant time.
         """
         return self._voting.held.valid_until_ms
+
+    def on_lease(self, call: Callable[[], None]) -> None:
+        """`call` from now on whenever `lease_valid_until_ms` moved. It may look, and change nothing here."""
+        self._voting.on_lease = call
 
     @property
     def lease_wanted(self) -> bool:
@@ -575,26 +584,44 @@ class Service:
             if self._left:
                 await trio.sleep_forever()
             await self._drain(datagrams)
-            # What is due in a moment shares this wake-up: waking costs more than anything done here.
-            now_ms = boottime_ms()
-            soon_ms = now_ms + TIMER_SLACK_MS
-            if datagrams.unreachable:
-                gone, datagrams.unreachable = datagrams.unreachable, []
-                for address in dict.fromkeys(gone):
-                    self._detector.datagram_refused(address, now_ms)
-            due_ms = self._detector.next_due_ms()
-            if due_ms <= soon_ms:
-                self._note_majority()
-                self._detector.tick(max(now_ms, due_ms))
-            self._voting.tick(now_ms)
-            for primary in self._voting.granted.silences(now_ms):
-                self._detector.report_silent(primary, now_ms)
-            renewal = self._voting.renewals(now_ms, TIMER_SLACK_MS)
-            if renewal is not None:
-                envelope = self._detector.envelope(renewal[0])
-                for voter in renewal[1]:
-                    self._send_to(voter, envelope)
-            self._carry_out()
+            if self._fire(datagrams) and self._quiet():
+                await trio.sleep(GATHER_MS / 1000)
+                await self._drain(datagrams)
+                self._carry_out()
+
+    def _fire(self, datagrams: Datagrams) -> bool:
+        """Lets every core do what is due. True when others were asked something.
+
+        What is due in a moment shares this wake-up: waking costs more than anything done here.
+        """
+        now_ms = boottime_ms()
+        soon_ms = now_ms + TIMER_SLACK_MS
+        sent_before = self._counts["out"]
+        if datagrams.unreachable:
+            gone, datagrams.unreachable = datagrams.unreachable, []
+            for address in dict.fromkeys(gone):
+                self._detector.datagram_refused(address, now_ms)
+        due_ms = self._detector.next_due_ms()
+        if due_ms <= soon_ms:
+            self._note_majority()
+            self._detector.tick(max(now_ms, due_ms))
+        self._voting.tick(now_ms)
+        for primary in self._voting.granted.silences(now_ms):
+            self._detector.report_silent(primary, now_ms)
+        renewal = self._voting.renewals(now_ms, TIMER_SLACK_MS)
+        if renewal is not None:
+            envelope = self._detector.envelope(renewal[0])
+            for voter in renewal[1]:
+                self._send_to(voter, envelope)
+        self._carry_out()
+        return self._counts["out"] != sent_before
+
+    def _quiet(self) -> bool:
+        """Whether nothing goes on here for which a few ms matter."""
+        voting, now_ms = self._voting, boottime_ms()
+        if voting.held.shard_id and voting.held.valid_until_ms < now_ms + self.config.lease_ms // 4:
+            return False
+        return self._detector.quiet and voting.registers.proposal_count == 0
 
     async def _drain(self, datagrams: Datagrams) -> None:
         """Hear what waits in the socket, in turns so that a flood does not keep clients waiting."""
@@ -809,6 +836,7 @@ class Service:
             self._detector.records()[1:],
             self._voting.registers.durable_state(),
             self._meta.shard_id,
+            self.config.lease_ms,
         )
 
     def _found_gone(self, member_id: str) -> bool:
@@ -830,7 +858,11 @@ class Service:
         policy = VoterPolicy(wanted=self.config.voters_wanted)
         saved_ms = boottime_ms()
         while True:
-            await trio.sleep(self.config.maintenance_interval_ms / 1000)
+            now_ms = boottime_ms()
+            due_ms = on_beat(
+                now_ms + self.config.maintenance_interval_ms, self.config.beat_ms, TIMER_SLACK_MS
+            )
+            await trio.sleep((due_ms - now_ms) / 1000)
             now_ms = boottime_ms()
             if self._memory.unsaved and now_ms - saved_ms >= self.config.save_interval_ms:
                 saved_ms = now_ms

@@ -79,6 +79,10 @@ class _Pending:
     error: RegisterError | None = None
 
 
+def _nobody_follows() -> None:
+    """Until somebody does."""
+
+
 class Voting:
     """One member's registers and leases.
 
@@ -100,8 +104,11 @@ class Voting:
             may_change=self.may_change,
         )
         self.granted = LeaseVoter(config.lease_ms, forgot_until_ms)
-        self.held = LeaseHolder(config.lease_ms, config.lease_margin_ms)
+        self.held = LeaseHolder(me, config.lease_ms, config.lease_margin_ms, config.beat_ms)
         self.repair = Repair(config.lease_ms, Random(rng.getrandbits(64)))
+        self.on_lease: Callable[[], None] = _nobody_follows
+        """Called whenever the end of the lease we hold has moved."""
+        self._lease_told_ms = 0
         self._actions: deque[Action] = deque()
         self._work = trio.Event()
         self._pending: dict[int, _Pending] = {}
@@ -142,6 +149,13 @@ class Voting:
         if self.held.shard_id != shard_id:
             self.repair.settle(shard_register(self.held.shard_id), ("leaseless",))
         self.held.serve(shard_id, epoch, self.voter_set, now_ms)
+        self._tell_lease()
+
+    def _tell_lease(self) -> None:
+        until_ms = self.held.valid_until_ms
+        if until_ms != self._lease_told_ms:
+            self._lease_told_ms = until_ms
+            self.on_lease()
 
     # -- registers --------------------------------------------------------------------------------------
 
@@ -300,14 +314,16 @@ class Voting:
 
     def answer(self, request: LeaseRequest, sender: str, now_ms: int) -> LeaseGrant:
         """Our voter's answer to a primary."""
-        granted = self.registers.is_voter and self.granted.ask(
-            sender, request.epoch, self.newest_shard(request.shard_id), now_ms
-        )
-        return LeaseGrant(request.shard_id, request.epoch, request.sent_ms, granted)
+        granted_ms = 0
+        if self.registers.is_voter:
+            shard = self.newest_shard(request.shard_id)
+            granted_ms = self.granted.ask(sender, request.epoch, shard, now_ms, request.lease_ms)
+        return LeaseGrant(request.shard_id, request.epoch, request.sent_ms, granted_ms)
 
     def hear_grant(self, grant: LeaseGrant, sender: str, now_ms: int) -> None:
-        if grant.granted:
-            self.held.granted(sender, grant.shard_id, grant.epoch, grant.sent_ms, now_ms)
+        if grant.granted_ms > 0:
+            self.held.granted(sender, grant.shard_id, grant.epoch, grant.sent_ms, grant.granted_ms, now_ms)
+            self._tell_lease()
             if self.held.valid_until_ms > now_ms:
                 self.repair.settle(shard_register(self.held.shard_id), ("leaseless",))
 
@@ -318,7 +334,7 @@ class Voting:
         voters = self.held.renewals(now_ms, slack_ms)
         if not voters:
             return None
-        request = LeaseRequest(self.held.shard_id, self.held.epoch, now_ms)
+        request = LeaseRequest(self.held.shard_id, self.held.epoch, now_ms, self.held.lease_ms)
         if self._me in voters:
             self.hear_grant(self.answer(request, self._me, now_ms), self._me, now_ms)
         return request, tuple(voter for voter in voters if voter != self._me)

@@ -26,6 +26,7 @@ from typing import Final
 
 import trio
 
+from gossip.beat import IDLE_BEAT_MS, next_beat_ms
 from gossip.register import Change, NoMajority, Refused
 from gossip.service import Service
 from gossip.topology import SLOT_COUNT, SLOTS_REGISTER, ShardView, Topology, shard_register
@@ -51,7 +52,6 @@ from node.engine.reply import OK, CommandError, Reply, Status
 from node.errands import Errands
 from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
-from node.serving import next_beat_ms
 from node.slot_changes import (
     assignment,
     founding,
@@ -65,8 +65,8 @@ from node.slot_changes import (
 
 log = logging.getLogger("grapevine.cluster")
 
-TICK_MS: Final = 200  # leases are renewed every 267 ms and last 800; seeing one 200 ms late costs nothing
-LEASE_TICK_MS: Final = 4  # but a primary that waits for its first one keeps clients waiting
+TICK_MS: Final = 200  # between two looks after something of ours changed
+LEASE_TICK_MS: Final = 4  # a person who adds slots waits for the first lease
 TEND_PAUSE_MS: Final = 500
 HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
 SEEN_TIMEOUT_S: Final = 2.0
@@ -119,6 +119,7 @@ class ClusterNode(ClusterMember):
         self._marked: set[int] = set()  # slots that the engine was told are on the move
         self._foreign: list[int] = []  # slots whose keys are being dropped
         self.wake: Callable[[], None] = lambda: None
+        service.on_lease(self._serve_or_not)
         replication.on_link_broken = self._link_broken
         replication.on_link_up = self._link_up
         replication.on_sync_started = self.election.sync_started
@@ -207,9 +208,7 @@ class ClusterNode(ClusterMember):
         self._serve_or_not()
         self._tend(now_ms)
         wake_ms = self.election.wake_ms
-        # On the same beat as the node's other housekeeping: one wake-up for both.
-        waits = self.election.leads and not self._has_lease and self.hears_majority
-        due_ms = now_ms + LEASE_TICK_MS if waits else next_beat_ms(now_ms, TICK_MS)
+        due_ms = next_beat_ms(now_ms, IDLE_BEAT_MS)
         if wake_ms is not None:
             due_ms = min(due_ms, wake_ms)
         if self.engine.gate.closed and not self.engine.gate.settled:

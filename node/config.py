@@ -26,7 +26,7 @@ _FILE_BYTES_MAX: Final = 1 << 20  # a configuration file of more than 1 MB is so
 _MUST_EXCEED: Final = (
     # (longer, shorter, at least so many times)
     ("probe-interval-ms", "probe-timeout-ms", 1),
-    ("lease-ms", "probe-interval-ms", 3),
+    ("lease-ms", "probe-interval-ms", 2),
     ("repl-timeout", "repl-ping-replica-period", 1),
 )
 

@@ -489,7 +489,7 @@ PARAMETERS = (
         doc="Gossip port, UDP and TCP. 0: `port` + 10000.",
     ),
     Parameter(
-        "probe-interval-ms", Integer(10, 60000), 250, unit="ms", runtime=False,
+        "probe-interval-ms", Integer(10, 60000), 400, unit="ms", runtime=False,
         doc="Time between two probes of a random member. Failures are found in about interval + timeout +"
         " suspicion; load is one small packet an interval whatever the size of the cluster.",
     ),
@@ -499,10 +499,12 @@ PARAMETERS = (
         " round trips x 3; must be shorter than probe-interval-ms.",
     ),
     Parameter(
-        "lease-ms", Integer(100, 600000), 800, unit="ms", runtime=False,
+        "lease-ms", Integer(100, 600000), 1000, unit="ms", runtime=False,
         doc="A primary that has not heard from a majority of the voters for so long stops serving."
         " A frozen or cut-off primary is replaced only after it: short means quick failover, long means"
-        " patience with bad networks. At least 3 x probe-interval-ms.",
+        " patience with bad networks. It is renewed after two fifths: below 1000 a pause of half a second may"
+        " stop a primary for a round trip. Members may differ, in the middle of a change say. At least 2 x"
+        " probe-interval-ms.",
     ),
 )  # fmt: skip
 

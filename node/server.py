@@ -23,6 +23,7 @@ from pathlib import Path
 
 import trio
 
+from gossip.beat import IDLE_BEAT_MS, next_beat_ms
 from gossip.config import GossipConfig
 from gossip.service import BUS_PORT_OFFSET, SelfMeta, Service
 from gossip.state import StateDirectory, StateError
@@ -47,7 +48,6 @@ from node.serving import (
     listening,
     log_broken_command,
     log_to_stderr,
-    next_beat_ms,
     stop_on_signals,
 )
 from node.version import GRAPEVINE_VERSION
@@ -58,8 +58,6 @@ log = logging.getLogger("grapevine.node")
 EXPIRE_ENTRIES_PER_SLICE = 400
 FREE_ENTRIES_PER_SLICE = 2_000
 BACKGROUND_SLICES_PER_TICK = 25
-# With no client asking for anything housekeeping may wait a little: waking is what an idle node costs.
-IDLE_BEAT_MS = 200
 STOP_DEADLINE_S = 5.0
 
 
@@ -194,6 +192,7 @@ class Node:
             probe_interval_ms=config.integer("probe-interval-ms"),
             probe_timeout_ms=config.integer("probe-timeout-ms"),
             lease_ms=config.integer("lease-ms"),
+            beat_ms=IDLE_BEAT_MS,
         )
         me = SelfMeta(
             host=config.text("cluster-announce-ip") or bind,
@@ -234,10 +233,11 @@ class Node:
         """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients."""
         keyspace = self.engine.keyspace
         commands = -1
+        more = False
         while True:
             now_ms = boottime_ms()
             period_ms = max(1, 1000 // self.config.integer("hz"))
-            if commands == (commands := self.engine.statistics()["commands"]):
+            if commands == (commands := self.engine.statistics()["commands"]) and not more:
                 period_ms = max(period_ms, IDLE_BEAT_MS)
             due_ms = next_beat_ms(now_ms, period_ms)
             await trio.sleep((due_ms - now_ms) / 1000)

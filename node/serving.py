@@ -85,14 +85,6 @@ async def drive_pump(pump: Pump, *, task_status: trio.TaskStatus[None] = trio.TA
             await trio.lowlevel.checkpoint()
 
 
-def next_beat_ms(now_ms: int, period_ms: int) -> int:
-    """The next multiple of period_ms on the clock of now_ms.
-
-    Periodic tasks that sleep until a beat wake together, and waking is what an idle process pays for.
-    """
-    return (now_ms // period_ms + 1) * period_ms
-
-
 def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
     """Parameters that act on the engine or the pump: now, and whenever CONFIG SET changes them."""
 

@@ -20,6 +20,7 @@ from typing import Final
 
 import trio
 
+from gossip.beat import IDLE_BEAT_MS, next_beat_ms
 from gossip.config import GossipConfig
 from gossip.service import BUS_PORT_OFFSET, SelfMeta, Service
 from gossip.slots import SLOT_COUNT
@@ -48,7 +49,6 @@ from router.routes import routes_of
 
 log = logging.getLogger("grapevine.router")
 
-TICK_S: Final = 0.1
 PORT_MAX: Final = 65_535
 WILDCARDS: Final = ("0.0.0.0", "::", "*")
 
@@ -158,7 +158,8 @@ class Router:
     async def _tick(self) -> None:
         """Looks for idle clients and samples what INFO's rates are made of."""
         while True:
-            await trio.sleep(TICK_S)
+            now_ms = boottime_ms()
+            await trio.sleep((next_beat_ms(now_ms, IDLE_BEAT_MS) - now_ms) / 1000)
             self.pump.tick()
             self.meter.sample(self.engine.monotonic_now_ms)
 
@@ -232,6 +233,7 @@ def make_router(options: argparse.Namespace) -> Router:
         probe_interval_ms=config.integer("probe-interval-ms"),
         probe_timeout_ms=config.integer("probe-timeout-ms"),
         lease_ms=config.integer("lease-ms"),  # the primaries whose leases it grants count with the same
+        beat_ms=IDLE_BEAT_MS,
     )
     service = Service(gossip_config, me, options.dir, rng, join=parse_seeds(options.join))
     return Router(config, service)

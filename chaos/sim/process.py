@@ -216,6 +216,9 @@ class Process:
     def lease_valid_until_ms(self) -> int:
         return 1 << 62 if "skip-lease" in self._bugs else self.voting.held.valid_until_ms
 
+    def on_lease(self, call: Callable[[], None]) -> None:
+        self.voting.on_lease = call
+
     def majority_heard_ms(self) -> int:
         self._note_majority()
         return self.detector.majority_ms

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from gossip.beat import IDLE_BEAT_MS, on_beat
 from node.context import UNBLOCK_NOTE, UNBLOCKED
 from node.engine.engine import Engine
 from node.engine.rdb import SnapshotError, SnapshotWriter
@@ -256,7 +257,7 @@ class Feeder:
             self._ping_due_ms = now_ms + settings.ping_period_ms
             self._append([b"PING"])
         self._answer_waiters(now_ms)
-        due_ms = [now_ms + 1000]
+        due_ms = [on_beat(now_ms + 1000, IDLE_BEAT_MS, late_ms=IDLE_BEAT_MS)]
         due_ms += [waiter.deadline_ms for waiter in self._waiters if waiter.deadline_ms is not None]
         return min(due_ms)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gossip.beat import IDLE_BEAT_MS, on_beat
 from node.engine.engine import Engine
 from node.engine.rdb import Decoder, SnapshotError
 from node.engine.session import Session
@@ -155,7 +156,9 @@ class Follower:
         """Tells the primary how far we are."""
         if self.session is not None:
             self.session.acknowledge()
-            self._ack_due_ms = self._clock_ms() + self.link.settings.ack_period_ms
+            period_ms = self.link.settings.ack_period_ms
+            beat_ms = max(1, min(IDLE_BEAT_MS, period_ms // 2))
+            self._ack_due_ms = on_beat(self._clock_ms() + period_ms, beat_ms, late_ms=0)
 
     # --- what the wire tells --------------------------------------------------------------------------------
     def connected(self) -> None:

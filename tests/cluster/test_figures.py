@@ -12,9 +12,9 @@ pytestmark = pytest.mark.slow
 
 READY_LIMIT_S = 6.0
 RESIDENT_LIMIT_BYTES = 50 * 1024 * 1024
-WAKES_LIMIT = 60  # a second; each costs some 150 us, so this stays under 1 % of a core
-BUSY_MACHINE_CPU_LIMIT = 0.03  # of one core: a wake costs three times as much when others take the caches
-WATCH_S = 4.0
+WAKES_LIMIT = 20  # a second; measured: 6 to 12, all processes on the beat of one machine
+CPU_LIMIT = 0.01  # of one core, on the average; measured: 0.4 to 0.5 % when others take the caches
+WATCH_S = 6.0
 
 
 def resident_bytes(pid: int) -> int:
@@ -22,8 +22,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU time of the main thread, which does everything but saving files; the kernel counts it in ns."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def wakes(pid: int) -> int:
@@ -46,7 +46,7 @@ def test_an_idle_cluster_costs_little(cluster: LocalCluster) -> None:
     print(f"idle CPU {shares}, wakes/s {rates}, resident {sizes}")
     assert max(sizes.values()) <= RESIDENT_LIMIT_BYTES, sizes
     assert max(rates.values()) <= WAKES_LIMIT, rates
-    assert sum(shares.values()) / len(shares) <= BUSY_MACHINE_CPU_LIMIT, shares
+    assert sum(shares.values()) / len(shares) <= CPU_LIMIT, shares
 
 
 def test_ready_in_time(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ def test_every_field_is_documented() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"probe_timeout_ms": 200}, "probe_timeout_ms 200"),
-        ({"suspicion_rounds": 1.0}, "suspicion floor 250 ms"),
+        ({"probe_timeout_ms": 201}, "probe_timeout_ms 201"),
+        ({"suspicion_rounds": 1.0}, "suspicion floor 400 ms"),
         ({"suspicion_stretch": 0.5}, "suspicion_stretch 0.5"),
         ({"lease_ms": 400}, "lease_ms 400"),
         ({"lease_ms": 900, "lease_margin_ms": 400}, "too short for three renewals"),
@@ -24,7 +24,7 @@ def test_every_field_is_documented() -> None:
         ({"frame_bytes_max": 1000}, "frame_bytes_max 1000"),
         ({"voters_wanted": 4}, "voters_wanted 4"),
         ({"voters_wanted": 9}, "voters_wanted 9"),
-        ({"round_timeout_ms": 900}, "round_timeout_ms 900"),
+        ({"round_timeout_ms": 1_000}, "round_timeout_ms 1000"),
         ({"probe_interval_ms": -1}, "probe_interval_ms = -1"),
         ({"gossip_fanout": 0}, "gossip_fanout = 0"),
         ({"lease_ms": True}, "lease_ms = True"),

@@ -1,16 +1,17 @@
 """Leases: tables for both sides, and the promise itself under random delays, losses and pauses."""
 
+from collections.abc import Iterable
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.lease import LeaseHolder, LeaseVoter
+from gossip.lease import LeaseHolder, LeaseVoter, silence_ms
 from gossip.topology import ShardView
 from gossip.votes import VoterSet
 
-LEASE_MS, MARGIN_MS = 800, 10
+LEASE_MS, MARGIN_MS = 1_000, 10
 FIVE = VoterSet(1, ("a", "b", "c", "d", "e"))
 
 
@@ -34,18 +35,34 @@ def shard(primary: str, epoch: int) -> ShardView:
 )
 def test_who_gets_a_grant(asker: str, epoch: int, known: ShardView, granted: bool) -> None:
     voter = LeaseVoter(LEASE_MS, 0)
-    assert voter.ask(asker, epoch, known, 1_000) is granted
+    assert voter.ask(asker, epoch, known, 1_000, LEASE_MS) == (LEASE_MS if granted else 0)
     assert voter.holder("s", 1_000) == (asker if granted else "")
 
 
 def test_a_grant_blocks_others_until_it_ends() -> None:
     voter = LeaseVoter(LEASE_MS, 0)
-    assert voter.ask("p", 1, shard("p", 1), 1_000)
-    assert voter.wait_ms("s", "q", 1_300) == 500
+    assert voter.ask("p", 1, shard("p", 1), 1_000, LEASE_MS)
+    assert voter.wait_ms("s", "q", 1_300) == 700
     assert voter.wait_ms("s", "p", 1_300) == 0
-    assert voter.wait_ms("s", "q", 1_800) == 0
-    assert voter.holder("s", 1_799) == "p"
-    assert voter.holder("s", 1_800) == ""
+    assert voter.wait_ms("s", "q", 2_000) == 0
+    assert voter.holder("s", 1_999) == "p"
+    assert voter.holder("s", 2_000) == ""
+
+
+@pytest.mark.parametrize(("wanted_ms", "granted_ms"), [(400, 400), (5_000, LEASE_MS), (0, 0), (-1, 0)])
+def test_a_voter_is_bound_for_what_was_wanted_but_no_longer_than_it_says_itself(
+    wanted_ms: int, granted_ms: int
+) -> None:
+    voter = LeaseVoter(LEASE_MS, 0)
+    assert voter.ask("p", 1, shard("p", 1), 1_000, wanted_ms) == granted_ms
+    assert voter.wait_ms("s", "q", 1_000) == granted_ms
+
+
+def test_a_shorter_wish_does_not_take_back_what_was_granted() -> None:
+    voter = LeaseVoter(LEASE_MS, 0)
+    assert voter.ask("p", 1, shard("p", 1), 1_000, LEASE_MS) == LEASE_MS
+    assert voter.ask("p", 1, shard("p", 1), 1_100, 300) == 300
+    assert voter.wait_ms("s", "q", 1_100) == 900
 
 
 def test_a_restarted_voter_may_have_forgotten() -> None:
@@ -56,7 +73,7 @@ def test_a_restarted_voter_may_have_forgotten() -> None:
 
 def test_a_release_ends_a_grant_but_not_a_newer_one() -> None:
     voter = LeaseVoter(LEASE_MS, 0)
-    voter.ask("p", 2, shard("p", 2), 1_000)
+    voter.ask("p", 2, shard("p", 2), 1_000, LEASE_MS)
     voter.release("s", "p", 1)
     voter.release("s", "q", 2)
     assert voter.holder("s", 1_100) == "p"
@@ -67,16 +84,17 @@ def test_a_release_ends_a_grant_but_not_a_newer_one() -> None:
 def test_a_primary_that_falls_silent_is_named_once() -> None:
     voter = LeaseVoter(LEASE_MS, 0)
     assert voter.next_silence_ms() is None
-    voter.ask("p", 1, shard("p", 1), 1_000)
-    voter.ask("q", 1, ShardView("t", "q", ("q",), 1), 1_100)
-    voter.ask("p", 1, shard("p", 1), 1_266)
-    assert voter.next_silence_ms() == 1_500
-    assert voter.silences(1_499) == []
-    assert voter.silences(1_600) == ["q"]
-    assert voter.next_silence_ms() == 1_666
-    assert voter.silences(1_666) == ["p"]
+    voter.ask("p", 1, shard("p", 1), 1_000, LEASE_MS)
+    voter.ask("q", 1, ShardView("t", "q", ("q",), 1), 1_100, LEASE_MS)
+    voter.ask("p", 1, shard("p", 1), 1_400, LEASE_MS)
+    assert silence_ms(LEASE_MS) == 440
+    assert voter.next_silence_ms() == 1_540
+    assert voter.silences(1_539) == []
+    assert voter.silences(1_540) == ["q"]
+    assert voter.next_silence_ms() == 1_840
+    assert voter.silences(1_840) == ["p"]
     assert voter.next_silence_ms() is None
-    voter.ask("p", 1, shard("p", 1), 2_000)
+    voter.ask("p", 1, shard("p", 1), 2_000, LEASE_MS)
     voter.release("s", "p", 1)
     assert voter.next_silence_ms() is None
 
@@ -84,20 +102,38 @@ def test_a_primary_that_falls_silent_is_named_once() -> None:
 # -- the holder ---------------------------------------------------------------------------------------------
 
 
-def holder() -> LeaseHolder:
-    lease = LeaseHolder(LEASE_MS, MARGIN_MS)
-    lease.serve("s", 1, FIVE, 1_000)
+def holder(me: str = "p", voters: VoterSet = FIVE, beat_ms: int = 1) -> LeaseHolder:
+    lease = LeaseHolder(me, LEASE_MS, MARGIN_MS, beat_ms)
+    lease.serve("s", 1, voters, 1_000)
     return lease
 
 
+def grant(lease: LeaseHolder, voters: Iterable[str], sent_ms: int, at_ms: int | None = None) -> None:
+    for voter in voters:
+        lease.granted(voter, "s", 1, sent_ms, LEASE_MS, sent_ms + 5 if at_ms is None else at_ms)
+
+
 def test_a_majority_makes_it_valid_from_the_send_time() -> None:
-    lease = holder()
+    lease = holder("a")
     assert lease.renewals(1_000) == FIVE.voters
-    assert lease.renewals(1_100) == ()
-    lease.granted("a", "s", 1, 1_000, 1_050)
-    lease.granted("b", "s", 1, 1_000, 1_050)
+    assert lease.renewals(1_050) == ()
+    grant(lease, "ab", 1_000)
     assert lease.valid_until_ms == 0
-    lease.granted("c", "s", 1, 1_000, 1_400)
+    grant(lease, "c", 1_000, 1_400)
+    assert lease.valid_until_ms == 1_000 + LEASE_MS - MARGIN_MS
+
+
+def test_the_shortest_promise_of_a_majority_counts() -> None:
+    """Members may be configured differently."""
+    lease = holder("a")
+    lease.renewals(1_000)
+    for voter, granted_ms in (("a", LEASE_MS), ("b", 500), ("c", 700)):
+        lease.granted(voter, "s", 1, 1_000, granted_ms, 1_005)
+    assert lease.valid_until_ms == 1_000 + 500 - MARGIN_MS
+    assert lease.next_due_ms() == 1_000 + 200
+    lease.granted("d", "s", 1, 1_000, 1 << 40, 1_005)  # no longer than we asked for
+    assert lease.valid_until_ms == 1_000 + 700 - MARGIN_MS
+    lease.granted("e", "s", 1, 1_000, 1 << 40, 1_005)
     assert lease.valid_until_ms == 1_000 + LEASE_MS - MARGIN_MS
 
 
@@ -110,17 +146,15 @@ def test_answers_to_other_questions_do_not_count() -> None:
         ("a", "s", 1, 2_000),
         ("a", "s", 1, 100),
     ):
-        lease.granted(voter, shard_id, epoch, sent_ms, 1_500)
+        lease.granted(voter, shard_id, epoch, sent_ms, LEASE_MS, 1_500)
     assert lease.majority_granted_ms() == 0
-    for voter in ("a", "a", "a"):
-        lease.granted(voter, "s", 1, 1_000, 1_100)
+    grant(lease, "aaa", 1_000)
     assert lease.valid_until_ms == 0
 
 
 def test_a_new_epoch_or_shard_starts_from_nothing() -> None:
-    lease = holder()
-    for voter in "abc":
-        lease.granted(voter, "s", 1, 1_000, 1_100)
+    lease = holder("a")
+    grant(lease, "abc", 1_000)
     assert lease.valid_until_ms > 0
     lease.serve("s", 2, FIVE, 1_200)
     assert lease.valid_until_ms == 0
@@ -131,25 +165,68 @@ def test_a_new_epoch_or_shard_starts_from_nothing() -> None:
 
 
 def test_a_joint_voter_set_needs_both_majorities() -> None:
-    lease = LeaseHolder(LEASE_MS, MARGIN_MS)
-    lease.serve("s", 1, VoterSet(2, ("a",), ("b", "c", "d")), 1_000)
-    lease.granted("a", "s", 1, 1_000, 1_010)
+    lease = holder("a", VoterSet(2, ("a",), ("b", "c", "d")))
+    grant(lease, "ab", 1_000)
     assert lease.valid_until_ms == 0
-    lease.granted("b", "s", 1, 1_000, 1_010)
-    assert lease.valid_until_ms == 0
-    lease.granted("c", "s", 1, 1_000, 1_010)
+    grant(lease, "c", 1_000)
     assert lease.valid_until_ms > 0
 
 
-def test_while_all_is_well_one_more_than_a_quorum_is_asked() -> None:
-    lease = holder()
+def test_while_all_is_well_just_a_majority_is_asked_and_the_same_one() -> None:
+    lease = holder("d")
+    assert lease.renewals(1_000) == ("d", "e", "a", "b", "c")  # not every primary begins with the same
+    grant(lease, "eacd", 1_000)
+    assert lease.renewals(1_399) == ()
+    assert lease.renewals(1_400) == ("d", "e", "a")
+    grant(lease, "dea", 1_400)
+    assert lease.renewals(1_800) == ("d", "e", "a")
+
+
+def test_a_member_without_a_vote_begins_somewhere() -> None:
+    firsts = {holder(me).renewals(1_000)[0] for me in "vwxyz"}
+    assert firsts == set(FIVE.voters)
+
+
+def test_six_attempts_fit_into_a_lease_and_then_they_become_rarer() -> None:
+    lease = holder("a")
     lease.renewals(1_000)
-    for voter in "bcde":
-        lease.granted(voter, "s", 1, 1_000, 1_010)
-    asked = lease.renewals(1_300)
-    assert asked == ("b", "c", "d", "e")
-    lease.granted("b", "s", 1, 1_300, 1_310)
-    assert lease.renewals(1_600) == FIVE.voters  # the last renewal did not complete: ask everybody
+    grant(lease, "abc", 1_000)
+    asked: list[tuple[int, int]] = []
+    for now_ms in range(1_001, 4_000):
+        voters = lease.renewals(now_ms)
+        if voters:
+            asked.append((now_ms, len(voters)))
+    within = [(at_ms, count) for at_ms, count in asked if at_ms < lease.valid_until_ms]
+    assert within == [(1_400, 3), (1_500, 5), (1_600, 5), (1_700, 5), (1_800, 5), (1_900, 5)]
+    assert [at_ms for at_ms, _ in asked[10:]] == [2_400, 2_650, 2_900, 3_150, 3_400, 3_650, 3_900]
+    grant(lease, "abc", 3_900)
+    assert lease.next_due_ms() == 4_300
+
+
+def test_the_voter_that_did_not_answer_is_left_out_next_time() -> None:
+    lease = holder("a")
+    lease.renewals(1_000)
+    grant(lease, "abcde", 1_000)
+    assert lease.renewals(1_400) == ("a", "b", "c")
+    grant(lease, "ac", 1_400)
+    assert lease.renewals(1_500) == FIVE.voters
+    grant(lease, "acde", 1_500)
+    assert lease.renewals(1_900) == ("a", "c", "d")
+
+
+def test_renewals_keep_to_the_beat() -> None:
+    """Whether the wake-up came a little early or late; the first one moves forward to it."""
+    lease = holder("a", beat_ms=400)
+    now_ms = 1_123
+    times: list[int] = []
+    for early_ms in (0, 15, -6, 3, 0):
+        assert lease.renewals(now_ms, slack_ms=20)
+        grant(lease, "abc", now_ms)
+        due_ms = lease.next_due_ms()
+        assert due_ms is not None
+        times.append(due_ms)
+        now_ms = due_ms - early_ms
+    assert times == [1_200, 1_600, 2_000, 2_400, 2_800]
 
 
 # -- both together ------------------------------------------------------------------------------------------
@@ -166,11 +243,12 @@ def test_two_primaries_never_serve_at_once(seed: int) -> None:
     """
     rng = Random(seed)
     names = FIVE.voters
-    voters = {name: LeaseVoter(LEASE_MS, 0) for name in names}
+    leases_ms = {name: rng.choice([LEASE_MS, LEASE_MS, 600, 2_000]) for name in names}
+    voters = {name: LeaseVoter(leases_ms[name], 0) for name in names}
     accepted: dict[str, ShardView] = {name: shard("old", 1) for name in names}
-    old = LeaseHolder(LEASE_MS, MARGIN_MS)
+    old = LeaseHolder(rng.choice("abcdex"), rng.choice([LEASE_MS, 700, 3_000]), MARGIN_MS)
     old.serve("s", 1, FIVE, 1_000)
-    mail: list[tuple[int, str, int, bool]] = []  # when, voter, sent_ms, is an answer
+    mail: list[tuple[int, str, int, int]] = []  # when, voter, sent_ms, granted_ms (0: a request)
     loss, delay_ms = rng.choice([0.0, 0.2, 0.6]), rng.choice([2, 50, 700])
     challenge_ms = 1_000 + rng.randrange(3_000)
     paused_until_ms = 0
@@ -181,19 +259,21 @@ def test_two_primaries_never_serve_at_once(seed: int) -> None:
         if now_ms >= paused_until_ms:
             for name in old.renewals(now_ms):
                 if rng.random() >= loss:
-                    mail.append((now_ms + rng.randrange(delay_ms), name, now_ms, False))
+                    mail.append((now_ms + rng.randrange(delay_ms), name, now_ms, 0))
         for item in [item for item in mail if item[0] <= now_ms]:
-            _at, name, sent_ms, is_answer = item
-            if is_answer and now_ms < paused_until_ms:
+            _at, name, sent_ms, granted_ms = item
+            if granted_ms and now_ms < paused_until_ms:
                 continue
             mail.remove(item)
-            if is_answer:
-                old.granted(name, "s", 1, sent_ms, now_ms)
-            elif voters[name].ask("old", 1, accepted[name], now_ms) and rng.random() >= loss:
-                mail.append((now_ms + rng.randrange(delay_ms), name, sent_ms, True))
+            if granted_ms:
+                old.granted(name, "s", 1, sent_ms, granted_ms, now_ms)
+                continue
+            granted_ms = voters[name].ask("old", 1, accepted[name], now_ms, old.lease_ms)
+            if granted_ms and rng.random() >= loss:
+                mail.append((now_ms + rng.randrange(delay_ms), name, sent_ms, granted_ms))
         if rng.random() < 0.001:
             name = rng.choice(names)
-            voters[name] = LeaseVoter(LEASE_MS, now_ms + LEASE_MS)
+            voters[name] = LeaseVoter(leases_ms[name], now_ms + leases_ms[name])
         if now_ms >= challenge_ms and rng.random() < 0.1:
             name = rng.choice(names)
             if voters[name].wait_ms("s", "new", now_ms) == 0:

@@ -18,7 +18,7 @@ RECORD = Record("dead", M, 4, Meta("10.0.0.1", 7000, 17000, "node", "z", "s", 1,
 
 
 def state(**changes: Plain) -> dict[str, Plain]:
-    whole: dict[str, Plain] = content("a" * 40, "b" * 40, 9, (RECORD,), {"x": 1}, "shard")
+    whole: dict[str, Plain] = content("a" * 40, "b" * 40, 9, (RECORD,), {"x": 1}, "shard", 1_000)
     whole.update(changes)
     return whole
 

@@ -77,8 +77,8 @@ messages: Any = st.one_of(
     st.builds(Nack, numbers),
     st.just(News()),
     st.builds(Refused, ids, numbers),
-    st.builds(LeaseRequest, texts, numbers, numbers),
-    st.builds(LeaseGrant, texts, numbers, numbers, st.booleans()),
+    st.builds(LeaseRequest, texts, numbers, numbers, numbers),
+    st.builds(LeaseGrant, texts, numbers, numbers, numbers),
     st.builds(LeaseRelease, texts, numbers),
     st.builds(RegisterRound, plains),
     st.builds(

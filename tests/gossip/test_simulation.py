@@ -6,6 +6,7 @@ from statistics import median
 import pytest
 
 from gossip.config import GossipConfig
+from gossip.lease import silence_ms
 from gossip.members import Status
 from gossip.messages import Codec
 from tests.gossip.simulated import CLUSTER, Network, member_id, meta_of
@@ -25,13 +26,11 @@ def settled(size: int, seed: int, *, loss: float = 0.0, voters: int = 5) -> Netw
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_frozen_primary_of_seven_is_dead_within_the_target(seed: int) -> None:
-    """Frozen for good: the voters miss its lease requests half a lease later. A
-    failover must be possible at 1.5 s.
-    """
+    """Frozen for good: the voters miss its next lease request. A failover must be possible at 1.5 s."""
     net = settled(7, seed)
     began_ms = net.now_ms
     net.freeze(3, 60_000)
-    net.run(CONFIG.lease_ms // 2)
+    net.run(silence_ms(CONFIG.lease_ms))
     for voter in (0, 1, 2, 4):
         net.stations[voter].core.report_silent(member_id(3), net.now_ms)
         net.act(voter)
@@ -50,7 +49,7 @@ def test_a_frozen_member_of_seven_is_dead_soon() -> None:
         assert net.run(5_000, lambda net=net: net.everybody_sees(3, Status.DEAD))  # type: ignore[misc]
         waits_ms.append(net.now_ms - began_ms)
     assert median(waits_ms) <= 1_200
-    assert max(waits_ms) <= 2_200
+    assert max(waits_ms) <= 2_600
 
 
 @pytest.mark.parametrize("seed", range(10))

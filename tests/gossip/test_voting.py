@@ -54,7 +54,7 @@ def may(house: House, primary: str, epoch: int = 2) -> bool | str:
 async def test_a_lease_that_runs_blocks_a_new_primary() -> None:
     house = House()
     led_by(house, P)
-    assert house.voting.answer(LeaseRequest("s", 1, house.now_ms), P, house.now_ms).granted
+    assert house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), P, house.now_ms).granted_ms == 800
     assert may(house, P) is True
     verdict = may(house, Q)
     assert isinstance(verdict, str)
@@ -67,7 +67,7 @@ async def test_a_lease_that_runs_blocks_a_new_primary() -> None:
 async def test_our_own_evidence_that_it_is_gone_frees_the_way() -> None:
     house = House()
     led_by(house, P)
-    house.voting.answer(LeaseRequest("s", 1, house.now_ms), P, house.now_ms)
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), P, house.now_ms)
     house.gone.add(Q)
     assert may(house, Q) is not True
     house.gone.add(P)

@@ -83,7 +83,7 @@ def test_refusals_of_the_command_line_and_of_files(tmp_path: Path) -> None:
 
 
 def test_related_parameters_are_checked_together() -> None:
-    with pytest.raises(ConfigError, match=r"lease-ms \(300\) must be at least 3 x probe-interval-ms \(250\)"):
+    with pytest.raises(ConfigError, match=r"lease-ms \(300\) must be at least 2 x probe-interval-ms \(400\)"):
         Config.load(None, ["lease-ms=300"])
     config = Config.load(None)
     with pytest.raises(SetError, match="repl-timeout must be at least 1 x repl-ping-replica-period"):
