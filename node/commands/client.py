@@ -19,7 +19,7 @@ from node.commands.words import (
     shown,
     wrong_subcommand,
 )
-from node.context import UNBLOCK_NOTE, node_of
+from node.context import UNBLOCK_NOTE, UNBLOCKED, node_of
 from node.engine.reply import NO_REPLY, OK, CommandError, Reply, SetReply, Verbatim
 
 if TYPE_CHECKING:
@@ -201,7 +201,12 @@ def unblock(session: Session, args: list[bytes]) -> Reply:
         case _:
             raise wrong_subcommand("CLIENT", args[1])
     other = node_of(session).pump.sessions.get(integer(args[2], NOT_AN_INTEGER))
-    if other is None or not other.blocked or other.notes is None:
+    if other is None or not other.blocked:
+        return 0
+    if other.waiting is not None:
+        other.unblock(UNBLOCKED if with_error else other.waiting.on_timeout)
+        return 1
+    if other.notes is None:
         return 0
     end_wait: Callable[[bool], None] | None = other.notes.get(UNBLOCK_NOTE)
     if end_wait is None:

@@ -7,6 +7,11 @@ from node.engine.registry cimport Command
 from node.engine.span cimport Span
 
 
+# What a client said about where it may be served.
+cdef enum:
+    ROUTE_ASKING = 1  # ASKING: a slot that is being imported will do
+    ROUTE_READONLY = 2  # READONLY: so will a replica, for reading
+
 cdef enum:
     EFFECTS_SINGLE = 0  # no EXEC runs
     EFFECTS_PENDING = 1  # an EXEC runs, and has had no effect yet
@@ -26,7 +31,10 @@ cdef class Call(HeldReplies):
     cdef int64_t dirty
     cdef Py_ssize_t call_mark  # where the running command's reply begins in out
     cdef readonly bint blocked
+    cdef public bint asking  # ASKING: the next command may use a slot that is being imported
+    cdef public bint readonly_mode  # READONLY: reads may be served by a replica
     cdef readonly bint closing  # ends once `out` is sent
+    cdef public bint is_replica  # a replica's link from its PSYNC on: limits for clients are not for it
     cdef readonly bint apply_stream  # the link to our primary: silent, counted, forwarded
 
     # --- arguments -----------------------------------------------------------------------------------------
@@ -48,6 +56,10 @@ cdef class Call(HeldReplies):
     cdef int dispatch(self, Command command) except -1  # checks, then `call`: the session's
     cdef int call(self, Command command) except -1
     cdef int run_arguments(self, list words) except -1
+    cdef int call_words(self, Command command, list words) except -1
+    cdef int _with_words(self, Command command, list words) except -1
+    cdef int route_modes(self) noexcept
+    cdef int hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1
     cdef int broke(self, object error) except -1
     cdef int _call_python(self, Command command) except -1
     cdef int _open_transaction_effects(self) except -1

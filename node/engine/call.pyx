@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint64_t
 from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.engine cimport Engine
 from node.engine.keyspace cimport Key
-from node.engine.registry cimport FLAG_MOVABLEKEYS, Command
+from node.engine.registry cimport FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command
 from node.engine.span cimport Span, span_bytes, span_of, span_to_int64
 
 from node.engine.reply import BLOCKED, NO_REPLY, CommandError
@@ -179,6 +179,13 @@ cdef class Call(HeldReplies):
 
     cdef int run_arguments(self, list words) except -1:
         """Runs one command given as bytes, as if the client had sent it; its reply goes to `out`."""
+        return self._with_words(None, words)
+
+    cdef int call_words(self, Command command, list words) except -1:
+        """The same for a command that has been through the checks already."""
+        return self._with_words(command, words)
+
+    cdef int _with_words(self, Command command, list words) except -1:
         cdef Buf spans
         cdef Span span
         cdef bytes item
@@ -192,11 +199,27 @@ cdef class Call(HeldReplies):
             self.argv = <Span *> spans.data
             self.argc = <int> len(words)
             self.first_key_index = 0
-            return self.dispatch(self.engine.registry.find(self.argv[0]))
+            if command is None:
+                return self.dispatch(self.engine.registry.find(self.argv[0]))
+            return self.call(command)
         finally:
             self.argv = NULL
             self.argc = 0
             buf_free(&spans)
+
+    cdef int route_modes(self) noexcept:
+        return (ROUTE_ASKING if self.asking else 0) | (ROUTE_READONLY if self.readonly_mode else 0)
+
+    cdef int hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1:
+        """Keeps back the reply from `mark` on, if it says anything about keys."""
+        cdef Command command = self.command
+        cdef bint wrote = command.flags & FLAG_WRITE or command.name == "exec"
+        cdef bint read = command.flags & FLAG_READONLY or command.first_key > 0
+        if command.flags & FLAG_MOVABLEKEYS and not read:  # scripts
+            wrote = True
+        if self.out.used_bytes == mark or self.is_replica or not (wrote or read):
+            return 0
+        return self.hold(mark, offset, wrote)
 
     # ----------------------------------------------------------------------------------------- effects
 
@@ -248,7 +271,7 @@ cdef class Call(HeldReplies):
         cdef Engine engine = self.engine
         cdef int index
         engine.counters.writes += 1
-        if engine.watched:
+        if engine.watched or engine.waiters.pair_count:
             self._touch_keys(self.command)
         if self.apply_stream or not engine.effects.active:
             return 0

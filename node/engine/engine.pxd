@@ -7,6 +7,7 @@ from node.engine.gate cimport Gate
 from node.engine.keyspace cimport Keyspace
 from node.engine.registry cimport Registry
 from node.engine.resp cimport ParserLimits
+from node.engine.waiters cimport Waiters
 
 cdef enum:
     SLOT_COUNT = 16384
@@ -72,6 +73,10 @@ cdef class Engine:
     cdef int64_t pause_until_ms  # on the monotonic clock
     cdef public object on_python_error  # callable(exception) for a handler that broke
     cdef readonly object context  # the running node, for Python handlers
+    cdef readonly Waiters waiters
+    cdef bint _serving_waiters
+    cdef bint routes_changed  # since those who wait for keys were asked whether they still may
+    cdef bint _was_read_only
     cdef readonly dict watched  # (database, key) -> list of Watch
 
     cdef public int64_t next_session_id
@@ -99,3 +104,4 @@ cdef class Engine:
     cdef int count_error(self, bytes code) except -1
     cdef int touch_watched(self, int database, bytes key) except -1
     cdef int touch_all_watched(self, int database) except -1
+    cdef int serve_waiters(self) except -1

@@ -7,6 +7,7 @@ from node.engine.gate import Gate
 from node.engine.keyspace import Keyspace
 from node.engine.registry import Command, Registry
 from node.engine.session import Session
+from node.engine.waiters import Waiters
 
 class Engine:
     keyspace: Keyspace
@@ -25,6 +26,7 @@ class Engine:
     on_python_error: Callable[[BaseException], None] | None
     errors_by_code: dict[bytes, int]
     watched: dict[tuple[int, bytes], list[Any]]
+    waiters: Waiters
     next_session_id: int
     ticks_per_us: float
     slow_us: int
@@ -47,6 +49,8 @@ class Engine:
     def set_migrating(self, slot: int, owner: int) -> None: ...
     def set_importing(self, slot: int, importing: bool) -> None: ...
     def slot_state(self, slot: int) -> tuple[int, int, bool]: ...
+    def expire_waiters(self) -> None: ...
+    def review_waiters(self) -> None: ...
     def pause(self, until_ms: int, all_commands: bool) -> None: ...
     def unpause(self) -> None: ...
     @property

@@ -3,15 +3,21 @@
 The engine reads no clock: whoever drives it (the pump, a test, the simulator) says what time it is.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.limits cimport INT_MAX
 from libc.stdint cimport UINT64_MAX, int16_t, int64_t, uint8_t, uint64_t
 
 from node.engine.effects cimport Effects
+from node.engine.entry cimport Entry, entry_type
 from node.engine.evictor cimport Evictor
 from node.engine.gate cimport Gate
-from node.engine.keyspace cimport Keyspace
+from node.engine.keyspace cimport Key, Keyspace
 from node.engine.registry cimport Command, Registry, timing_class
+from node.engine.span cimport span_of
+from node.engine.waiters cimport Link, Queue, Wait, Waiters
+
+from node.engine.reply import Failure
 
 
 cdef class Engine:
@@ -42,6 +48,7 @@ cdef class Engine:
         self.lease_until_ms = 0
         self.write_refusal = None
         self.errors_by_code = {}
+        self.waiters = Waiters()
         self.watched = {}
         self.evictor.watched = self.watched
         self.evictor.on_evicted = self.touch_key
@@ -85,6 +92,7 @@ cdef class Engine:
         if len(endpoints) > 32767:
             raise ValueError("too many owners")
         self.owners = [bytes(endpoint) for endpoint in endpoints]
+        self.routes_changed = True
 
     def set_slot_range(self, int first, int last, int owner):
         """Gives slots first..last to an owner index; -1 leaves them unassigned."""
@@ -95,15 +103,18 @@ cdef class Engine:
             raise ValueError(f"owner {owner} has no endpoint")
         for slot in range(first, last + 1):
             self.slot_owner[slot] = <int16_t> owner
+        self.routes_changed = True
 
     def set_self_owner(self, int owner, bint primary):
         """Says which owner index is this process's shard (-1: none), and whether we are its primary."""
         self.self_owner = owner
         self.is_primary = primary
+        self.routes_changed = True
 
     def set_serving(self, bint serving, bytes reason=b"The cluster is down"):
         self.serving = serving
         self.not_serving_reason = reason
+        self.routes_changed = True
 
     def set_migrating(self, int slot, int owner):
         """Marks a slot as on its way to an owner index (CLUSTER SETSLOT MIGRATING); -1 ends it."""
@@ -115,6 +126,7 @@ cdef class Engine:
         if not 0 <= slot < SLOT_COUNT:
             raise ValueError(f"slot {slot} is out of range")
         self.importing[slot] = importing
+        self.routes_changed = True
 
     def slot_state(self, int slot):
         """(owner index, migrating-to index, importing) of a slot."""
@@ -144,6 +156,8 @@ cdef class Engine:
     # ------------------------------------------------------------------------------------------- watching
 
     cdef int touch_watched(self, int database, bytes key) except -1:
+        if self.waiters.pair_count:
+            self.waiters.touch(database, key)
         watches = self.watched.get((database, key))
         if watches is not None:
             for watch in watches:
@@ -151,6 +165,8 @@ cdef class Engine:
         return 0
 
     cdef int touch_all_watched(self, int database) except -1:
+        if self.waiters.pair_count:
+            self.waiters.touch_all(database)
         for (watched_database, _key), watches in self.watched.items():
             if database < 0 or watched_database == database:
                 for watch in watches:
@@ -159,13 +175,68 @@ cdef class Engine:
 
     def touch_key(self, int database, bytes key):
         """A key changed by other means than a command with that key among its arguments."""
-        if self.watched:
+        if self.watched or self.waiters.pair_count:
             self.touch_watched(database, key)
 
     def touch_database(self, int database):
         """Every key of a database (-1: of all) may have changed: FLUSHDB, SWAPDB, a full sync."""
-        if self.watched:
+        if self.watched or self.waiters.pair_count:
             self.touch_all_watched(database)
+
+    # -------------------------------------------------------------------------------------------- waiting
+
+    cdef int serve_waiters(self) except -1:
+        """Commands that wait for keys which have changed run again: by key in order of change, then of waiting."""
+        cdef Queue queue
+        cdef Link link
+        cdef Link after
+        cdef Wait wait
+        cdef int type
+        if self._serving_waiters:  # one that is served may change keys itself: the loop below comes to them
+            return 0
+        self._serving_waiters = True
+        try:
+            while self.waiters.due:
+                for queue in self.waiters.take_touched():
+                    type = self._type_at(queue.place)
+                    link = queue.first
+                    while link is not None and link.wait is not None:
+                        after = link.after
+                        wait = link.wait
+                        if type < 0 and not queue.gone_count:
+                            break
+                        if (wait.type == type or wait.also_when_gone) and wait.session.run_again(queue.place[1]):
+                            type = self._type_at(queue.place)
+                        link = after
+        finally:
+            self._serving_waiters = False
+        return 0
+
+    def _type_at(self, tuple place):
+        cdef int database = place[0]
+        cdef bytes name = place[1]
+        cdef Key key = self.keyspace.locate(span_of(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)))
+        cdef Entry *entry = self.keyspace.find(database, &key)
+        return -1 if entry == NULL else entry_type(entry)
+
+    def expire_waiters(self):
+        """Answers those whose time is over; to be called when `waiters.next_deadline_ms` has come."""
+        for wait in self.waiters.take_expired(self.monotonic_ms):
+            wait.session.unblock(wait.on_timeout)
+
+    def review_waiters(self):
+        """Answers those who wait for keys that are not served here any more: a few times a second."""
+        cdef bint lease_over = self.lease_until_ms != 0 and self.monotonic_ms >= self.lease_until_ms
+        if not self.waiters.pair_count or not (
+            self.routes_changed or lease_over or self.read_only != self._was_read_only
+        ):
+            return
+        self.routes_changed = False
+        self._was_read_only = self.read_only
+        for wait in self.waiters.all_waits():
+            refusal = wait.session.refusal()
+            if refusal is not None:
+                wait.session.unblock(Failure(refusal))
 
     # ------------------------------------------------------------------------------------------- counting
 

@@ -323,7 +323,7 @@ cdef int _move(Session s) except -1:
 
 # The session tells who watches a command's keys in its own database; here is another one.
 cdef int _touch_elsewhere(Session s, int database, Span name) except -1:
-    if database != s.database and s.engine.watched:
+    if database != s.database and (s.engine.watched or s.engine.waiters.pair_count):
         s.engine.touch_watched(database, span_bytes(name))
     return 0
 

@@ -29,6 +29,8 @@ cdef class Pump:
 
     cdef int _epoll_fd
     cdef int _event_fd
+    cdef int _timer_fd
+    cdef int64_t _timer_ms  # the deadline it is set to; 0: it is off
     cdef dict _listeners  # fd -> True; the caller keeps the sockets open
     cdef bint _accepting
     cdef bint _running

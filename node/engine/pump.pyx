@@ -58,6 +58,27 @@ cdef extern from "sys/eventfd.h" nogil:
         EFD_NONBLOCK
         EFD_CLOEXEC
 
+cdef extern from "time.h" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *into)
+    enum:
+        CLOCK_MONOTONIC
+        CLOCK_REALTIME
+        CLOCK_BOOTTIME
+
+cdef extern from "sys/timerfd.h" nogil:
+    struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *new_value, itimerspec *old_value)
+    enum:
+        TFD_NONBLOCK
+        TFD_CLOEXEC
+        TFD_TIMER_ABSTIME
+
 cdef extern from "sys/socket.h" nogil:
     ssize_t recv(int fd, void *into, size_t len_bytes, int flags)
     ssize_t send(int fd, const void *data, size_t len_bytes, int flags)
@@ -87,16 +108,6 @@ cdef extern from "unistd.h" nogil:
     ssize_t read(int fd, void *into, size_t len_bytes)
     ssize_t write(int fd, const void *data, size_t len_bytes)
 
-cdef extern from "time.h" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *into)
-    enum:
-        CLOCK_MONOTONIC
-        CLOCK_REALTIME
-        CLOCK_BOOTTIME
-
 cdef extern from *:
     """
     #include <stdint.h>
@@ -114,6 +125,12 @@ cdef extern from *:
     #endif
     """
     uint64_t processor_ticks() noexcept nogil
+
+# What epoll tells of a descriptor: the address of its session, which is even, or one of these.
+cdef enum:
+    EVENT_TAG = 1
+    LISTENER_TAG = 3  # and the descriptor's number from the third bit on
+    TIMER_TAG = 5
 
 cdef enum:
     EVENTS_PER_TURN = 128
@@ -138,9 +155,9 @@ def boottime_ms():
 
 cdef class Pump:
     def __cinit__(self, Engine engine not None, *, int max_clients=10000):
-        cdef epoll_event event
         self._epoll_fd = -1
         self._event_fd = -1
+        self._timer_fd = -1
         self.engine = engine
         self.sessions = {}
         self.max_clients = max_clients
@@ -162,10 +179,11 @@ cdef class Pump:
         self._event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if self._event_fd < 0:
             raise OSError(errno, "eventfd: " + os.strerror(errno))
-        event.events = EPOLLIN
-        event.data.u64 = 1  # odd: no session; the eventfd
-        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, self._event_fd, &event) < 0:
-            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+        self._timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC)
+        if self._timer_fd < 0:
+            raise OSError(errno, "timerfd_create: " + os.strerror(errno))
+        self._watch(self._event_fd, EVENT_TAG)
+        self._watch(self._timer_fd, TIMER_TAG)
         self._measure_ticks()
         self._tell_time()
 
@@ -176,8 +194,17 @@ cdef class Pump:
             buf_free(&self._spare[index])
         if self._event_fd >= 0:
             close(self._event_fd)
+        if self._timer_fd >= 0:
+            close(self._timer_fd)
         if self._epoll_fd >= 0:
             close(self._epoll_fd)
+
+    def _watch(self, int fd, uint64_t tag):
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.u64 = tag
+        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
 
     def fileno(self):
         """The epoll descriptor: readable when there is work."""
@@ -187,11 +214,7 @@ cdef class Pump:
 
     def listen(self, int fd):
         """Accepts clients from a listening, non-blocking socket. The caller keeps it open until `unlisten`."""
-        cdef epoll_event event
-        event.events = EPOLLIN
-        event.data.u64 = (<uint64_t> fd << 2) | 3
-        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0:
-            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+        self._watch(fd, (<uint64_t> fd << 2) | LISTENER_TAG)
         self._listeners[fd] = True
 
     def unlisten(self, int fd):
@@ -240,6 +263,7 @@ cdef class Pump:
         session.closing = True
         session.waker = None
         session.unwatch()
+        session.stop_waiting()
         if session.is_feed and session in self._feeds:
             self._feeds.remove(session)
         self._graveyard.append(session)
@@ -372,6 +396,11 @@ cdef class Pump:
         engine.monotonic_ms = _clock_us(CLOCK_BOOTTIME) // 1000
         lease_ran = engine.lease_until_ms != 0 and engine.monotonic_ms < engine.lease_until_ms
         handled = count
+        if engine.waiters.count:
+            if engine.waiters.due:  # keys that others than clients have changed
+                engine.serve_waiters()
+            if 0 < engine.waiters.next_deadline_ms <= engine.monotonic_ms:
+                engine.expire_waiters()
         if self._ready:
             ready = self._ready
             self._ready = []
@@ -391,8 +420,10 @@ cdef class Pump:
                 break
             tag = events[index].data.u64
             if tag & 1:
-                if tag == 1:
+                if tag == EVENT_TAG:
                     read(self._event_fd, &drained, 8)
+                elif tag == TIMER_TAG:
+                    read(self._timer_fd, &drained, 8)
                 else:
                     self._accept(<int> (tag >> 2))
                 continue
@@ -418,9 +449,22 @@ cdef class Pump:
                 session.in_unsent = False
                 if session.fd >= 0:
                     self._send(session)
+        if engine.waiters.next_deadline_ms != self._timer_ms:
+            self._set_timer()
         if self._graveyard:
             self._graveyard.clear()
         return handled
+
+    def _set_timer(self):
+        """The descriptor becomes readable when the first of the waiting clients has waited long enough."""
+        cdef itimerspec when
+        self._timer_ms = self.engine.waiters.next_deadline_ms  # 0 turns it off
+        when.it_interval.tv_sec = 0
+        when.it_interval.tv_nsec = 0
+        when.it_value.tv_sec = self._timer_ms // 1000
+        when.it_value.tv_nsec = self._timer_ms % 1000 * 1000000
+        if timerfd_settime(self._timer_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0:
+            raise OSError(errno, "timerfd_settime: " + os.strerror(errno))
 
     def _drop_replies(self):
         # The process stood still between execution and here for longer than the lease: another
@@ -465,7 +509,6 @@ cdef class Pump:
         """No descriptor is left: the waiting client must not make epoll spin. It is accepted on the
         event descriptor's number, closed, and the event descriptor is made anew."""
         cdef int fd
-        cdef epoll_event event
         close(self._event_fd)
         self._event_fd = -1
         fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -475,10 +518,7 @@ cdef class Pump:
         self._event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if self._event_fd < 0:
             raise OSError(errno, "eventfd: " + os.strerror(errno))
-        event.events = EPOLLIN
-        event.data.u64 = 1
-        if epoll_ctl(self._epoll_fd, EPOLL_CTL_ADD, self._event_fd, &event) < 0:
-            raise OSError(errno, "epoll_ctl: " + os.strerror(errno))
+        self._watch(self._event_fd, EVENT_TAG)
 
     cdef int _event(self, Session session, uint32_t events) except -1:
         if events & EPOLLIN:
@@ -732,6 +772,10 @@ cdef class Pump:
         cdef Session session
         self._tell_time()
         self._measure_ticks()
+        if self.engine.waiters.count:
+            self.engine.review_waiters()
+            if self.engine.waiters.due:
+                self.engine.serve_waiters()
         paused = self.engine.paused
         idle_ms = <int64_t> (self.idle_timeout_s * 1000)
         for session in list(self.sessions.values()):

@@ -8,12 +8,22 @@ from node.engine.registry cimport Command
 from node.engine.span cimport Span
 
 
+cdef enum:
+    REPLIES_ON = 0
+    REPLIES_OFF = 1
+    REPLIES_SKIP_NEXT = 2  # CLIENT REPLY SKIP itself is running
+    REPLIES_SKIP = 3  # the command that runs now is not answered
+
+
 cdef class Replies:
     cdef readonly Engine engine
     cdef Command command  # that runs now, or ran last: errors count as its failures
     cdef Buf out  # owned; bytes that were written and not yet sent, from out_sent on
     cdef Py_ssize_t out_sent
     cdef readonly int resp  # 2 or 3
+    cdef int reply_mode
+
+    cdef int mute(self, Py_ssize_t mark) except -1  # drops a reply that begins there, if CLIENT REPLY says so
 
     # Each command writes exactly one reply (an array counts as one with its elements).
     cdef int reply_ok(self) except -1

@@ -26,6 +26,24 @@ cdef class Replies:
             raise CommandError("NOPROTO unsupported protocol version")
         self.resp = resp
 
+    def set_reply_mode(self, str mode):
+        """CLIENT REPLY: "on", "off" or "skip"."""
+        if mode == "on":
+            self.reply_mode = REPLIES_ON
+        elif mode == "off":
+            self.reply_mode = REPLIES_OFF
+        elif self.reply_mode != REPLIES_OFF:
+            self.reply_mode = REPLIES_SKIP_NEXT
+
+    cdef int mute(self, Py_ssize_t mark) except -1:
+        if self.reply_mode != REPLIES_ON:
+            self.out.used_bytes = mark
+            if self.reply_mode == REPLIES_SKIP_NEXT:
+                self.reply_mode = REPLIES_SKIP
+            elif self.reply_mode == REPLIES_SKIP:
+                self.reply_mode = REPLIES_ON
+        return 0
+
     @property
     def output_pending_bytes(self):
         return self.out.used_bytes - self.out_sent

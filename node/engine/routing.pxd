@@ -4,10 +4,6 @@ from libc.stdint cimport uint32_t
 from node.engine.call cimport Call
 from node.engine.registry cimport Command
 
-cdef enum:
-    ROUTE_ASKING = 1  # the client said ASKING: a slot that is being imported will do
-    ROUTE_READONLY = 2  # it said READONLY: so will a replica, for reading
-
 # What the client is told instead of an answer (an error's text without '-'); None: the command may run here.
 # Leaves the first key located in call.first_key (call.first_key_index 0: the command has no keys).
 cdef bytes route_command(Call call, Command command, int modes)

@@ -6,7 +6,7 @@ Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spe
 
 from libc.stdint cimport uint32_t
 
-from node.engine.call cimport Call
+from node.engine.call cimport ROUTE_ASKING, ROUTE_READONLY, Call
 from node.engine.engine cimport Engine
 from node.engine.keyspace cimport Key
 from node.engine.registry cimport FLAG_ASKING, FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.applied cimport Applied
 from node.engine.buf cimport Buf
-from node.engine.call cimport Call
+from node.engine.blocking cimport Blocking
 from node.engine.keyspace cimport Key
 from node.engine.registry cimport Command
 from node.engine.resp cimport Parser
@@ -14,13 +14,6 @@ cdef enum:
     # taken in (up to the query buffer limit), so a client that sends everything before it reads anything
     # comes through. Memory per client is bounded by this, one reply, and the query buffer limit.
     OUTPUT_PAUSE_BYTES = 4194304
-
-cdef enum:
-    REPLIES_ON = 0
-    REPLIES_OFF = 1
-    REPLIES_SKIP_NEXT = 2  # CLIENT REPLY SKIP itself is running
-    REPLIES_SKIP = 3  # the command that runs now is not answered
-
 
 cdef enum:
     BATCH_COMMANDS = 16  # parsed, and their keys' cache lines asked for, before the first of them runs
@@ -37,27 +30,22 @@ cdef struct Parsed:
     Key key
 
 
-cdef class Session(Call):
+cdef class Session(Blocking):
     # --- the conversation ------------------------------------------------------------------------------
     cdef Parser parser
     cdef const uint8_t *input_at  # what `process` works on; only while it runs
     cdef Buf inbuf  # bytes that arrived and were not executed yet, from in_at on
     cdef Py_ssize_t in_at
-    cdef int reply_mode
     cdef readonly bint stalled  # CLIENT PAUSE: the command stays in inbuf until the pause ends
     cdef bint more  # stopped because a budget was spent, not because input ran out
     cdef public str close_reason
     cdef Transaction transaction  # from MULTI to EXEC; None outside
     cdef Watch watching  # None: nothing
-    cdef public bint asking  # ASKING: the next command may use a slot that is being imported
-    cdef public bint readonly_mode  # READONLY: reads may be served by a replica
     cdef Applied applied  # what the link to our primary brought; None on others
-    cdef public bint is_replica  # a replica's link from its PSYNC on: limits for clients are not for it
     cdef public bint is_feed  # a replica's link that gets the effects stream
     cdef readonly uint64_t feed_offset
     cdef public uint64_t acked_offset
     cdef public object on_drained  # callable(session): everything written has been sent
-    cdef public object on_resume  # callable(session): runs once when the client goes while blocked
 
     # --- who it is ---------------------------------------------------------------------------------------
     cdef readonly int64_t id
@@ -81,7 +69,6 @@ cdef class Session(Call):
     cdef uint32_t interest  # epoll events asked for
     cdef bint in_ready
     cdef bint in_unsent
-    cdef object waker  # callable(session): there is something to execute or send
     cdef double output_over_since_s
 
     # --- driving -----------------------------------------------------------------------------------------
@@ -91,9 +78,7 @@ cdef class Session(Call):
     ) except -1
     cdef int run_buffered(self, int command_budget) except -1
     cdef int _run_batch(self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget) except -1
-    cdef int _hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1
     cdef int _write_acknowledgement(self) except -1
     cdef int _refuse(self, bytes text) except -1
     cdef int _reject(self, Command command, bytes text) except -1
     cdef bint _queues(self) except -1
-    cdef int _route_modes(self) noexcept

@@ -5,6 +5,7 @@ from typing_extensions import Buffer
 
 from node.engine.engine import Engine
 from node.engine.reply import Reply
+from node.engine.waiters import Wait
 
 class Session:
     """One client's conversation, without I/O: bytes in, replies out. See session.pyx."""
@@ -28,6 +29,8 @@ class Session:
     acks_promptly: bool
     on_drained: Callable[[Session], None] | None
     on_resume: Callable[[Session], None] | None
+    waiting: Wait | None
+    ready_key: bytes | None
     id: int
     address: str
     local_address: str
@@ -62,6 +65,18 @@ class Session:
     def set_reply_mode(self, mode: str) -> None: ...
     def close_after_reply(self, reason: str = "") -> None: ...
     def block(self) -> None: ...
+    def block_on(
+        self,
+        keys: list[bytes],
+        wait_ms: int,
+        type: int,
+        *,
+        on_timeout: Reply = ...,
+        words: list[bytes] | None = None,
+        also_when_gone: bool = False,
+    ) -> Reply: ...
+    def wait_ms(self, word: bytes) -> int: ...
+    def stop_waiting(self) -> None: ...
     def unblock(self, value: Reply) -> None: ...
     def resume(self) -> None: ...
     def write(self, data: bytes) -> None: ...

@@ -4,7 +4,8 @@ A session is fed bytes, finds commands in them, checks whether each may run here
 keeps the replies until somebody takes them: the pump (sockets), a test or the simulator (`feed`).
 
 What it is made of has files of its own: replies.pyx writes answers, held.pyx keeps some of them back, call.pyx
-runs one command, routing.pyx knows whose a slot is, transaction.pyx is MULTI and WATCH, applied.pyx the stream that a primary sends to its replica.
+runs one command, blocking.pyx waits in one, routing.pyx knows whose a slot is, transaction.pyx is MULTI and WATCH,
+applied.pyx the stream that a primary sends to its replica.
 
 The order of the checks is Redis's (processCommand in its server.c), because clients see which error
 comes first: name, arity, queue rules, route, refusals (replicas, role, loading), pause, then the call.
@@ -16,17 +17,15 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.applied cimport Applied
+from node.engine.blocking cimport Blocking
 from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free
 from node.engine.engine cimport PAUSE_ALL, PAUSE_NONE, Engine
-from node.engine.gate cimport EVERYTHING
-from node.engine.held cimport HELD_LATE
 from node.engine.registry cimport (
     FLAG_DENYOOM,
     FLAG_LOADING,
     FLAG_MAY_REPLICATE,
     FLAG_MOVABLEKEYS,
     FLAG_NO_MULTI,
-    FLAG_READONLY,
     FLAG_STALE,
     FLAG_WRITE,
     Command,
@@ -43,7 +42,8 @@ from node.engine.resp cimport (
     resp_bulk,
     resp_line,
 )
-from node.engine.routing cimport ROUTE_ASKING, ROUTE_READONLY, route_command, route_slot
+from node.engine.replies cimport REPLIES_OFF, REPLIES_ON, REPLIES_SKIP
+from node.engine.routing cimport route_command, route_slot
 from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
 from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch
 
@@ -60,7 +60,7 @@ cdef enum:
     STALLED = 1
 
 
-cdef class Session(Call):
+cdef class Session(Blocking):
     def __cinit__(self, Engine engine not None, *, str address="", str local_address="", int64_t session_id=0):
         self.engine = engine
         self.keyspace = engine.keyspace
@@ -256,6 +256,8 @@ cdef class Session(Call):
         cdef const uint8_t *raw
         for index in range(count):
             item = &batch[index]
+            if self.engine.waiters.due:
+                self.engine.serve_waiters()
             if self.closing or self.blocked or self.stalled:
                 return 0
             if command_budget[0] <= 0 or self.out.used_bytes - self.out_sent > OUTPUT_PAUSE_BYTES:
@@ -281,6 +283,8 @@ cdef class Session(Call):
                 consumed_bytes[0] = item.start_bytes
                 self.stalled = True
                 return 0
+        if self.engine.waiters.due:
+            self.engine.serve_waiters()
         return 1
 
     def _protocol_error(self):
@@ -322,7 +326,7 @@ cdef class Session(Call):
             return DISPATCHED
 
         if engine.cluster and (command.first_key > 0 or flags & FLAG_MOVABLEKEYS):
-            refusal = route_command(self, command, self._route_modes())
+            refusal = route_command(self, command, self.route_modes())
             if refusal is not None:
                 command.rejected += 1
                 return self._refuse(refusal)
@@ -362,26 +366,11 @@ cdef class Session(Call):
         self.call(command)
         if self.asking and command.name != "asking":
             self.asking = False
-        if self.reply_mode != REPLIES_ON and not self.running_script_or_multi:
-            self.out.used_bytes = mark
-            if self.reply_mode == REPLIES_SKIP_NEXT:
-                self.reply_mode = REPLIES_SKIP
-            elif self.reply_mode == REPLIES_SKIP:
-                self.reply_mode = REPLIES_ON
+        if self.reply_mode != REPLIES_ON and not self.running_script_or_multi and not self.blocked:
+            self.mute(mark)
         if engine.gate.written > engine.gate.committed and not self.running_script_or_multi:
-            self._hold_reply(mark, engine.gate.written)
+            self.hold_reply(mark, engine.gate.written)
         return DISPATCHED
-
-    cdef int _hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1:
-        """Keeps back the reply from `mark` on, if it says anything about keys."""
-        cdef Command command = self.command
-        cdef bint wrote = command.flags & FLAG_WRITE or command.name == "exec"
-        cdef bint read = command.flags & FLAG_READONLY or command.first_key > 0
-        if command.flags & FLAG_MOVABLEKEYS and not read:  # scripts
-            wrote = True
-        if self.out.used_bytes == mark or self.is_replica or not (wrote or read):
-            return 0
-        return self.hold(mark, offset, wrote)
 
     cdef int _refuse(self, bytes text) except -1:
         """An error before the command ran: inside MULTI it also spoils the transaction."""
@@ -409,9 +398,6 @@ cdef class Session(Call):
     # Whether a command of this transaction is kept: EXEC will not run one that is spoilt already.
     cdef bint _queues(self) except -1:
         return not self.transaction.broken and not self.watch_broken
-
-    cdef int _route_modes(self) noexcept:
-        return (ROUTE_ASKING if self.asking else 0) | (ROUTE_READONLY if self.readonly_mode else 0)
 
     def _unknown_command(self):
         cdef int index
@@ -465,7 +451,7 @@ cdef class Session(Call):
         if self.engine.cluster and transaction.slot != NO_SLOT:
             if transaction.slot == SEVERAL_SLOTS:
                 raise CommandError("CROSSSLOT Keys in request don't hash to the same slot")
-            refusal = route_slot(self, transaction.slot, FLAG_WRITE, self._route_modes(), [])
+            refusal = route_slot(self, transaction.slot, FLAG_WRITE, self.route_modes(), [])
             if refusal is not None:
                 self._refuse(refusal)
                 return NO_REPLY
@@ -490,42 +476,11 @@ cdef class Session(Call):
         return 0 if self.watching is None else len(self.watching)
 
     # ------------------------------------------------------------------------------------------- control
-    def set_reply_mode(self, str mode):
-        """CLIENT REPLY: "on", "off" or "skip"."""
-        if mode == "on":
-            self.reply_mode = REPLIES_ON
-        elif mode == "off":
-            self.reply_mode = REPLIES_OFF
-        elif self.reply_mode != REPLIES_OFF:
-            self.reply_mode = REPLIES_SKIP_NEXT
-
     def close_after_reply(self, str reason=""):
         """Ends the connection once the replies written so far are sent."""
         self.closing = True
         if reason and not self.close_reason:
             self.close_reason = reason
-        if self.waker is not None:
-            self.waker(self)
-
-    def block(self):
-        """Stops executing this client's commands until `unblock`. Handlers return BLOCKED instead."""
-        self.blocked = True
-
-    def unblock(self, value):
-        """Answers the command that returned BLOCKED and goes on with the client's next one.
-
-        Args:
-            value: any reply of node.engine.reply; NO_REPLY when the reply was written already.
-        """
-        cdef Py_ssize_t mark = self.out.used_bytes
-        if not self.blocked:
-            return
-        self.blocked = False
-        self.on_resume = None
-        if value is not NO_REPLY:
-            self.reply_value(value)
-        if self.engine.gate.committed != EVERYTHING:
-            self._hold_reply(mark, HELD_LATE)  # whoever woke us may not have written its effect yet
         if self.waker is not None:
             self.waker(self)
 

@@ -233,6 +233,46 @@ async def test_a_blocked_client_that_leaves_is_told_of(served: Served) -> None:
     await until(lambda: len(gone) == 1)
 
 
+def add_take(engine: Engine) -> None:
+    """TAKE key timeout: waits for somebody to write a key (and nobody can)."""
+
+    def take(session: Session, args: list[bytes]) -> Reply:
+        return session.block_on([args[1]], session.wait_ms(args[2]), 0)
+
+    engine.add_command(make("take", 3, take))
+
+
+async def test_timeouts_come_without_anybody_asking(served: Served) -> None:
+    # The only thing that drives this pump is its own descriptor.
+    add_take(served.engine)
+    patient, hasty, brief = [await served.connect() for _ in range(3)]
+    await patient.send_all(encode(b"TAKE", b"k", b"0.06"))
+    await until(lambda: served.engine.waiters.count == 1)
+    await hasty.send_all(encode(b"TAKE", b"k", b"0.02"))
+    await brief.send_all(encode(b"TAKE", b"k", b"0.001"))
+    begun = trio.current_time()
+    assert await receive_exactly(brief, 5) == b"*-1\r\n"
+    assert await receive_exactly(hasty, 5) == b"*-1\r\n"
+    assert served.engine.waiters.count == 1
+    assert await receive_exactly(patient, 5) == b"*-1\r\n"
+    assert trio.current_time() - begun > 0.03
+    assert served.engine.waiters.next_deadline_ms == 0
+
+
+async def test_who_leaves_while_it_waits_for_a_key_is_forgotten(served: Served) -> None:
+    add_take(served.engine)
+    leaves, killed = [await served.connect() for _ in range(2)]
+    for stream in (leaves, killed):
+        await stream.send_all(encode(b"TAKE", b"k", b"0"))
+    await until(lambda: served.engine.waiters.count == 2)
+    await leaves.aclose()
+    await until(lambda: served.engine.waiters.count == 1)
+    (session,) = served.pump.sessions.values()
+    served.pump.close(session, "killed")
+    assert served.engine.waiters.count == 0
+    assert await receive_all(killed) == b""
+
+
 async def test_one_greedy_pipeline_does_not_hold_up_another_client(served: Served) -> None:
     served.pump.commands_per_turn = 50
     greedy, modest = await served.connect(), await served.connect()
