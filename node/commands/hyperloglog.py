@@ -20,7 +20,8 @@ COMMANDS = (
         keys=(
             KeySpec(
                 "RW access", last=-1,
-                note="RW because it may change the internal representation of the key, and propagate to replicas",
+                note="RW because it may change the internal representation of the key,"
+                " and propagate to replicas",
             ),
         ),
         since="2.8.9", arguments="key:key...",

@@ -28,8 +28,8 @@ def _command(chooser: Chooser) -> Command:
         case 10:
             return [b"PFDEBUG", chooser.pick((b"DECODE", b"ENCODING", b"TODENSE", b"NOSUCH")), key]
         case 11:
-            # Bytes of the header. Damage among the registers is not compared: we change nothing then, while Redis
-            # keeps what it had added before it came upon the damage.
+            # Bytes of the header. Damage among the registers is not compared: we change nothing then,
+            # while Redis keeps what it had added before it came upon the damage.
             return [
                 b"SETRANGE",
                 key,
