@@ -149,6 +149,8 @@ cdef class Keyspace:
             while self.cleared != NULL or self.condemned != NULL:
                 if self.cleared != NULL:
                     self.cleared.pins = 0
+                if self.condemned != NULL:
+                    self.condemned.reading = 0
                 budget = 1 << 20
                 self._free_cleared(&budget)
                 self._free_condemned(&budget)
@@ -307,7 +309,7 @@ cdef class Keyspace:
 
     cdef void _condemn(self, Object *value) noexcept:
         cdef int64_t budget = FREED_AT_ONCE * 2
-        if object_count(value) <= FREED_AT_ONCE and not object_free_some(&self.store, value, &budget):
+        if value.reading == 0 and object_count(value) <= FREED_AT_ONCE and not object_free_some(&self.store, value, &budget):
             return
         value.next_condemned = self.condemned
         self.condemned = value
@@ -768,19 +770,23 @@ cdef class Keyspace:
         # What is left may be pinned by snapshots: there is nothing to do about it now.
         return link[0] != NULL and link[0].pins == 0
 
-    # Frees about so many elements of the large collections that wait for it.
+    # Frees about so many elements of the large collections that wait for it, but for those that a snapshot still reads.
     cdef bint _free_condemned(self, int64_t *budget_elements) noexcept:
+        cdef Object **link = &self.condemned
         cdef Object *value
         cdef Object *following
-        while self.condemned != NULL and budget_elements[0] > 0:
-            value = self.condemned
+        while link[0] != NULL and budget_elements[0] > 0:
+            value = link[0]
+            if value.reading != 0:
+                link = &value.next_condemned
+                continue
             following = value.next_condemned
             self.condemned_bytes -= value.used_bytes
             if object_free_some(&self.store, value, budget_elements):
                 self.condemned_bytes += value.used_bytes
-                break
-            self.condemned = following
-        return self.condemned != NULL
+                return True
+            link[0] = following
+        return link[0] != NULL
 
     cpdef bint free_some(self, int64_t budget_entries) except -1:
         """Frees what was cleared and returns free pages to the system; True while there is more."""

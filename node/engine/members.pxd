@@ -1,6 +1,7 @@
 # The members of a large hash, set or sorted set: a table of entries.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from node.engine.delivery cimport delivery_keep
 from node.engine.entry cimport Entry
 from node.engine.object cimport Object
 from node.engine.span cimport Span
@@ -11,6 +12,13 @@ cdef struct Members:
     Table table
     int64_t expiry_count  # members that have an expiry (fields of a hash)
     uint32_t free_position  # how far freeing has come
+
+
+# Before a member changes in place (put and remove do it themselves): a snapshot may be owed it.
+cdef inline void members_before(Members *members, Entry *member) noexcept nogil:
+    if members.head.reading != 0:
+        delivery_keep(&members.head, member)
+
 
 # An empty one in a block of struct_bytes, of which Members is the beginning and the rest is zero. NULL: no memory.
 cdef Members *members_new(Store *store, int type, size_t struct_bytes) noexcept nogil

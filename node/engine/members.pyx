@@ -88,6 +88,7 @@ cdef Entry *members_put(
     cdef Entry *fresh
     if word != NULL:
         old = word_entry(word[0])
+        members_before(members, old)
         old_need = entry_bytes(old)
         if entry_encoding(old) == encoding and (expiry_ms != -1) == (old.flags & ENTRY_HAS_EXPIRY != 0):
             # The same shape and block: only the value changes.
@@ -106,6 +107,7 @@ cdef Entry *members_put(
         return NULL
     entry_write(fresh, members.head.type, encoding, name, expiry_ms, value.len_bytes)
     _fill(fresh, encoding, value, number)
+    fresh.epoch = members.head.polarity
     if old == NULL:
         if table_insert(store, table, hash, fresh) == NULL:
             heap_give(store.heap, fresh, need)
@@ -113,7 +115,6 @@ cdef Entry *members_put(
             return NULL
     else:
         word_replace(word, fresh)
-        fresh.epoch = old.epoch
         if old.flags & ENTRY_HAS_EXPIRY:
             members.expiry_count -= 1
         table.used_bytes -= heap_block_bytes(old, old_need)
@@ -136,6 +137,7 @@ cdef bint members_remove(Store *store, Members *members, Span name) noexcept nog
     if word == NULL:
         return False
     entry = word_entry(word[0])
+    members_before(members, entry)
     need = entry_bytes(entry)
     if entry.flags & ENTRY_HAS_EXPIRY:
         members.expiry_count -= 1

@@ -53,11 +53,16 @@ cdef class Decoder(ValueReader):
 # steps, so the buffer has a limit of its own: a reader that stands still must not cost the data set twice.
 cdef class _EncodingSink(SnapshotSink):
     cdef Buf out  # owned; encoded and not taken yet
+    cdef Buf aside  # owned; entries that were met while a large value is being written: they follow it
+    cdef bint large_open
+    cdef int large_type
+    cdef int64_t large_earliest_ms
     cdef Py_ssize_t limit_bytes
     cdef int _database  # of the last SELECTDB
     cdef Keyspace _keyspace
 
-    cdef int _select(self, int database) except -1
+    cdef int _begin_entry(self, Buf *out, int database, Entry *entry, int kind) except -1
+    cdef int _select(self, Buf *out, int database) except -1
 
 
 cdef class SnapshotWriter:

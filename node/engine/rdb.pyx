@@ -31,10 +31,17 @@ from libc.string cimport memcmp, memcpy
 
 from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free
 from node.engine.crc64 cimport crc64_update
-from node.engine.entry cimport Entry, entry_expiry_ms, entry_key
+from node.engine.entry cimport Entry, entry_expiry_ms, entry_key, entry_type
 from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
 from node.engine.rdb_values cimport PIECE_NONE, ValueReader
-from node.engine.rdb_write cimport value_kind, write_length, write_value
+from node.engine.rdb_write cimport (
+    large_kind,
+    value_kind,
+    write_large_head,
+    write_length,
+    write_member,
+    write_value,
+)
 from node.engine.snapshot cimport Snapshot, SnapshotSink
 from node.engine.span cimport Span, span_bytes, span_of
 
@@ -304,38 +311,63 @@ cdef class _EncodingSink(SnapshotSink):
 
     def __dealloc__(self):
         buf_free(&self.out)
+        buf_free(&self.aside)
 
-    cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1:
+    cdef int _begin_entry(self, Buf *out, int database, Entry *entry, int kind) except -1:
         cdef Span key = entry_key(entry)
         cdef int64_t expire_ms = entry_expiry_ms(entry)
         cdef uint8_t head[9]
-        if self.out.used_bytes > self.limit_bytes:
+        cdef Py_ssize_t waiting_bytes = self.out.used_bytes + self.aside.used_bytes
+        if waiting_bytes > self.limit_bytes:
             raise SnapshotError(
-                f"{self.out.used_bytes} bytes of the snapshot wait for its reader, the limit is {self.limit_bytes}"
+                f"{waiting_bytes} bytes of the snapshot wait for its reader, the limit is {self.limit_bytes}"
             )
         if database != self._database:
-            self._select(database)
+            self._select(out, database)
         if expire_ms != EXPIRY_NONE:
             head[0] = OPCODE_EXPIRE_MS
             memcpy(&head[1], &expire_ms, 8)
-            buf_append(&self.out, head, 9)
-        head[0] = <uint8_t> value_kind(entry)
-        buf_append(&self.out, head, 1)
-        write_length(&self.out, <uint64_t> key.len_bytes)
-        buf_append(&self.out, key.at, key.len_bytes)
-        return write_value(&self.out, entry)
+            buf_append(out, head, 9)
+        head[0] = <uint8_t> kind
+        buf_append(out, head, 1)
+        write_length(out, <uint64_t> key.len_bytes)
+        return buf_append(out, key.at, key.len_bytes)
 
-    cdef int _select(self, int database) except -1:
+    cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1:
+        cdef Buf *out = &self.aside if self.large_open else &self.out
+        self._begin_entry(out, database, entry, value_kind(entry))
+        return write_value(out, entry)
+
+    cdef int begin_large(self, int database, uint32_t slot, Entry *entry, int64_t count, int64_t earliest_ms) except -1:
+        self.large_type = entry_type(entry)
+        self.large_earliest_ms = earliest_ms
+        self._begin_entry(&self.out, database, entry, large_kind(self.large_type, earliest_ms))
+        self.large_open = True
+        return write_large_head(&self.out, self.large_type, count, earliest_ms)
+
+    cdef int member(self, Entry *member) except -1:
+        return write_member(&self.out, self.large_type, member, self.large_earliest_ms)
+
+    cdef int end_large(self) except -1:
+        self.large_open = False
+        buf_append(&self.out, self.aside.data, self.aside.used_bytes)
+        buf_free(&self.aside)
+        return 0
+
+    cdef size_t early_limit_bytes(self) noexcept:
+        return <size_t> self.limit_bytes
+
+    cdef int _select(self, Buf *out, int database) except -1:
         cdef uint8_t opcode = OPCODE_DATABASE
         cdef bint first = database > self._database
-        buf_append(&self.out, &opcode, 1)
-        write_length(&self.out, <uint64_t> database)
+        buf_append(out, &opcode, 1)
+        write_length(out, <uint64_t> database)
         self._database = database
         if first:  # coming back to it for an entry that a write came upon, the hint would be wrong
             opcode = OPCODE_RESIZE
-            buf_append(&self.out, &opcode, 1)
-            write_length(&self.out, <uint64_t> self._keyspace.size(database))
-            write_length(&self.out, <uint64_t> self._keyspace.expiring(database))
+            buf_append(out, &opcode, 1)
+            write_length(out, <uint64_t> self._keyspace.size(database))
+            write_length(out, <uint64_t> self._keyspace.expiring(database))
         return 0
 
 

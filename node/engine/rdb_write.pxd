@@ -11,3 +11,7 @@ cdef int write_int64(Buf *out, int64_t value) except -1  # as a string
 # The type's number, and the value.
 cdef int value_kind(const Entry *entry) except -1
 cdef int write_value(Buf *out, const Entry *entry) except -1
+# What a value whose members follow one by one begins with; earliest_ms: no field expires before, -1 when none does.
+cdef int large_kind(int type, int64_t earliest_ms) except -1
+cdef int write_large_head(Buf *out, int type, int64_t count, int64_t earliest_ms) except -1
+cdef int write_member(Buf *out, int type, const Entry *member, int64_t earliest_ms) except -1

@@ -24,8 +24,11 @@ from node.engine.entry cimport (
     TYPE_STRING,
     TYPE_ZSET,
     entry_encoding,
+    entry_expiry_ms,
     entry_int64,
+    entry_key,
     entry_object,
+    entry_run,
     entry_string,
     entry_type,
 )
@@ -102,12 +105,13 @@ cdef int write_text(Buf *out, Span text) except -1:
     return _plain(out, text)
 
 
-cdef bint _has_expiring_fields(const Entry *entry) noexcept:
-    return (
-        entry_type(entry) == TYPE_HASH
-        and entry_encoding(entry) == ENCODING_OBJECT
-        and (<Members *> entry_object(entry)).expiry_count > 0
-    )
+# No field of the hash expires before; -1 when none does.
+cdef int64_t _earliest_ms(const Entry *entry) noexcept:
+    cdef Members *members
+    if entry_type(entry) != TYPE_HASH or entry_encoding(entry) != ENCODING_OBJECT:
+        return -1
+    members = <Members *> entry_object(entry)
+    return members.table.root.next_expiry_ms if members.expiry_count > 0 else -1
 
 
 cdef int value_kind(const Entry *entry) except -1:
@@ -121,8 +125,40 @@ cdef int value_kind(const Entry *entry) except -1:
     if type == TYPE_ZSET:
         return KIND_ZSET
     if type == TYPE_HASH:
-        return KIND_EXPIRING_HASH if _has_expiring_fields(entry) else KIND_HASH
+        return large_kind(type, _earliest_ms(entry))
     raise TypeError(f"an entry of type {type} cannot be written to a snapshot")
+
+
+# As a distance from the earliest one, so that most take few bytes; 0: none.
+cdef int _write_expiry(Buf *out, int64_t expiry_ms, int64_t earliest_ms) except -1:
+    return write_length(out, 0 if expiry_ms == -1 else <uint64_t> max(expiry_ms - earliest_ms, <int64_t> 0) + 1)
+
+
+cdef int large_kind(int type, int64_t earliest_ms) except -1:
+    if type == TYPE_SET:
+        return KIND_SET
+    if type == TYPE_ZSET:
+        return KIND_ZSET
+    return KIND_HASH if earliest_ms == -1 else KIND_EXPIRING_HASH
+
+
+cdef int write_large_head(Buf *out, int type, int64_t count, int64_t earliest_ms) except -1:
+    if earliest_ms != -1:
+        buf_append(out, &earliest_ms, 8)
+    return write_length(out, <uint64_t> count)
+
+
+cdef int write_member(Buf *out, int type, const Entry *member, int64_t earliest_ms) except -1:
+    cdef int64_t bits
+    if earliest_ms != -1:
+        _write_expiry(out, entry_expiry_ms(member), earliest_ms)
+    write_text(out, entry_key(member))
+    if type == TYPE_HASH:
+        return write_text(out, entry_run(member))
+    if type == TYPE_ZSET:
+        bits = entry_int64(member)
+        return buf_append(out, &bits, 8)
+    return 0
 
 
 cdef int write_value(Buf *out, const Entry *entry) except -1:
@@ -130,24 +166,17 @@ cdef int write_value(Buf *out, const Entry *entry) except -1:
     cdef Element element
     cdef uint8_t scratch[24]
     cdef int type = entry_type(entry)
-    cdef bint expiring
-    cdef int64_t earliest_ms = 0x7FFFFFFFFFFFFFFF
+    cdef int64_t earliest_ms
     if type == TYPE_STRING:
         if entry_encoding(entry) == ENCODING_INT:
             return write_int64(out, entry_int64(entry))
         return _plain(out, entry_string(entry, scratch))
-    expiring = _has_expiring_fields(entry)
-    if expiring:
-        contents_open(&contents, entry)
-        while contents_next(&contents, &element):
-            if element.expiry_ms != -1 and element.expiry_ms < earliest_ms:
-                earliest_ms = element.expiry_ms
-        buf_append(out, &earliest_ms, 8)
-    write_length(out, <uint64_t> contents_count(entry))
+    earliest_ms = _earliest_ms(entry)
+    write_large_head(out, type, contents_count(entry), earliest_ms)
     contents_open(&contents, entry)
     while contents_next(&contents, &element):
-        if expiring:
-            write_length(out, 0 if element.expiry_ms == -1 else <uint64_t> (element.expiry_ms - earliest_ms + 1))
+        if earliest_ms != -1:
+            _write_expiry(out, element.expiry_ms, earliest_ms)
         write_text(out, element.name)
         if type == TYPE_HASH:
             write_text(out, element.value)

@@ -1,7 +1,8 @@
 # The moving picture: everything that was there at one moment, handed out bit by bit while writes go on.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.entry cimport Entry
+from node.engine.object cimport Delivery, Object
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport Database, Keyspace, Observer
 
@@ -12,6 +13,34 @@ cdef class SnapshotSink:
     # order. It may be called from inside a client's write: it must not change the keyspace nor wait.
     # Raising ends the snapshot (Snapshot.step raises it again), not the write.
     cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1
+    # A large hash, set or sorted set comes in pieces: what it is (`entry` has its type, key and expiry, and no value that
+    # could be read), then `count` members. earliest_ms: no field expires before, -1 when none does. Whole entries
+    # may come in between.
+    cdef int begin_large(self, int database, uint32_t slot, Entry *entry, int64_t count, int64_t earliest_ms) except -1
+    cdef int member(self, Entry *member) except -1
+    cdef int end_large(self) except -1
+    # How many bytes of members that changed before their turn may be kept for it, in one collection.
+    cdef size_t early_limit_bytes(self) noexcept
+
+
+# One large collection on its way to the sink.
+cdef class _Large:
+    cdef Delivery delivery
+    cdef Object *object  # borrowed: it is not freed while it is being delivered
+    cdef Entry *header  # owned: a copy of the key's entry
+    cdef int database
+    cdef uint32_t slot
+    cdef int64_t count  # members when the snapshot began
+    cdef int64_t given
+    cdef int64_t earliest_ms
+    cdef uint64_t cursor
+    cdef size_t early_at
+    cdef bint announced
+    cdef bint walked
+
+    cdef bint open(self, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1
+    cdef bint step(self, SnapshotSink sink, int64_t *budget_elements) except -1
+    cdef int abandon(self) noexcept
 
 
 cdef class Snapshot(Observer):
@@ -31,6 +60,7 @@ cdef class Snapshot(Observer):
     cdef int at_database
     cdef uint32_t at_slot
     cdef uint32_t at_position
+    cdef list larges  # large collections that were reached and are not wholly delivered, the first one first
 
     # Delivers about budget_entries more; True while there is more to do. Raises what the sink raised.
     cpdef bint step(self, int64_t budget_entries) except -1
@@ -39,4 +69,5 @@ cdef class Snapshot(Observer):
 
     cdef bint chooses(self, uint32_t slot) noexcept
     cdef int release(self) noexcept
+    cdef int hand_over(self, int database, uint32_t slot, Entry *entry) except -1
     cdef int deliver_word(self, Database *database, uint32_t slot, Entry *entry) except -1

@@ -16,6 +16,10 @@ Several at a time. Let e1 < e2 run. When the walk of e2 takes an entry with epoc
 e2 would hide it from e1, so it is delivered to every snapshot up to e2 that is still owed it. When the walk of
 e1 takes it, it is stamped e1 and stays owed to e2.
 
+Large collections. A hash of ten million fields must not be encoded in one go, neither when the walk reaches it nor when
+a write does. Both only mark it (delivery.pyx), which takes one step whatever its size; what it holds follows in bounded
+steps, and a write that meets one of its members then has that one member kept.
+
 Position. The walk remembers a slot and a place in the order of hashes, which tables keep when they grow or shrink
 (table.pyx). Databases are remembered by identity. SWAPDB renumbers them, the snapshot keeps the numbers
 they had. FLUSHALL takes them away, but a pinned one is freed only after the last snapshot that reads it.
@@ -26,12 +30,35 @@ entry a byte or more for ever, the sweep costs about 5 ns an entry every 255 sna
 """
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
-from node.engine.entry cimport TYPE_STRING, entry_expiry_ms, entry_key, entry_string, entry_type
+from node.engine.delivery cimport delivery_abandon, delivery_begin, delivery_end, delivery_take
+from node.engine.entry cimport (
+    ENCODING_OBJECT,
+    TYPE_HASH,
+    TYPE_SET,
+    TYPE_STRING,
+    TYPE_ZSET,
+    entry_bytes,
+    entry_encoding,
+    entry_expiry_ms,
+    entry_key,
+    entry_object,
+    entry_string,
+    entry_type,
+)
 from node.engine.keyspace cimport GROUP_SLOTS
+from node.engine.large cimport object_count
+from node.engine.members cimport Members, members_walk
 from node.engine.span cimport span_bytes
 from node.engine.table cimport GATHER_MAX, table_gather, word_entry
+
+from node.engine.rdb_values import SnapshotError
+
+
+cdef enum:
+    LARGE_MEMBERS = 512  # a collection of more comes in pieces
 
 
 class SnapshotBusy(Exception):
@@ -41,6 +68,18 @@ class SnapshotBusy(Exception):
 cdef class SnapshotSink:
     cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1:
         raise NotImplementedError("a sink says what it does with an entry")
+
+    cdef int begin_large(self, int database, uint32_t slot, Entry *entry, int64_t count, int64_t earliest_ms) except -1:
+        raise NotImplementedError("a sink says what it does with a large collection")
+
+    cdef int member(self, Entry *member) except -1:
+        raise NotImplementedError("a sink says what it does with a member")
+
+    cdef int end_large(self) except -1:
+        raise NotImplementedError("a sink says what it does with the end of a large collection")
+
+    cdef size_t early_limit_bytes(self) noexcept:
+        return 0
 
 
 cdef class CallbackSink(SnapshotSink):
@@ -61,12 +100,97 @@ cdef class CallbackSink(SnapshotSink):
         return 0
 
 
+cdef bint _is_large(Entry *entry) noexcept:
+    cdef int type = entry_type(entry)
+    return (
+        entry_encoding(entry) == ENCODING_OBJECT
+        and (type == TYPE_HASH or type == TYPE_SET or type == TYPE_ZSET)
+        and object_count(<Object *> entry_object(entry)) > LARGE_MEMBERS
+    )
+
+
+cdef class _Large:
+    def __dealloc__(self):
+        # A snapshot that was closed has abandoned it. Otherwise the keyspace ends too, and may have done so already.
+        free(self.delivery.early)
+        free(self.header)
+
+    # Marks all of its members as owed. 0: too many snapshots are at it.
+    cdef bint open(self, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1:
+        cdef Members *members = <Members *> entry_object(entry)
+        self.header = <Entry *> malloc(entry_bytes(entry))
+        if self.header == NULL:
+            raise MemoryError("no memory for the key of a collection")
+        memcpy(self.header, entry, entry_bytes(entry))
+        if not delivery_begin(&self.delivery, &members.head, early_limit_bytes):
+            return False
+        self.object = &members.head
+        self.database = database
+        self.slot = slot
+        self.count = object_count(self.object)
+        self.earliest_ms = -1
+        if members.expiry_count > 0:
+            self.earliest_ms = members.table.root.next_expiry_ms
+        return True
+
+    # Hands over about so many members; 1: there are more.
+    cdef bint step(self, SnapshotSink sink, int64_t *budget_elements) except -1:
+        cdef Entry *found[GATHER_MAX]
+        cdef Entry *member
+        cdef uint32_t count, index
+        if not self.announced:
+            self.announced = True
+            sink.begin_large(self.database, self.slot, self.header, self.count, self.earliest_ms)
+        while True:
+            if self.delivery.failed:
+                raise SnapshotError(
+                    f"key {span_bytes(entry_key(self.header))!r} changed faster than the snapshot is read: "
+                    f"more than {self.delivery.early_limit_bytes} bytes would wait"
+                )
+            while self.early_at < self.delivery.early_bytes:
+                if budget_elements[0] <= 0:
+                    return True
+                member = <Entry *> (self.delivery.early + self.early_at)
+                sink.member(member)
+                self.given += 1
+                budget_elements[0] -= 1
+                self.early_at += (entry_bytes(member) + 7) & ~(<size_t> 7)
+            self.early_at = 0
+            self.delivery.early_bytes = 0
+            if self.walked:
+                break
+            if budget_elements[0] <= 0:
+                return True
+            count = members_walk(<Members *> self.object, &self.cursor, found)
+            self.walked = self.cursor == 0
+            for index in range(count):
+                if delivery_take(&self.delivery, self.object, found[index]):
+                    sink.member(found[index])
+                    self.given += 1
+            budget_elements[0] -= count + 1
+        delivery_end(&self.delivery, self.object)
+        self.object = NULL
+        if self.given != self.count:
+            raise RuntimeError(
+                f"key {span_bytes(entry_key(self.header))!r} had {self.count} members and {self.given} were delivered"
+            )
+        sink.end_large()
+        return False
+
+    cdef int abandon(self) noexcept:
+        if self.object != NULL:
+            delivery_abandon(&self.delivery, self.object)
+            self.object = NULL
+        return 0
+
+
 cdef class Snapshot(Observer):
     def __cinit__(self, Keyspace keyspace not None, SnapshotSink sink not None, *, databases=None, slots=None):
         cdef int number
         cdef uint32_t slot
         self.keyspace = keyspace
         self.sink = sink
+        self.larges = []
         self.all_slots = slots is None
         if slots is not None:
             for slot in slots:
@@ -114,8 +238,12 @@ cdef class Snapshot(Observer):
 
     cpdef int close(self) except -1:
         """Ends the snapshot, delivered or not; what is owed stays undelivered."""
+        cdef _Large large
         if self.attached:
             self.attached = False
+            for large in self.larges:
+                large.abandon()
+            self.larges = []
             self.release()
             # A new list: someone may be going through the old one.
             self.keyspace.observers = [other for other in self.keyspace.observers if other is not self]
@@ -130,12 +258,23 @@ cdef class Snapshot(Observer):
             if self.pinned[index] == database:
                 self.early += 1
                 try:
-                    self.sink.entry(self.pinned_number[index], slot, entry)
-                    self.delivered += 1
+                    self.hand_over(self.pinned_number[index], slot, entry)
                 except BaseException as trouble:  # kept for step(): the write that found the entry goes on
                     self.failure = trouble
                     self.close()
                 return 0
+        return 0
+
+    # Delivers an entry, or marks it when it is a large collection.
+    cdef int hand_over(self, int database, uint32_t slot, Entry *entry) except -1:
+        cdef _Large large
+        if _is_large(entry):
+            large = _Large()
+            if large.open(database, slot, entry, self.sink.early_limit_bytes()):
+                self.larges.append(large)
+                return 0
+        self.sink.entry(database, slot, entry)
+        self.delivered += 1
         return 0
 
     # Delivers one entry of our walk, to whoever up to us is owed it.
@@ -144,8 +283,7 @@ cdef class Snapshot(Observer):
         for other in self.keyspace.observers:
             if other is not self and entry.epoch < other.epoch and other.epoch < self.epoch:
                 other.entry_changes(database, slot, entry)
-        self.sink.entry(self.pinned_number[self.at_database], slot, entry)
-        self.delivered += 1
+        self.hand_over(self.pinned_number[self.at_database], slot, entry)
         entry.epoch = self.epoch
         return 0
 
@@ -155,10 +293,24 @@ cdef class Snapshot(Observer):
         cdef uint64_t words[GATHER_MAX]
         cdef uint32_t found, index, following
         cdef Entry *entry
+        cdef _Large large
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
         while not self.done:
+            if len(self.larges) > 0:
+                if budget_entries <= 0:
+                    return True
+                large = self.larges[0]
+                try:
+                    if large.step(self.sink, &budget_entries):
+                        return True
+                except BaseException:
+                    self.close()
+                    raise
+                self.larges.pop(0)
+                self.delivered += 1
+                continue
             if self.at_database == self.pinned_count:
                 self.close()
                 break
