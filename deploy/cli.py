@@ -70,6 +70,10 @@ def build_parser() -> Parser:
     up.add_argument(
         "--detach", action="store_true", help="go to the background and return when the cluster is ready"
     )
+    up.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="a parameter of every node (docs/parameters.md), kept for the next start",
+    )  # fmt: skip
     up.add_argument("--no-restart", action="store_true", help="leave a process dead that dies")
 
     down = commands.add_parser("down", help="stop the cluster of a directory, in order; its data stays")
@@ -86,6 +90,9 @@ def build_parser() -> Parser:
         "--port", type=int, default=7000, metavar="P", help="port of any member (default: %(default)s)"
     )
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument(
+        "--failovers", action="store_true", help="show the elections that the members tell of instead"
+    )
 
     for name, text in OTHER_ROOMS.items():
         commands.add_parser(name, help=text, add_help=False)
@@ -162,7 +169,7 @@ def _command(options: argparse.Namespace) -> int:
         )
         wish = Wish(
             directory, options.shards, options.replicas, options.port, options.router_port,
-            restart=not options.no_restart,
+            settings=tuple(options.settings), restart=not options.no_restart,
         )  # fmt: skip
         return _closing(Screen(farewell), lambda screen: up(wish, screen, detach=options.detach))
     if options.command == "down":
@@ -170,10 +177,11 @@ def _command(options: argparse.Namespace) -> int:
 
         return _closing(Screen(), lambda screen: down(options.directory.absolute(), screen))
     from chaos.topology import Address
-    from deploy.status import status
+    from deploy.status import failovers, status
 
     address = Address(options.host, options.port)
-    return _closing(Screen(), lambda screen: status(address, screen, as_json=options.json))
+    show = failovers if options.failovers else status
+    return _closing(Screen(), lambda screen: show(address, screen, as_json=options.json))
 
 
 def _closing(screen: Screen, work: Callable[[Screen], int]) -> int:

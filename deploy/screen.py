@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
+from deploy.failovers import Told
 from deploy.rows import Row
 
 # Without a terminal, progress is worth a line this often; one that repeats the last, less often.
@@ -70,6 +71,33 @@ class Screen:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    def failovers(self, told: Sequence[Told], names: Mapping[str, str]) -> None:
+        """One row an election. `names`: addresses by member id."""
+        if not told:
+            self._console.print("no member tells of an election")
+            return
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for heading in ("when", "node", "instead of", "epoch", "waited", "voted", "took"):
+            table.add_column(heading, no_wrap=True, min_width=len(heading))
+        table.add_column("outcome, reason, what was lost", overflow="fold", min_width=20)
+        for each in told:
+            end = f"{each.text('outcome')} ({each.text('reason')}); lost: {each.text('lost')}"
+            table.add_row(
+                time.strftime("%H:%M:%S", time.localtime(each.unix_ms / 1000)),
+                str(each.node),
+                names.get(each.text("old-primary"), each.text("old-primary")[:8]),
+                each.text("new-epoch") if each.ms("new-epoch") else "",
+                each.ms("waited-ms"),
+                each.ms("voted-ms"),
+                each.ms("took-ms"),
+                escape(end),
+            )
+        self._console.print(table)
+
+    def failovers_json(self, told: Sequence[Told]) -> None:
+        """The same with everything that was told."""
+        print(json.dumps([{"node": str(each.node), **each.account} for each in told], indent=1))
 
     def table(self, rows: Sequence[Row]) -> None:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)

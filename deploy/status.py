@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from chaos.topology import Address
+from deploy.failovers import collect
 from deploy.observe import NodeView, observe_all
 from deploy.rows import build_rows
 
@@ -28,6 +29,22 @@ async def look(address: Address) -> dict[Address, NodeView | str]:
         others.pop(address, None)
         seen |= await observe_all(others, ASK_MS)
     return seen
+
+
+def failovers(address: Address, screen: Screen, *, as_json: bool) -> int:
+    """Shows the elections that all members tell of. Returns 1 when nobody answers at `address`."""
+    seen = trio.run(look, address)
+    view = seen[address]
+    if isinstance(view, str):
+        screen.failed(f"no member of a cluster answers on {address} ({view})")
+        return 1
+    told = trio.run(collect, seen, ASK_MS)
+    names = {line.id: str(line.address) for line in view.lines}
+    if as_json:
+        screen.failovers_json(told)
+    else:
+        screen.failovers(told, names)
+    return 0
 
 
 def status(address: Address, screen: Screen, *, as_json: bool) -> int:

@@ -118,6 +118,8 @@ class Registers:
         self.timing = timing or Timing()
         self.acceptor = Acceptor(voter_set, may_change)
         self.decided: dict[str, Value] = {VOTERS: voter_set.as_value()}
+        self.accepted_by: dict[str, tuple[str, ...]] = {}
+        """By register: whose votes decided the last change of ours, for those who tell of it."""
         self._random = random
         self._counter = 0
         self._counter_reserved = 0
@@ -484,6 +486,8 @@ class Registers:
             self._learn(proposal.register, value)
         elif proposal.register == VOTERS and proposal.value is not None:
             self._learn(VOTERS, value)
+        if proposal.state == "accepting":
+            self.accepted_by[proposal.register] = tuple(sorted(proposal.replies))
         self._next_in_queue(proposal, now_ms)
         if proposal.part_of is None:
             self._actions.append(Decided(proposal.id, proposal.register, value))

@@ -351,7 +351,15 @@ class Service:
 
     def failure_reports(self, member_id: str) -> int:
         """How many members accuse `member_id` at this moment (CLUSTER COUNT-FAILURE-REPORTS)."""
-        return len(self._detector.failure_reports(member_id))
+        return len(self.accusers(member_id))
+
+    def accusers(self, member_id: str) -> tuple[str, ...]:
+        """Who accuses `member_id` at this moment; empty unless it is suspect."""
+        return self._detector.failure_reports(member_id)
+
+    def accepted_by(self, register: str) -> tuple[str, ...]:
+        """Whose votes decided our last change of this register; empty when there was none."""
+        return self._voting.registers.accepted_by.get(register, ())
 
     def links(self) -> tuple[Link, ...]:
         """One entry for each listed member but ourselves, in order of arrival."""

@@ -30,6 +30,7 @@ from gossip.beat import IDLE_BEAT_MS, next_beat_ms
 from gossip.register import Change, NoMajority, Refused
 from gossip.service import Service
 from gossip.topology import SLOT_COUNT, SLOTS_REGISTER, ShardView, Topology, shard_register
+from node.chronicle import Chronicle
 from node.cluster_member import ClusterMember
 from node.cluster_replies import shard_id_of
 from node.config import Config
@@ -98,6 +99,7 @@ class ClusterNode(ClusterMember):
         self.engine = engine
         self.replication = replication
         self.election = Election(service.id, random.Random(rng.getrandbits(64)), ElectionPolicy())
+        self._chronicle = Chronicle(self.election, service)
         self.durability = Durability(
             engine,
             replication.pump,
@@ -123,6 +125,7 @@ class ClusterNode(ClusterMember):
         replication.on_link_broken = self._link_broken
         replication.on_link_up = self._link_up
         replication.on_sync_started = self.election.sync_started
+        replication.feeder.on_returned = self._chronicle.returned
         config.on_change("cluster-require-full-coverage", lambda _: self._coverage_changed(config))
         replication.identify(member_id=service.id, shard_id="", epoch=0)
         self._route()
@@ -160,15 +163,7 @@ class ClusterNode(ClusterMember):
         yield "grapevine_in_sync", ",".join(election.shard.in_sync)
         yield "grapevine_why_not_electable", election.why_not
         yield from self.durability.info_fields()
-        for number, account in enumerate(reversed(election.accounts)):
-            yield (
-                f"grapevine_election{number}",
-                f"shard={account.shard_id},epoch={account.epoch},reason={account.reason.replace(',', ';')},"
-                f"rank={account.rank},offset={account.offset},attempts={account.attempts},"
-                f"waited_ms={account.stood_ms - account.noticed_ms if account.stood_ms >= 0 else -1},"
-                f"took_ms={account.ended_ms - account.noticed_ms if account.ended_ms >= 0 else -1},"
-                f"outcome={account.outcome.replace(',', ';')}",
-            )
+        yield "grapevine_failovers_told", len(election.accounts)
 
     # -- running
 
@@ -206,6 +201,7 @@ class ClusterNode(ClusterMember):
         self._act(self.election.tick(now_ms))
         self._publish()
         self._serve_or_not()
+        self._chronicle.tell(now_ms, self.engine.now_ms, serves=self.election.leads and self._has_lease)
         self._tend(now_ms)
         wake_ms = self.election.wake_ms
         due_ms = next_beat_ms(now_ms, IDLE_BEAT_MS)
@@ -232,6 +228,7 @@ class ClusterNode(ClusterMember):
     def observe(self) -> None:
         """Acts upon what the service shows now."""
         self._note_data()
+        self.election.note_accusers(self.service.accusers(self.election.shard.primary), self.service.now_ms())
         self._react(self.election.observe(self.service.topology, self.service.now_ms()))
         self._route()
         self._follow_address()
@@ -260,6 +257,7 @@ class ClusterNode(ClusterMember):
 
     def _note_data(self) -> None:
         self.election.offset = self.replication.offset
+        self.election.heard_ms = self.replication.heard_ms
         if not self.replication.complete:
             self.election.sync_started()
 

@@ -38,6 +38,7 @@ from typing import Final, TypeAlias
 from gossip.register import Refused
 from gossip.topology import MemberView, ShardView, Topology
 from gossip.votes import Plain
+from node.accounts import UNKNOWN, Account
 
 # What happens in which state on which event; the product is complete and tested as such.
 #
@@ -185,24 +186,6 @@ class Detach:
 Action: TypeAlias = Follow | StopStream | Propose | Lead | Hold | Detach
 
 
-@dataclass(slots=True)
-class Account:
-    """One election as this member lived it; for people, `grapevine status` and the tests."""
-
-    shard_id: str
-    epoch: int  # of the configuration that was to be replaced
-    old_primary: str
-    reason: str
-    noticed_ms: int
-    rank: int
-    offset: int
-    rivals: tuple[tuple[str, int, bool], ...]  # (member id, announced offset, in the in-sync set)
-    stood_ms: int = -1
-    attempts: int = 0
-    ended_ms: int = -1
-    outcome: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
     """An event with what belongs to it."""
@@ -222,7 +205,10 @@ class Election:
     which looks the same; hence the patience of an empty primary.
 
     `offset` and `data_epoch` describe our data and are kept current by the shell: `data_epoch` is the epoch
-    of the configuration whose primary we hold a complete copy of (or which we led), 0 while there is none.
+    of the configuration whose primary we hold a complete copy of (or which we led), 0 while there is none;
+    `heard_ms` when the stream last brought anything.
+
+    `accounts` tell of elections, the last few; `take_ended` gives each once, when it is over.
     """
 
     member_id: str
@@ -232,6 +218,7 @@ class Election:
     shard: ShardView = NO_SHARD
     offset: int = 0
     data_epoch: int = 0
+    heard_ms: int = UNKNOWN
     wake_ms: int | None = None
     why_not: str = ""
     accounts: deque[Account] = field(default_factory=lambda: deque(maxlen=ACCOUNTS_MAX))
@@ -242,6 +229,8 @@ class Election:
     _attempts: int = 0
     _return_deadline_ms: int = 0
     _account: Account | None = None
+    _ended: list[Account] = field(default_factory=list)
+    _accusers: dict[str, int] = field(default_factory=dict)
     _actions: list[Action] = field(default_factory=list)
 
     # -- events
@@ -334,6 +323,7 @@ class Election:
         if shard.epoch != self.shard.epoch or shard.id != self.shard.id:
             self._refused = False
             self._attempts = 0
+            self._accusers = {}
         self.state, self.shard, self.wake_ms = "following", shard, None
         wanted = (shard.id, shard.primary, shard.epoch)
         if wanted != self._followed:
@@ -354,17 +344,8 @@ class Election:
         self.state = "waiting"
         self.wake_ms = event.now_ms + rank * self.policy.turn_ms + self._backoff_ms()
         if self._account is None:
-            self._account = Account(
-                shard_id=self.shard.id,
-                epoch=self.shard.epoch,
-                old_primary=self.shard.primary,
-                reason="its connections were refused" if event.kind == "refused" else "dead by gossip",
-                noticed_ms=event.now_ms,
-                rank=rank,
-                offset=self.offset,
-                rivals=rivals,
-            )
-            self.accounts.append(self._account)
+            reason = "its connections were refused" if event.kind == "refused" else "dead by gossip"
+            self._open_account(self.shard, reason, event.now_ms, rank, rivals)
 
     def _reason_not_to_stand(self) -> str:
         shard = self.shard
@@ -430,6 +411,8 @@ class Election:
             self._account.stood_ms = event.now_ms if self._account.stood_ms < 0 else self._account.stood_ms
             self._account.attempts = self._attempts
             self._account.offset = self.offset
+            if self.heard_ms >= 0:
+                self._account.silent_ms = event.now_ms - self.heard_ms
         self._actions.append(StopStream())
         change = promotion(self.member_id, self.shard, floor=self._floor)
         self._actions.append(Propose(self.shard.id, change))
@@ -443,7 +426,7 @@ class Election:
         self.wake_ms = event.now_ms + self._backoff_ms()
         self._refused = False  # spent: the voters did not find it so
         if self._account is not None:
-            self._account.outcome = event.why
+            self._account.note_answer(event.why)
         if self._topology is not None:
             self._actions = self._look_again(event.now_ms)
 
@@ -472,30 +455,25 @@ class Election:
         if event.shard.primary != self.member_id:
             self._step_down(event)
             return
-        self._close_account("won", event.now_ms)
+        if self._account is None:
+            self._open_account(self.shard, "a person asked for it (CLUSTER FAILOVER FORCE)", event.now_ms)
+        self._take_account(event)
         self._lead(event.shard)
 
     def _take_office(self, event: Event) -> None:
         """The register names us. With data (or founding the shard) we lead; otherwise we came back empty."""
         founded = self._founded == event.shard.id
         if founded or self.data_epoch > 0:
-            self._close_account("won", event.now_ms)
+            if self._account is None and not founded:
+                self._open_account(self.shard, "its predecessor handed over", event.now_ms)
+            self._take_account(event)
             self._lead(event.shard)
             return
         self.state, self.shard = "returning", event.shard
         self._return_deadline_ms = event.now_ms + self.policy.return_wait_ms
         self._attempts = 0
-        self._account = Account(
-            shard_id=event.shard.id,
-            epoch=event.shard.epoch,
-            old_primary=self.member_id,
-            reason="this primary came back without data",
-            noticed_ms=event.now_ms,
-            rank=0,
-            offset=0,
-            rivals=self._heirs_known(),
-        )
-        self.accounts.append(self._account)
+        reason = "this primary came back without data"
+        self._open_account(event.shard, reason, event.now_ms, 0, self._heirs_known())
         self._actions.append(Hold(event.shard.id))
         self._seek_heir(event)
 
@@ -575,11 +553,54 @@ class Election:
         self.state = "returning"
         self.wake_ms = event.now_ms + self._backoff_ms()
         if self._account is not None:
-            self._account.outcome = event.why
+            self._account.note_answer(event.why)
+
+    # -- telling of it
+
+    def note_accusers(self, accusers: Iterable[str], now_ms: int) -> None:
+        """Who accuses our primary at this moment, by gossip."""
+        for accuser in accusers:
+            self._accusers.setdefault(accuser, now_ms)
+
+    def take_ended(self) -> list[Account]:
+        """The accounts of elections that ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _open_account(
+        self,
+        shard: ShardView,
+        reason: str,
+        now_ms: int,
+        rank: int = 0,
+        rivals: tuple[tuple[str, int, bool], ...] = (),
+    ) -> None:
+        primary = None if self._topology is None else self._topology.members.get(shard.primary)
+        self._account = Account(
+            shard_id=shard.id,
+            epoch=shard.epoch,
+            old_primary=shard.primary,
+            reason=reason,
+            noticed_ms=now_ms,
+            rank=rank,
+            offset=self.offset,
+            rivals=rivals,
+            quorum=shard.quorum,
+            primary_offset=UNKNOWN if primary is None else primary.offset,
+            accusers=self._accusers,
+        )
+        self.accounts.append(self._account)
+
+    def _take_account(self, event: Event) -> None:
+        """The election ended with us in office."""
+        if self._account is not None:
+            self._account.decided_ms, self._account.new_epoch = event.now_ms, event.shard.epoch
+        self._close_account("won", event.now_ms)
 
     def _close_account(self, outcome: str, now_ms: int) -> None:
         if self._account is not None:
             self._account.outcome, self._account.ended_ms = outcome, now_ms
+            self._ended.append(self._account)
             self._account = None
 
 

@@ -263,6 +263,12 @@ class Process:
         self.voting.queue(actions)
         return (await outcome).data
 
+    def accusers(self, member_id: str) -> tuple[str, ...]:
+        return self.detector.failure_reports(member_id)
+
+    def accepted_by(self, register: str) -> tuple[str, ...]:
+        return self.voting.registers.accepted_by.get(register, ())
+
     # -- time ------------------------------------------------------------------------------------------------
 
     def at(self, local_ms: int, then: Callable[[], None]) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 BAD_SLOT: Final = "ERR Invalid or out of range slot"
 PORT_MAX: Final = 65535
+FAILOVERS_TOLD: Final = 10
 
 
 # -- who answers
@@ -248,6 +249,22 @@ def failover(session: Session, args: list[bytes]) -> Reply:
     if not mode and not node.replication.link_up:
         raise CommandError("ERR Master is down or failed, please use CLUSTER FAILOVER FORCE")
     return node.errands.start(session, partial(node.fail_over, mode))
+
+
+def failover_log(session: Session, args: list[bytes]) -> Reply:
+    """CLUSTER FAILOVER-LOG [count]: the elections this node stood in, the latest first."""
+    node = _node(session, "FAILOVER-LOG")
+    count = integer(args[2], low=0) if len(args) == 3 else FAILOVERS_TOLD
+    if len(args) > 3:
+        raise CommandError("ERR syntax error")
+    latest = list(reversed(node.election.accounts))[:count]
+    return [
+        {
+            name.encode(): value if isinstance(value, int) else value.encode()
+            for name, value in account.fields()
+        }
+        for account in latest
+    ]
 
 
 def reset(session: Session, args: list[bytes]) -> Reply:
@@ -461,6 +478,11 @@ _SUBCOMMANDS = (
         "cluster|failover", -2, _ADMIN, handler=failover,
         arguments="[options=(FORCE | TAKEOVER)]",
         summary="Makes this replica the primary of its shard.",
+    ),
+    _cluster(
+        "cluster|failover-log", -2, "admin stale", handler=failover_log, since="7.2.0",
+        arguments="[count:integer]", complexity="O(N) in the number of elections asked for",
+        summary="Tells of the elections that this node stood in.",
     ),
     _cluster(
         "cluster|flushslots", 2, _ADMIN, handler=flushslots,

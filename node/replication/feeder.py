@@ -92,6 +92,8 @@ class Feeder:
         watch_acknowledgements: each of them calls `wake`.
         on_acknowledged: called after each REPLCONF ACK.
         on_online: called when a replica begins to get the stream.
+        on_returned: called when a replica asks to go on from the history that we left when we took office,
+            with its member id and how many bytes of it we do not have: those are dropped.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Feeder:
         self.watch_acknowledgements = False
         self.on_acknowledged: Callable[[], None] | None = None
         self.on_online: Callable[[], None] | None = None
+        self.on_returned: Callable[[str, int], None] | None = None
         self._round: _Round | None = None
         self._waiters: list[Waiter] = []
         self._ping_due_ms = 0
@@ -150,7 +153,10 @@ class Feeder:
     def ask(self, session: Session, asked_id: str, asked_offset: int) -> Reply:
         """PSYNC: everything before byte `asked_offset` of `asked_id` is there already."""
         replica = self.greet(session)
-        decision = self._history().decide(asked_id, asked_offset, self.ring())
+        history = self._history()
+        decision = history.decide(asked_id, asked_offset, self.ring())
+        if self.on_returned is not None and asked_id == history.second_id:
+            self.on_returned(replica.member_id, max(0, asked_offset - history.second_end))
         if isinstance(decision, Continue):
             return self._continue(session, replica, decision)
         if asked_id != "?":

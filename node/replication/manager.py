@@ -160,6 +160,11 @@ class ReplicationManager:
         """The section `replication` of INFO."""
         return info_fields(self, self._clock_ms())
 
+    @property
+    def heard_ms(self) -> int:
+        """When our primary last said anything, to within the second in which it is looked at; 0: never."""
+        return self._link.heard_ms
+
     def last_io_ms(self) -> int:
         """Time since the primary last said anything."""
         return max(0, self._clock_ms() - self._link.heard_ms)

@@ -388,6 +388,102 @@ def test_accounts_are_bounded() -> None:
     assert len(election.accounts) == ACCOUNTS_MAX
 
 
+def test_an_account_tells_the_whole_story() -> None:
+    election = replica(R, offset=90)
+    election.heard_ms = 5
+    election.note_accusers([X], 8)
+    election.observe(topology(SHARD, member(P, status="dead", offset=120), member(Q), member(R)), 10)
+    election.tick(210)
+    election.failed("no majority: q said nothing", 230)
+    assert election.wake_ms is not None
+    again_ms = election.wake_ms
+    election.tick(again_ms)
+    election.won(replace(SHARD, primary=R, epoch=2, in_sync=(R,)), again_ms + 20)
+    (account,) = election.take_ended()
+    assert election.take_ended() == []
+    account.served_ms = again_ms + 25
+    told = dict(account.fields())
+    assert told["outcome"] == "won"
+    assert (told["old-primary"], told["old-epoch"], told["new-epoch"]) == (P, 1, 2)
+    assert told["accusers"] == f"{X}@-2ms"
+    assert told["rivals"] == f"{Q}@100"
+    assert (told["rank"], told["attempts"], told["suspected-for-ms"], told["waited-ms"]) == (1, 2, 2, 200)
+    assert told["answers"] == "no majority: q said nothing"
+    assert told["voted-ms"] == again_ms + 20 - 210
+    assert (told["served-after-ms"], told["took-ms"]) == (5, again_ms + 15)
+    assert told["lost"] == f"what it wrote in the {again_ms - 5} ms before we stood; 30 bytes are known of"
+    account.discarded_bytes = 44
+    assert "44 bytes of the stream, dropped when the old primary came back" in dict(account.fields())["lost"]  # type: ignore[operator]
+
+
+def test_an_account_of_a_quorum_loses_nothing_acknowledged() -> None:
+    shard = replace(SHARD, quorum=True)
+    election = replica()
+    election.observe(topology(shard, member(P, status="dead"), member(Q), member(R, offset=90)), 10)
+    election.tick(10)
+    election.won(replace(shard, primary=Q, epoch=2, in_sync=(Q, R)), 20)
+    (account,) = election.take_ended()
+    assert account.lost.startswith("nothing acknowledged (quorum)")
+
+
+def test_offices_that_were_given_have_accounts_too() -> None:
+    heir = replica()
+    assert heir.observe(topology(replace(SHARD, primary=Q, epoch=2), member(P), member(Q)), 50) == [
+        Lead("s", 2)
+    ]
+    forced = replica()
+    assert forced.won(replace(SHARD, primary=Q, epoch=2), 50) == [Lead("s", 2)]
+    assert [each.take_ended()[0].reason for each in (heir, forced)] == [
+        "its predecessor handed over",
+        "a person asked for it (CLUSTER FAILOVER FORCE)",
+    ]
+
+
+# -- quorum: the in-sync set decides ----------------------------------------------------------------------
+
+
+def test_with_quorum_a_member_of_the_set_stands_with_data_of_an_older_epoch() -> None:
+    shard = replace(SHARD, epoch=3, primary=P, in_sync=(P, Q), quorum=True)
+    election = replica()
+    election.observe(topology(shard, member(P), member(Q)), 5)
+    assert election.announced_offset == 100
+    election.observe(topology(shard, member(P, status="dead"), member(Q)), 10)
+    assert election.state == "waiting", "nothing was acknowledged in epoch 2 and 3 without it"
+
+
+def test_with_quorum_a_successor_keeps_the_others_in_the_set() -> None:
+    shard = replace(SHARD, quorum=True)
+    data = shard.to_data()
+    assert ShardView.from_data("s", promotion(Q, shard)(data)) == ShardView("s", Q, (Q, R), 2, quorum=True)
+    assert ShardView.from_data("s", cession(P, Q, shard)(data)).in_sync == (Q, R)
+    assert ShardView.from_data("s", cession(P, Q, shard, with_data=True)(data)).in_sync == (Q, P, R)
+    assert ShardView.from_data("s", renewal(P, shard)(data)) == ShardView("s", P, (P,), 2, quorum=True)
+
+
+def test_with_quorum_only_takeover_elects_an_outsider() -> None:
+    shard = replace(SHARD, in_sync=(P, R), quorum=True)
+    for force in (False, True):
+        with pytest.raises(Refused, match="not in the in-sync set"):
+            promotion(Q, shard, force=force)(shard.to_data())
+    taken = ShardView.from_data("s", promotion(Q, shard, takeover=True)(shard.to_data()))
+    assert taken == ShardView("s", Q, (Q,), 2, quorum=True)
+
+
+def test_with_quorum_an_empty_primary_waits_for_who_may_have_the_data() -> None:
+    shard = replace(SHARD, quorum=True)
+    election = Election(P, random.Random(1), POLICY)
+    missing = topology(shard, member(P), member(Q, status="dead"), member(R, offset=-1))
+    assert election.observe(missing, 0) == [Hold("s")]
+    for _ in range(5):
+        assert election.wake_ms is not None
+        assert election.tick(election.wake_ms) == [], "Q may have what was acknowledged"
+    assert Q in election.why_not
+    back = topology(shard, member(P), member(Q), member(R, offset=-1))
+    (proposal,) = election.observe(back, 20_000)
+    assert isinstance(proposal, Propose)
+    assert ShardView.from_data("s", proposal.change(shard.to_data())).primary == Q
+
+
 # -- whole shards --------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ ALL = {spec.name: spec for row in ROWS.values() for spec in (row, *row.subcomman
 
 # Newer than the Redis 7.0 that we compare with.
 ONLY_OURS = {
-    *("client|no-touch", "client|setinfo", "cluster|myshardid", "waitaof"),
+    *("client|no-touch", "client|setinfo", "cluster|failover-log", "cluster|myshardid", "waitaof"),
     *("hexpire", "hpexpire", "hexpireat", "hpexpireat", "httl", "hpttl", "hexpiretime", "hpexpiretime"),
     *("hpersist", "hgetex", "hsetex", "hgetdel"),
 }
