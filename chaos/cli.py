@@ -94,6 +94,12 @@ def _add_common(scenario: argparse.ArgumentParser) -> None:
         "--op-timeout-ms", type=float, default=250.0, help="a silent write is unknown after (%(default)s)"
     )
     scenario.add_argument(
+        "--durability",
+        choices=["async", "quorum"],
+        default="",
+        help="begin only if every node has this write-durability",
+    )
+    scenario.add_argument(
         "--whole-limit-s", type=float, default=60.0, help="wait for the cluster to be whole (%(default)s)"
     )
     scenario.add_argument(
@@ -130,6 +136,7 @@ def main(argv: Sequence[str]) -> int:
             ),
             freeze_ms=options.for_ms,
             op_timeout_ms=options.op_timeout_ms,
+            durability=options.durability,
         )
         peer = None
         if options.peer:

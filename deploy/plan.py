@@ -45,13 +45,17 @@ class ProcessPlan:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """`shards` x (1 + `replicas`) nodes from `port` on and, unless `router_port` is 0, a router."""
+    """`shards` x (1 + `replicas`) nodes from `port` on and, unless `router_port` is 0, a router.
+
+    `settings` are parameters of every node, as `name=value`.
+    """
 
     shards: int
     replicas: int
     port: int
     router_port: int
     directory: Path
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.shards <= SHARDS_MAX:
@@ -113,6 +117,8 @@ def node_arguments(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
     words = [process.kind, "--port", str(process.port), "--dir", str(plan.process_directory(process))]
     if process.kind == "node":
         words.append("--cluster")
+        for setting in plan.settings:
+            words += ["--set", setting]
     if process.port != plan.port:
         words += ["--join", f"{LOCAL_HOST}:{plan.port}"]
     return words

@@ -43,7 +43,7 @@ class Record:
     """The content of cluster.json.
 
     `formed` says that slots and replicas were once handed out: from then on the cluster's own state files
-    know who does what, and a launcher only starts the processes.
+    know who does what, and a launcher only starts the processes. `settings` are parameters of all nodes.
     """
 
     shards: int
@@ -53,9 +53,10 @@ class Record:
     formed: bool = False
     launcher: ProcessKey | None = None
     started: tuple[Started, ...] = field(default=())
+    settings: tuple[str, ...] = ()
 
     def plan(self, directory: Path) -> ClusterPlan:
-        return ClusterPlan(self.shards, self.replicas, self.port, self.router_port, directory)
+        return ClusterPlan(self.shards, self.replicas, self.port, self.router_port, directory, self.settings)
 
     def with_started(self, new: Started) -> Self:
         """The record with this process in place of an earlier one of the same name."""
@@ -82,6 +83,7 @@ def read_record(directory: Path) -> Record | None:
             **{
                 **fields,
                 "launcher": _key(fields["launcher"]),
+                "settings": tuple(fields.get("settings", ())),
                 "started": tuple(Started(**{**each, "key": _key(each["key"])}) for each in fields["started"]),
             }
         )

@@ -39,6 +39,7 @@ class Wish:
     replicas: int | None = None
     port: int | None = None
     router_port: int | None = None  # NO_ROUTER: none wanted
+    settings: tuple[str, ...] = ()  # none: those of the record
     restart: bool = True
 
 
@@ -61,6 +62,7 @@ def resolve(wish: Wish, record: Record | None, free_router_port: int) -> Record:
             replicas=REPLICAS if wish.replicas is None else wish.replicas,
             port=PORT if wish.port is None else wish.port,
             router_port=free_router_port if wish.router_port is None else wish.router_port,
+            settings=wish.settings,
         )
     else:
         for option, asked, known in (
@@ -76,7 +78,7 @@ def resolve(wish: Wish, record: Record | None, free_router_port: int) -> Record:
         router_port = wish.router_port
         if router_port is None:
             router_port = NO_ROUTER if record.router_port == NO_ROUTER else free_router_port
-        wanted = replace(record, router_port=router_port)
+        wanted = replace(record, router_port=router_port, settings=wish.settings or record.settings)
     wanted.plan(wish.directory)
     return wanted
 

@@ -20,9 +20,10 @@ import trio
 
 from chaos.checkers.gaps import Gap, longest_gap, tally
 from chaos.checkers.losses import Loss, ghosts, missing_writes
-from chaos.client import ClusterClient, Outcome
+from chaos.client import ClusterClient, Connection, Outcome
 from chaos.faults.processes import Refused, Target, freeze, kill, prove, thaw
 from chaos.health import View, look
+from chaos.resp import encode_command
 from chaos.scenarios.watch import NotWhole, Patience, members, wait_whole
 from chaos.topology import Address, NodeLine
 from chaos.workloads.history import History, Write
@@ -38,6 +39,7 @@ class Plan:
     op_timeout_ms: a write without an answer for so long is unknown; a bound on how finely outages of silent
         (not refusing) nodes are seen.
     warm_up_ms, settle_ms: see the round above; settle_ms is watched for gaps too.
+    durability: what every node must have as write-durability; '' takes them as they are.
     """
 
     entry: Address
@@ -49,6 +51,7 @@ class Plan:
     op_timeout_ms: float = 250.0
     warm_up_ms: float = 1_000.0
     settle_ms: float = 500.0
+    durability: str = ""
 
     @property
     def scenario(self) -> str:
@@ -162,6 +165,7 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
         view = await wait_whole(addresses, plan.patience, say=say)
     except NotWhole as error:
         raise CannotBegin(str(error)) from None
+    await _check_durability(plan, addresses)
     groups = slot_groups(view)
     choose_victim(view, random.Random(plan.seed))  # refuse before the first write
     began = trio.current_time()
@@ -215,6 +219,30 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
         acknowledged=tally(history.since(0))[Outcome.ACKNOWLEDGED],
         ended_early=ended_early,
     )
+
+
+async def _check_durability(plan: Plan, addresses: Sequence[Address]) -> None:
+    """A node that promises less would make the outcome say nothing about the promise.
+
+    Raises:
+        CannotBegin: some node has another write-durability than the plan.
+    """
+    if not plan.durability:
+        return
+    for address in addresses:
+        connection = await Connection.open(address, 1_000)
+        try:
+            (answer,) = await connection.pipeline(
+                [encode_command("CONFIG", "GET", "write-durability")], timeout_ms=1_000
+            )
+        finally:
+            connection.abandon()
+        found = answer[1] if isinstance(answer, list) and len(answer) == 2 else answer
+        if found != plan.durability.encode():
+            raise CannotBegin(
+                f"--durability {plan.durability}: write-durability of {address} is {found!r}: start "
+                f"the cluster with grapevine up --set write-durability={plan.durability}"
+            )
 
 
 async def _round(

@@ -73,6 +73,7 @@ class LocalCluster:
     router_port: int
     shards: int = 3
     replicas: int = 1
+    settings: tuple[str, ...] = ()
     _clients: list[redis.Redis] = field(default_factory=list)
 
     @property
@@ -130,11 +131,16 @@ class LocalCluster:
 
 @contextmanager
 def running_cluster(
-    directory: Path, *, shards: int = 3, replicas: int = 1, restart: bool = True
+    directory: Path,
+    *,
+    shards: int = 3,
+    replicas: int = 1,
+    restart: bool = True,
+    settings: tuple[str, ...] = (),
 ) -> Iterator[LocalCluster]:
-    """Starts a cluster detached and ends it, whatever happens."""
+    """Starts a cluster detached and ends it, whatever happens. `settings`: of all nodes, as `name=value`."""
     first = free_block(shards * (1 + replicas) + 1)
-    cluster = LocalCluster(directory, first, first + shards * (1 + replicas), shards, replicas)
+    cluster = LocalCluster(directory, first, first + shards * (1 + replicas), shards, replicas, settings)
     try:
         started = up(cluster, restart=restart)
         assert started.returncode == 0, f"{started.stdout}{started.stderr}\n{cluster.logs()}"
@@ -158,6 +164,8 @@ def up(cluster: LocalCluster, *, restart: bool = True) -> subprocess.CompletedPr
         "--dir",
         str(cluster.directory),
     ]
+    for setting in cluster.settings:
+        words += ["--set", setting]
     return grapevine(*words, *([] if restart else ["--no-restart"]))
 
 
