@@ -56,8 +56,14 @@ cdef void _leave(Delivery *delivery, Object *value) noexcept nogil:
 
 
 cdef void delivery_end(Delivery *delivery, Object *value) noexcept nogil:
+    cdef Delivery *other
     _leave(delivery, value)
     value.spoiled &= <uint8_t> ~delivery.mends
+    # The bits may be used again: nobody else must go on mending them.
+    other = value.deliveries
+    while other != NULL:
+        other.mends &= <uint8_t> ~delivery.mends
+        other = other.next
 
 
 cdef void delivery_abandon(Delivery *delivery, Object *value) noexcept nogil:

@@ -36,6 +36,7 @@ from node.engine.entry cimport (
     entry_set_int64,
 )
 from node.engine.members cimport (
+    members_before,
     members_copy,
     members_count,
     members_empty_some,
@@ -162,6 +163,7 @@ cdef bint zset_put(Store *store, Zset *zset, Span member, double score) except -
     else:
         probe = Probe(member_score(entry), member)
         ordered_remove(store.heap, &zset.order, _order_both, &probe, &word)
+        members_before(&zset.members, entry)
         entry_set_int64(entry, double_bits(score))
     probe = Probe(score, member)
     try:

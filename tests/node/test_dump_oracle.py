@@ -21,7 +21,7 @@ SMALL = st.one_of(
     st.integers(-5, 200).map(lambda number: b"%d" % number),
     st.binary(max_size=80),
 )
-KINDS = ("string", "hash", "set")
+KINDS = ("string", "hash", "list", "set", "zset")
 
 
 def build(kind: str, elements: list[bytes]) -> list[list[bytes]]:
@@ -32,6 +32,18 @@ def build(kind: str, elements: list[bytes]) -> list[list[bytes]]:
         return [[b"HSET", b"k", element, bytes(reversed(element))] for element in elements]
     if kind == "set":
         return [[b"SADD", b"k", element] for element in elements]
+    if kind == "list":
+        return [[b"RPUSH", b"k", element] for element in elements]
+    if kind == "zset":
+        return [
+            [
+                b"ZADD",
+                b"k",
+                (b"%d", b"-%d.5", b"%de300", b"-inf")[number % 4].replace(b"%d", b"%d" % number),
+                element,
+            ]
+            for number, element in enumerate(elements)
+        ]
     raise ValueError(kind)
 
 

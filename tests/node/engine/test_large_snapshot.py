@@ -12,7 +12,7 @@ from node.engine.keyspace import Keyspace
 from node.engine.rdb import Decoder, SnapshotError, SnapshotWriter
 from tests.oracle import Ours
 
-KEYS = (b"h1", b"h2", b"s1", b"s2", b"small", b"moved")
+KEYS = (b"h1", b"h2", b"s1", b"s2", b"z1", b"l1", b"small", b"moved")
 LIMIT_BYTES = 64 << 20
 
 
@@ -54,6 +54,14 @@ def _change(roll: random.Random) -> list[bytes]:
         case 14:
             return [b"SPOP", key]
         case 15:
+            return [b"ZADD", b"z1", b"%d" % roll.randrange(100), name]
+        case 16:
+            return roll.choice(
+                [[b"ZREM", b"z1", name], [b"ZPOPMIN", b"z1"], [b"ZINCRBY", b"z1", b"0.5", name]]
+            )
+        case 17:
+            return roll.choice([[b"RPUSH", b"l1", name], [b"LPOP", b"l1"], [b"LREM", b"l1", b"1", name]])
+        case 18:
             return [b"SET", b"text%d" % roll.randrange(50), name]
     if roll.randrange(6):
         return [b"HSET", key, name, b"again"]
@@ -74,6 +82,8 @@ def _change(roll: random.Random) -> list[bytes]:
 def _fill(ours: Ours, roll: random.Random) -> None:
     for key, count in ((b"h1", 900), (b"h2", 1400), (b"small", 5)):
         ours.pipeline([[b"HSET", key, b"%d" % number, b"%d" % roll.random()] for number in range(count)])
+    ours.pipeline([[b"ZADD", b"z1", b"%d" % (number % 7), b"%d" % number] for number in range(1000)])
+    ours.pipeline([[b"RPUSH", b"l1", b"%d" % number] for number in range(1000)])
     for key in (b"s1", b"s2"):
         ours.pipeline([[b"SADD", key, b"%d" % number, b"m%d" % number] for number in range(700)])
 
@@ -88,8 +98,8 @@ def test_every_snapshot_is_the_moment_it_began(seed: int) -> None:
     running: list[Running] = []
     finished = 0
     given_up = 0
-    for turn in range(6000):
-        if turn % 1000 == 999:
+    for turn in range(8000):
+        if turn % 800 == 799:
             _fill(ours, roll)
         ours.pipeline([_change(roll)])
         chance = roll.random()
