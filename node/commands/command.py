@@ -133,7 +133,11 @@ def _describe_keys(keys: KeySpec) -> dict[bytes, Reply]:
     if keys.note:
         out[b"notes"] = keys.note.encode()
     out[b"flags"] = SetReply([Status(word.encode()) for word in keys.access.split()])
-    out[b"begin_search"] = {b"type": b"index", b"spec": {b"index": keys.begin}}
+    if keys.keyword:
+        where: Reply = {b"keyword": keys.keyword.encode(), b"startfrom": keys.begin}
+        out[b"begin_search"] = {b"type": b"keyword", b"spec": where}
+    else:
+        out[b"begin_search"] = {b"type": b"index", b"spec": {b"index": keys.begin}}
     if keys.counted:
         out[b"find_keys"] = {b"type": b"keynum", b"spec": {b"keynumidx": 0, b"firstkey": 1, b"keystep": 1}}
     else:

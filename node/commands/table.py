@@ -45,6 +45,7 @@ class KeySpec:
         step: distance between keys.
         note: shown by COMMAND INFO.
         counted: the word at `begin` says how many keys follow it; `last` and `step` mean nothing then.
+        keyword: the key follows this word, the last of its kind from `begin` on; it may be missing.
     """
 
     access: str
@@ -53,9 +54,21 @@ class KeySpec:
     step: int = 1
     note: str = ""
     counted: bool = False
+    keyword: str = ""
+
+    @property
+    def moves(self) -> bool:
+        """Whether one must look at the words to know where the keys are."""
+        return self.counted or bool(self.keyword)
 
     def among(self, words: Sequence[bytes]) -> range:
         """Positions of this run's keys among the words of a command; none if its count is wrong."""
+        if self.keyword:
+            wanted = self.keyword.lower().encode()
+            for at in range(len(words) - 2, self.begin - 1, -1):
+                if words[at].lower() == wanted:
+                    return range(at + 1, at + 2)
+            return range(0)
         if not self.counted:
             return self.positions(len(words))
         number = words[self.begin] if self.begin < len(words) else b""
@@ -63,7 +76,7 @@ class KeySpec:
         return range(self.begin + 1, self.begin + 1 + count) if self.begin + count < len(words) else range(0)
 
     def positions(self, argc: int) -> range:
-        """The same, knowing only how many words there are, name included; not for `counted` runs."""
+        """The same, knowing only how many words there are, name included; not for runs that move."""
         last = argc + self.last if self.last < 0 else self.begin + self.last
         return range(self.begin, min(last, argc - 1) + 1, self.step)
 
@@ -165,11 +178,11 @@ def command(
     """A row of the table; words in `flags`, `categories` and `tips` are separated by blanks.
 
     First, last and step are worked out from `keys`: the runs must touch (as RENAME's two keys do). They tell
-    nothing of counted runs.
+    nothing of runs that move.
     """
     key_specs = tuple(keys)
-    first, last, step = _legacy_range(name, tuple(spec for spec in key_specs if not spec.counted))
-    if get_keys is None and any(spec.counted for spec in key_specs):
+    first, last, step = _legacy_range(name, tuple(spec for spec in key_specs if not spec.moves))
+    if get_keys is None and any(spec.moves for spec in key_specs):
         get_keys = partial(_positions_of, key_specs)
         flags += " movablekeys"
     return CommandSpec(

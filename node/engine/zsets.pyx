@@ -44,14 +44,6 @@ from node.engine.zsetedit cimport (
 )
 
 cdef enum:
-    ONLY_NEW = 1  # NX
-    ONLY_OLD = 2  # XX
-    ONLY_GREATER = 4  # GT
-    ONLY_LESS = 8  # LT
-    COUNT_CHANGED = 16  # CH
-    ADD_UP = 32  # INCR
-
-cdef enum:
     SCORES_AT_HAND = 16
     NEAR_RANKS = 64  # so far apart, walking is as quick as finding anew
 
@@ -103,13 +95,13 @@ cdef int _add(Session s, int flags) except -1:
         for index in range(count):
             if not double_at(s, first + 2 * index, &scores[index], "ERR value is not a valid float"):
                 return 0
-        return _add_scores(s, flags, first, count, scores)
+        return add_scores(s, flags, first + 1, 2, count, scores)
     finally:
         if scores != local:
             free(scores)
 
 
-cdef int _add_scores(Session s, int flags, int first, int count, double *scores) except -1:
+cdef int add_scores(Session s, int flags, int member_index, int step, int count, const double *scores) except -1:
     cdef Editor editor
     cdef Span member
     cdef double score = 0, old_score = 0
@@ -122,7 +114,7 @@ cdef int _add_scores(Session s, int flags, int first, int count, double *scores)
         return s.reply_null() if flags & ADD_UP else s.reply_int64(0)
     try:
         for index in range(count):
-            member = s.argv[first + 2 * index + 1]
+            member = s.argv[member_index + step * index]
             score = scores[index]
             is_new = not edit_score(s.keyspace, &editor, member, &old_score)
             if is_new:

@@ -107,7 +107,7 @@ def test_rows_are_whole() -> None:
     for spec in ALL.values():
         assert spec.summary.endswith("."), spec.name
         assert spec.group, spec.name
-        counted = any(keys.counted for keys in spec.key_specs)
+        counted = any(keys.moves for keys in spec.key_specs)
         assert (spec.first_key > 0) == bool(spec.key_specs) or counted, spec.name
         assert bool(spec.deprecated_since) == bool(spec.replaced_by), spec.name
         parse(spec.arguments)
