@@ -191,6 +191,7 @@ def _stats(node: NodeContext) -> Fields:
     yield "instantaneous_output_kbps", f"{sent / 1024:.2f}"
     yield "rejected_connections", counters["rejected_connections"]
     yield "expired_keys", keyspace.expired
+    yield "expired_subkeys", keyspace.expired_fields
     yield "evicted_keys", keyspace.evicted
     yield "evicted_clients", 0
     yield "keyspace_hits", keyspace.hits

@@ -32,6 +32,7 @@ from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
 from node.engine.engine import Engine
+from node.engine.lapse import expire_fields
 from node.engine.pump import Pump, boottime_ms
 from node.engine.reply import CommandError
 from node.engine.room import install_compiled
@@ -255,7 +256,8 @@ class Node:
                 await trio.lowlevel.checkpoint()
 
     def _expire_slice(self) -> bool:
-        return self.engine.keyspace.expire_some(EXPIRE_ENTRIES_PER_SLICE)
+        more = self.engine.keyspace.expire_some(EXPIRE_ENTRIES_PER_SLICE)
+        return expire_fields(self.engine.keyspace, EXPIRE_ENTRIES_PER_SLICE) or more
 
     def _timed(self, event: str, work: Callable[[], bool]) -> bool:
         """Does a slice of work; LATENCY hears of it when it was long.

@@ -8,7 +8,8 @@ change. Nothing in daily work compares them with what is really there; this does
 - entries, expiries and bytes add up per segment, table, group and database, and (when nothing cleared
   waits to be freed) to what the heap has given out;
 - every structure of a large collection holds the bytes that it says, every run of a small one is whole;
-- no entry expires before the bounds that let the active expiry skip it;
+- no entry expires before the bounds that let the active expiry skip it, no field of a hash before the moment at
+  which that hash is looked at;
 - every bucket's overflow count is what its entries' wanderings say, unless it is full.
 
 It reads what it is meant to judge, so it stays away from what is plainly broken: a segment whose counts are
@@ -43,12 +44,15 @@ from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport GROUP_COUNT, GROUP_SLOTS, Database, Key, Keyspace
 from node.engine.large cimport object_held_bytes
 from node.engine.lines cimport heap_lines_bytes
+from node.engine.members cimport Members, members_find, members_held_bytes, members_walk
 from node.engine.object cimport Object
 from node.engine.run cimport run_count
+from node.engine.span cimport Span
 from node.engine.table cimport (
     BUCKET_WAYS,
     DEPTH_MAX,
     DIRECTORY,
+    GATHER_MAX,
     Bucket,
     Segment,
     Table,
@@ -104,6 +108,8 @@ cdef class _Audit:
             if group_entries != database.group_count[group]:
                 self.tell(f"its group counts {database.group_count[group]} entries, its tables {group_entries}")
             count += group_entries
+        if database.lapsing != NULL:
+            self.heap_bytes += members_held_bytes(&self.keyspace.store, database.lapsing, sizeof(Members))
         if count != database.count:
             self.tell(f"the database counts {database.count} entries, its tables {count}")
         if expiries != database.expiry_count:
@@ -204,6 +210,8 @@ cdef class _Audit:
                     f"it holds {object_held_bytes(&self.keyspace.store, value)}"
                 )
             block_bytes += value.used_bytes
+            if value.type == TYPE_HASH:
+                self.check_fields(key.name, <Members *> value)
         self.table_bytes += block_bytes
         self.heap_bytes += block_bytes
         if key.slot != self.slot:
@@ -228,6 +236,35 @@ cdef class _Audit:
             ):
                 if kept == 0 or kept > bound:
                     self.tell(f"an entry expires at {bound}, before {kept}, when something is first to expire")
+        return 0
+
+
+    # Of a large hash: its fields' expiries, and what is known of them elsewhere.
+    cdef int check_fields(self, Span name, Members *members) except -1:
+        cdef Entry *found[GATHER_MAX]
+        cdef uint64_t cursor = 0
+        cdef uint32_t count, index
+        cdef int64_t expiries = 0, first_ms = 0, bound
+        cdef Entry *noted = NULL
+        while True:
+            count = members_walk(members, &cursor, found)
+            for index in range(count):
+                if found[index].flags & ENTRY_HAS_EXPIRY:
+                    expiries += 1
+                    bound = max(<int64_t> 1, entry_expiry_ms(found[index]))
+                    first_ms = bound if first_ms == 0 else min(first_ms, bound)
+            if cursor == 0:
+                break
+        if expiries != members.expiry_count:
+            self.tell(f"a hash counts {members.expiry_count} fields with an expiry, there are {expiries}")
+        if expiries == 0:
+            return 0
+        if members.table.root.next_expiry_ms == 0 or members.table.root.next_expiry_ms > first_ms:
+            self.tell(f"a field expires at {first_ms}, before {members.table.root.next_expiry_ms}, when the first is to")
+        if self.database.lapsing != NULL:
+            noted = members_find(&self.keyspace.store, self.database.lapsing, name)
+        if noted == NULL or entry_expiry_ms(noted) > first_ms:
+            self.tell(f"a field expires at {first_ms}, and nobody will look at its hash then")
         return 0
 
 

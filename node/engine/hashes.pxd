@@ -31,6 +31,8 @@ cdef Members *hash_members(Entry *entry) noexcept nogil
 cdef int64_t hash_count(Keyspace keyspace, Entry *entry) noexcept
 # 1 when the field is there. The value borrows from the entry or from digits (24 bytes).
 cdef bint hash_get(Keyspace keyspace, Entry *entry, Span field, Span *value, uint8_t *digits) noexcept
+# 1 when the field is there; when_ms: the moment at which it expires, FIELD_NO_EXPIRY if it does not.
+cdef bint hash_expiry(Keyspace keyspace, Entry *entry, Span field, int64_t *when_ms) noexcept
 cdef void fields_begin(Entry *entry, Fields *fields) noexcept
 cdef bint fields_next(Keyspace keyspace, Fields *fields, Span *name, Span *value) noexcept
 
@@ -43,5 +45,7 @@ cdef Entry *hash_put(
 ) except NULL
 # Removes a field; removed becomes 1 when it was there. NULL: it was the last one, the key is gone too.
 cdef Entry *hash_remove(Keyspace keyspace, int database, Key *key, Entry *entry, Span field, bint *removed) except? NULL
+# Gives a field that is there another expiry, or none.
+cdef Entry *hash_set_expiry(Keyspace keyspace, int database, Key *key, Entry *entry, Span field, int64_t when_ms) except NULL
 # The same hash in its large form.
 cdef Entry *hash_make_large(Keyspace keyspace, int database, Key *key, Entry *entry) except NULL

@@ -30,6 +30,7 @@ from node.engine.entry cimport (
     fits_entry,
 )
 from node.engine.keyspace cimport EXPIRY_KEEP, EXPIRY_NONE, Edit
+from node.engine.lapse cimport lapse_announce, lapse_note
 from node.engine.members cimport (
     members_count,
     members_empty_some,
@@ -37,6 +38,7 @@ from node.engine.members cimport (
     members_new,
     members_put,
     members_remove,
+    members_set_expiry,
     members_walk,
 )
 from node.engine.run cimport Item, item_bytes, item_of, item_text, item_write, run_count, run_find, run_next, run_skip
@@ -84,6 +86,21 @@ cdef bint hash_get(Keyspace keyspace, Entry *entry, Span field, Span *value, uin
         return False
     run_next(run_skip(at), run.at + run.len_bytes, &item)
     value[0] = item_text(&item, digits)
+    return True
+
+
+cdef bint hash_expiry(Keyspace keyspace, Entry *entry, Span field, int64_t *when_ms) noexcept:
+    cdef Members *members = hash_members(entry)
+    cdef Entry *member
+    cdef Span value
+    cdef uint8_t digits[24]
+    when_ms[0] = FIELD_NO_EXPIRY
+    if members == NULL:
+        return hash_get(keyspace, entry, field, &value, digits)
+    member = members_find(&keyspace.store, members, field)
+    if member == NULL or keyspace.is_expired(member):
+        return False
+    when_ms[0] = entry_expiry_ms(member)
     return True
 
 
@@ -305,12 +322,35 @@ cdef Entry *_put_large(
         was_expired = member != NULL and keyspace.is_expired(member)
     if expiry_ms == FIELD_KEEP_EXPIRY:
         expiry_ms = FIELD_NO_EXPIRY if member == NULL or was_expired else entry_expiry_ms(member)
+    if was_expired:  # HSETNX, HINCRBY and their like must find it missing on replicas, too
+        lapse_announce(keyspace, database, key.name, field)
     keyspace.begin_edit(database, key, entry, &edit)
     try:
         _put_member(keyspace, members, field, value, expiry_ms)
     finally:
         keyspace.end_edit(&edit)
     created[0] = was_expired or members_count(members) != before
+    if expiry_ms >= 0:
+        lapse_note(keyspace, database, key, entry)
+    return entry
+
+
+cdef Entry *hash_set_expiry(Keyspace keyspace, int database, Key *key, Entry *entry, Span field, int64_t when_ms) except NULL:
+    cdef Members *members
+    cdef Edit edit
+    cdef bint done
+    if entry_encoding(entry) != ENCODING_OBJECT:
+        if when_ms < 0:
+            return entry
+        entry = hash_make_large(keyspace, database, key, entry)
+    members = <Members *> entry_object(entry)
+    keyspace.begin_edit(database, key, entry, &edit)
+    done = members_set_expiry(&keyspace.store, members, field, when_ms) != NULL
+    keyspace.end_edit(&edit)
+    if not done:
+        raise MemoryError(f"no memory for a field of {field.len_bytes} bytes with an expiry")
+    if when_ms >= 0:
+        lapse_note(keyspace, database, key, entry)
     return entry
 
 

@@ -5,6 +5,7 @@ from node.engine.effects cimport Effects
 from node.engine.entry cimport Entry
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.heat cimport Heat
+from node.engine.members cimport Members
 from node.engine.object cimport Object
 from node.engine.span cimport Span
 from node.engine.table cimport Store, Table
@@ -34,6 +35,8 @@ cdef struct Database:
     int64_t expiry_count  # entries that have an expiry
     int number  # -1 once cleared
     int pins  # snapshots that still read it
+    # Names of the large hashes with fields that expire; each expires, as it were, when the first of them can. NULL: none.
+    Members *lapsing
     # Once cleared: the next cleared one, and how far freeing has come.
     Database *next_cleared
     uint32_t free_slot
@@ -79,6 +82,7 @@ cdef class Keyspace:
     cdef readonly int64_t hits
     cdef readonly int64_t misses
     cdef readonly int64_t expired  # entries deleted because their time had come
+    cdef public int64_t expired_fields  # fields of hashes, likewise
     cdef readonly uint64_t changes  # bumped by every change to any entry; tells whether something happened
 
     # Of this room only.
@@ -138,6 +142,8 @@ cdef class Keyspace:
     cdef void end_edit(self, Edit *edit) noexcept
     # The entry under another name or in another database, its value unmoved; what was there is replaced.
     cdef Entry *_rename(self, int database, Key *key, int to_database, Key *new_key) except NULL
+    # No field of this hash expires before when_ms; 0: none does.
+    cdef int note_fields(self, Database *database, Span name, int64_t when_ms) except -1
     # when_ms EXPIRY_NONE removes the expiry. Returns the entry, which may have moved.
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL
     cdef bint remove(self, int database, Key *key) except -1  # 1 when it was there (and not expired)
@@ -189,6 +195,7 @@ cdef class Keyspace:
     cdef bint _free_condemned(self, int64_t *budget_elements) noexcept
     cdef void _give(self, Entry *entry) noexcept
     cdef void _condemn(self, Object *value) noexcept
+    cdef void _forget_fields(self, Database *database, Entry *entry) noexcept
     cdef void _leave_object(self, Database *database, Key *key, Entry *entry) noexcept
     cdef Key _key(self, bytes name)
     cdef int check_database(self, int number) except -1

@@ -11,6 +11,7 @@ class Keyspace:
     hits: int
     misses: int
     expired: int
+    expired_fields: int
     evicted: int
     changes: int
     sweeping: bool

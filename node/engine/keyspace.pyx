@@ -36,11 +36,14 @@ from node.engine.alloc cimport (
 )
 from node.engine.entry cimport (
     ENCODING_INT,
+    ENCODING_NONE,
     ENCODING_OBJECT,
     ENCODING_RAW,
     ENTRY_EDITED,
     ENTRY_HAS_EXPIRY,
     ENTRY_SORTED,
+    TYPE_HASH,
+    TYPE_SET,
     TYPE_STRING,
     entry_bytes,
     entry_encoding,
@@ -66,6 +69,7 @@ from node.engine.entry cimport (
 from node.engine.heat cimport HEAT_QUEUE, heat_begin, heat_end, heat_free, heat_set_clock, heat_touch
 from node.engine.hashing cimport hash_key_of, hash_span, slot_of_span
 from node.engine.large cimport object_copy, object_count, object_free_some
+from node.engine.members cimport members_empty_some, members_new, members_put, members_remove
 from node.engine.span cimport span_bytes, span_of, span_to_int64
 from node.engine.table cimport (
     BUCKET_WAYS,
@@ -287,6 +291,7 @@ cdef class Keyspace:
         if entry.flags & ENTRY_HAS_EXPIRY:
             database.expiry_count -= 1
         heat_end(&self.heat, entry)
+        self._forget_fields(database, entry)
         table.used_bytes -= self.entry_held_bytes(entry)
         table_take_out(&self.store, table, key.hash, word)
         database.count -= 1
@@ -342,6 +347,7 @@ cdef class Keyspace:
             if old.flags & ENTRY_HAS_EXPIRY:
                 database.expiry_count -= 1
             word_replace(word, fresh)
+            self._forget_fields(database, old)
             table.used_bytes -= self.entry_held_bytes(old)
             self._give(old)
         table.used_bytes += self.entry_held_bytes(fresh)
@@ -631,7 +637,28 @@ cdef class Keyspace:
             raise
         entry_write(entry, value.type, ENCODING_OBJECT, key.name, expiry, 0)
         entry_set_object(entry, value)
-        return self.put_new(opened, key, entry, word)
+        entry = self.put_new(opened, key, entry, word)
+        if value.type == TYPE_HASH and (<Members *> value).expiry_count > 0:
+            self.note_fields(opened, key.name, (<Members *> value).table.root.next_expiry_ms)
+        return entry
+
+    cdef int note_fields(self, Database *database, Span name, int64_t when_ms) except -1:
+        if database.lapsing == NULL:
+            if when_ms == 0:
+                return 0
+            database.lapsing = members_new(&self.store, TYPE_SET, sizeof(Members))
+            if database.lapsing == NULL:
+                raise MemoryError("no memory for the names of hashes with fields that expire")
+        if when_ms == 0:
+            members_remove(&self.store, database.lapsing, name)
+        elif members_put(&self.store, database.lapsing, name, ENCODING_NONE, span_of(NULL, 0), 0, when_ms) == NULL:
+            raise MemoryError(f"no memory for a name of {name.len_bytes} bytes")
+        return 0
+
+    # The name of this entry stands for another value from now on, or for none.
+    cdef void _forget_fields(self, Database *database, Entry *entry) noexcept:
+        if database.lapsing != NULL and entry_encoding(entry) == ENCODING_OBJECT and entry_type(entry) == TYPE_HASH:
+            members_remove(&self.store, database.lapsing, entry_key(entry))
 
     cdef int begin_edit(self, int database, Key *key, Entry *entry, Edit *edit) except -1:
         cdef Database *opened = self.open_database(database)
@@ -657,6 +684,7 @@ cdef class Keyspace:
         else:
             value = <Object *> entry_object(entry)
             self.before_change(opened, key.slot, entry)
+            self._forget_fields(opened, entry)
             self._leave_object(opened, key, entry)
             try:
                 fresh = self.put_object(to_database, new_key, value, entry_expiry_ms(entry))
@@ -765,6 +793,10 @@ cdef class Keyspace:
                 database.free_slot += 1
         if database.free_slot < SLOT_COUNT:
             return True
+        if database.lapsing != NULL:
+            if members_empty_some(&self.store, database.lapsing, budget_entries):
+                return True
+            heap_give(self.store.heap, database.lapsing, sizeof(Members))
         link[0] = database.next_cleared
         free(database)
         # What is left may be pinned by snapshots: there is nothing to do about it now.
@@ -891,6 +923,7 @@ cdef class Keyspace:
                 database.expiry_count -= 1
                 database.count -= 1
                 database.group_count[slot // GROUP_SLOTS] -= 1
+                self._forget_fields(database, entry)
                 table.used_bytes -= self.entry_held_bytes(entry)
                 segment_take_out(table, segment, word)
                 heat_end(&self.heat, entry)
@@ -1184,3 +1217,4 @@ cdef class Keyspace:
         self.hits = 0
         self.misses = 0
         self.expired = 0
+        self.expired_fields = 0

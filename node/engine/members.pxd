@@ -30,6 +30,8 @@ cdef Entry *members_find(Store *store, Members *members, Span name) noexcept nog
 cdef Entry *members_put(
     Store *store, Members *members, Span name, int encoding, Span value, int64_t number, int64_t expiry_ms
 ) noexcept nogil
+# Gives a member that is there another expiry, or none (-1). NULL: no memory, nothing changed.
+cdef Entry *members_set_expiry(Store *store, Members *members, Span name, int64_t expiry_ms) noexcept nogil
 cdef bint members_remove(Store *store, Members *members, Span name) noexcept nogil  # 1: it was there
 # The next home bucket in the order of the hash; 0 begins and ends. `into` has room for GATHER_MAX. Whatever is there
 # from beginning to end is seen at least once, however the table grows and shrinks.

@@ -12,12 +12,14 @@ put again or removed.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from node.engine.alloc cimport SMALL_BYTES_MAX, heap_block_bytes, heap_give, heap_take
 from node.engine.entry cimport (
     ENCODING_INT,
     ENTRY_HAS_EXPIRY,
+    ENTRY_HEADER_BYTES,
     entry_bytes,
     entry_encoding,
     entry_expiry_ms,
@@ -29,6 +31,7 @@ from node.engine.entry cimport (
     entry_set_expiry_ms,
     entry_set_int64,
     entry_set_raw_len,
+    entry_word_offset,
     entry_write,
     is_inline,
 )
@@ -124,6 +127,39 @@ cdef Entry *members_put(
         members.expiry_count += 1
         table_note_expiry(table, hash, expiry_ms)
     members.head.used_bytes += table.used_bytes - before_bytes
+    return fresh
+
+
+cdef Entry *members_set_expiry(Store *store, Members *members, Span name, int64_t expiry_ms) noexcept nogil:
+    cdef Table *table = &members.table
+    cdef uint64_t hash = hash_span(&store.hash_key, name)
+    cdef uint64_t *word = table_find(table, hash, name)
+    cdef Entry *entry = word_entry(word[0])
+    cdef bint has = entry.flags & ENTRY_HAS_EXPIRY != 0
+    cdef size_t need = entry_bytes(entry), offset = entry_word_offset(entry), fresh_need
+    cdef Entry *fresh
+    if has == (expiry_ms != -1):
+        if has:
+            entry_set_expiry_ms(entry, expiry_ms)
+            table_note_expiry(table, hash, expiry_ms)
+        return entry
+    fresh_need = need - 8 if has else need + 8
+    fresh = <Entry *> heap_take(store.heap, fresh_need)
+    if fresh == NULL:
+        return NULL
+    memcpy(fresh, entry, ENTRY_HEADER_BYTES)
+    fresh.flags ^= ENTRY_HAS_EXPIRY
+    memcpy(<uint8_t *> fresh + entry_word_offset(fresh), <uint8_t *> entry + offset, need - offset)
+    word_replace(word, fresh)
+    if has:
+        members.expiry_count -= 1
+    else:
+        members.expiry_count += 1
+        entry_set_expiry_ms(fresh, expiry_ms)
+        table_note_expiry(table, hash, expiry_ms)
+    table.used_bytes += heap_block_bytes(fresh, fresh_need) - heap_block_bytes(entry, need)
+    members.head.used_bytes += heap_block_bytes(fresh, fresh_need) - heap_block_bytes(entry, need)
+    heap_give(store.heap, entry, need)
     return fresh
 
 

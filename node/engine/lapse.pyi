@@ -1,0 +1,3 @@
+from node.engine.keyspace import Keyspace
+
+def expire_fields(keyspace: Keyspace, budget_fields: int) -> bool: ...
