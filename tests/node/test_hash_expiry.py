@@ -139,9 +139,7 @@ class Model:
         replies = [-2 if field not in found else -1 if found[field][1] is None else 1 for field in fields]
         found.update({field: (found[field][0], None) for field in fields if field in found})
         # Named twice, it has none any more when it is looked at again.
-        return [
-            -1 if reply == 1 and fields[at] in fields[:at] else reply for at, reply in enumerate(replies)
-        ]
+        return [-1 if reply == 1 and fields[at] in fields[:at] else reply for at, reply in enumerate(replies)]
 
     def ttl(
         self, shown: Callable[[int], int], key: bytes, _fields: bytes, _count: bytes, *fields: bytes
@@ -152,7 +150,7 @@ class Model:
             for field in fields
         ]
 
-    # ------------------------------------------------------------------------------------ with a value at once
+    # --------------------------------------------------------------------------------- with a value at once
 
     def hgetdel(self, key: bytes, _fields: bytes, _count: bytes, *fields: bytes) -> Reply:
         return [self.live(key).pop(field, (None,))[0] for field in fields]
