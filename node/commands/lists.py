@@ -13,6 +13,7 @@ _INSERT = (KeySpec("RW insert"),)
 _DELETE = (KeySpec("RW delete"),)
 _TAKE = (KeySpec("RW access delete"),)
 _MOVE = (KeySpec("RW access delete"), KeySpec("RW insert", begin=2))
+_TAKE_ANY = (KeySpec("RW access delete", last=-2),)
 
 COMMANDS = (
     _list(
@@ -120,5 +121,40 @@ COMMANDS = (
         arguments="numkeys:integer key:key... where=(LEFT | RIGHT) [COUNT count:integer]",
         complexity="O(N+M) in the numbers of keys and of elements answered",
         summary="Takes elements from an end of the first of several lists that is there.",
+    ),
+    _list(
+        "blpop", -3, "write noscript blocking",
+        keys=_TAKE_ANY, since="2.0.0", arguments="key:key... timeout:double",
+        complexity="O(N) in the number of keys",
+        summary="Takes the first element of the first of several lists that is there; waits for one.",
+    ),
+    _list(
+        "brpop", -3, "write noscript blocking",
+        keys=_TAKE_ANY, since="2.0.0", arguments="key:key... timeout:double",
+        complexity="O(N) in the number of keys",
+        summary="Takes the last element of the first of several lists that is there; waits for one.",
+    ),
+    _list(
+        "blmove", 6, "write denyoom noscript blocking",
+        keys=_MOVE, since="6.2.0",
+        arguments=(
+            "source:key destination:key wherefrom=(LEFT | RIGHT) whereto=(LEFT | RIGHT) timeout:double"
+        ),
+        summary="As LMOVE, and waits for an element to move.",
+    ),
+    _list(
+        "brpoplpush", 4, "write denyoom noscript blocking",
+        keys=_MOVE, since="2.2.0", arguments="source:key destination:key timeout:double",
+        deprecated_since="6.2.0", replaced_by="`BLMOVE` with the `RIGHT` and `LEFT` arguments",
+        summary="As RPOPLPUSH, and waits for an element to move.",
+    ),
+    _list(
+        "blmpop", -5, "write blocking",
+        keys=(KeySpec("RW access delete", begin=2, counted=True),), since="7.0.0",
+        arguments=(
+            "timeout:double numkeys:integer key:key... where=(LEFT | RIGHT) [COUNT count:integer]"
+        ),
+        complexity="O(N+M) in the numbers of keys and of elements answered",
+        summary="As LMPOP, and waits for a list to be there.",
     ),
 )  # fmt: skip

@@ -32,7 +32,7 @@ Source of the back length: the listpack specification, https://github.com/antire
 """
 
 from libc.stdint cimport INT64_MAX, int32_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memmove, memset
 
 from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
 from node.engine.directory cimport directory_free, directory_insert, directory_remove, word_count, word_of
@@ -173,16 +173,9 @@ cdef List *list_new(Heap *heap) noexcept nogil:
     cdef List *l = <List *> heap_take(heap, sizeof(List))
     if l == NULL:
         return NULL
+    memset(l, 0, sizeof(List))
     l.head.used_bytes = heap_block_bytes(l, sizeof(List))
-    l.head.next_condemned = NULL
     l.head.type = TYPE_LIST
-    l.count = 0
-    l.item_bytes = 0
-    l.directory.word = NULL
-    l.directory.first = 0
-    l.directory.count = 0
-    l.directory.room = 0
-    l.is_quicklist = False
     return l
 
 
