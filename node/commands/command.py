@@ -115,6 +115,8 @@ def _key_runs(spec: CommandSpec) -> list[int]:
     """For each key in the syntax, its key spec: one key for an open run, all keys of a closed one."""
     runs: list[int] = []
     for number, keys in enumerate(spec.key_specs):
+        if keys.unknown and not keys.keyword:
+            continue
         runs += [number] * (1 if keys.last < 0 or keys.counted else keys.last // keys.step + 1)
     return runs
 
@@ -133,6 +135,8 @@ def _describe_keys(keys: KeySpec) -> dict[bytes, Reply]:
     if keys.note:
         out[b"notes"] = keys.note.encode()
     out[b"flags"] = SetReply([Status(word.encode()) for word in keys.access.split()])
+    if keys.unknown:
+        return out | {word: {b"type": b"unknown", b"spec": {}} for word in (b"begin_search", b"find_keys")}
     if keys.keyword:
         where: Reply = {b"keyword": keys.keyword.encode(), b"startfrom": keys.begin}
         out[b"begin_search"] = {b"type": b"keyword", b"spec": where}

@@ -22,6 +22,11 @@ _PER_KEY = "O(N) in the number of keys"
 _ADDED_UP = "request_policy:multi_shard response_policy:agg_sum"
 _EVERYWHERE = "request_policy:all_shards response_policy:all_succeeded"
 _CONDITION = "[condition=(NX | XX | GT | LT)]"
+_SORTED = (
+    "key:key [BY pattern:pattern@1] [LIMIT offset_count=(offset:integer count:integer)]"
+    " [GET pattern:pattern@1 +...] [order=(ASC | DESC)] [sorting=ALPHA]"
+)
+_SORT_COST = "O(N + M log M): N elements are there, M are answered; O(N) when nothing is sorted"
 _FLUSH = "[async=(ASYNC | SYNC)]"
 
 COMMANDS = (
@@ -42,6 +47,39 @@ COMMANDS = (
         keys=_LOOK_ALL, since="1.0.0", arguments="key:key...", tips=_ADDED_UP,
         complexity=_PER_KEY,
         summary="Counts how many of the named keys are there; one named twice counts twice.",
+    ),
+    _key(
+        "sort", -2, "write denyoom",
+        keys=(
+            KeySpec("RO access"),
+            KeySpec(
+                "RO access", unknown=True,
+                note="For the optional BY/GET keyword. It is marked 'unknown' because the key names derive"
+                " from the content of the key we sort",
+            ),
+            KeySpec(
+                "OW update", unknown=True, keyword="STORE",
+                note="For the optional STORE keyword. It is marked 'unknown' because the keyword can appear"
+                " anywhere in the argument array",
+            ),
+        ),
+        since="1.0.0", categories="set sortedset list dangerous",
+        arguments=f"{_SORTED} [STORE destination:key]", complexity=_SORT_COST,
+        summary="Answers the elements of a list, set or sorted set in order, or stores them as a list.",
+    ),
+    _key(
+        "sort_ro", -2, "readonly",
+        keys=(
+            KeySpec("RO access"),
+            KeySpec(
+                "RO access", unknown=True,
+                note="For the optional BY/GET keyword. It is marked 'unknown' because the key names derive"
+                " from the content of the key we sort",
+            ),
+        ),
+        since="7.0.0", categories="set sortedset list dangerous",
+        arguments=_SORTED, complexity=_SORT_COST,
+        summary="Answers the elements of a list, set or sorted set in order.",
     ),
     _key(
         "dump", 2, "readonly",

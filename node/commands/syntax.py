@@ -17,7 +17,7 @@ as nested Python would bury the table, so a row carries one line:
 | `name=(a b)`       | a block: a then b                                                  |
 | `name=(a | b)`     | one of a, b                                                        |
 
-Types: string integer double key pattern unix-time.
+Types: string integer double key pattern unix-time; `pattern@1` is a pattern for keys of key spec 1.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Argument:
     optional: bool = False
     multiple: bool = False
     multiple_token: bool = False
+    key_run: int = -1
     children: tuple[Argument, ...] = ()
 
 
@@ -134,9 +135,10 @@ def _typed(word: str) -> Argument:
     name, _, kind = word.rpartition(":")
     if "=" in name:
         raise NotationError(f"{word!r}: a group is written name=(...)")
+    kind, _, run = kind.partition("@")
     if kind not in ("string", "integer", "double", "key", "pattern", "unix-time"):
         raise NotationError(f"{word!r}: unknown type {kind!r}")
-    return Argument(name, kind)
+    return Argument(name, kind, key_run=int(run) if run else -1)
 
 
 def _describe(arguments: tuple[Argument, ...], key_runs: Iterator[int]) -> list[Reply]:
@@ -145,6 +147,8 @@ def _describe(arguments: tuple[Argument, ...], key_runs: Iterator[int]) -> list[
         node: dict[bytes, Reply] = {b"name": argument.name.encode(), b"type": argument.kind.encode()}
         if argument.kind == "key":
             node[b"key_spec_index"] = next(key_runs)
+        elif argument.key_run >= 0:
+            node[b"key_spec_index"] = argument.key_run
         if argument.token:
             node[b"token"] = argument.token.encode()
         if argument.optional or argument.multiple:

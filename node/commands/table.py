@@ -46,6 +46,7 @@ class KeySpec:
         note: shown by COMMAND INFO.
         counted: the word at `begin` says how many keys follow it; `last` and `step` mean nothing then.
         keyword: the key follows this word, the last of its kind from `begin` on; it may be missing.
+        unknown: clients are told that they cannot find these keys; we do when there is a `keyword`.
     """
 
     access: str
@@ -55,11 +56,12 @@ class KeySpec:
     note: str = ""
     counted: bool = False
     keyword: str = ""
+    unknown: bool = False
 
     @property
     def moves(self) -> bool:
         """Whether one must look at the words to know where the keys are."""
-        return self.counted or bool(self.keyword)
+        return self.counted or self.unknown or bool(self.keyword)
 
     def among(self, words: Sequence[bytes]) -> range:
         """Positions of this run's keys among the words of a command; none if its count is wrong."""
@@ -68,6 +70,8 @@ class KeySpec:
             for at in range(len(words) - 2, self.begin - 1, -1):
                 if words[at].lower() == wanted:
                     return range(at + 1, at + 2)
+            return range(0)
+        if self.unknown:
             return range(0)
         if not self.counted:
             return self.positions(len(words))
