@@ -824,9 +824,10 @@ cdef class Keyspace:
         """Frees what was cleared and returns free pages to the system; True while there is more."""
         cdef int64_t budget = max(budget_entries, <int64_t> 1)
         cdef int64_t left = budget
-        cdef bint more = self._free_condemned(&left)
-        if left > 0:
-            more = self._free_cleared(&left) or more
+        cdef bint more
+        self._free_condemned(&left)
+        # Called without budget too: it tells whether there is something, and it may condemn large collections itself.
+        more = self._free_cleared(&left) or self.condemned != NULL
         return heap_trim(self.store.heap, DIRTY_ARENAS_KEPT, <uint64_t> (budget // TRIM_ENTRIES + 1)) or more
 
     # --- walking -------------------------------------------------------------------------------------

@@ -24,12 +24,20 @@ from bench.measure import commit
 from tests.fuzz.guide import Guide
 
 # Of all inputs, by target. A program of `state` is some sixty changes, so few of them are much.
-SHARES: Mapping[str, float] = {"commands": 0.45, "codec": 0.25, "rdb": 0.2, "state": 0.05, "lzf": 0.05}
+SHARES: Mapping[str, float] = {
+    "commands": 0.45,
+    "codec": 0.2,
+    "restore": 0.15,
+    "rdb": 0.1,
+    "state": 0.05,
+    "lzf": 0.05,
+}
 # About ten seconds each in the release build on a quiet machine; the sanitizers' takes a fifth of them.
 CHUNK_INPUTS: Mapping[str, int] = {
     "commands": 50_000,
     "codec": 100_000,
     "rdb": 40_000,
+    "restore": 40_000,
     "state": 5_000,
     "lzf": 100_000,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from node.commands.table import CommandSpec
 from tests.fuzz.mutation import mutate, number_word
@@ -108,7 +108,7 @@ class Grammar:
         return out[:40]
 
 
-def encode(commands: Iterable[Words]) -> bytes:
+def encode(commands: Iterable[Sequence[bytes]]) -> bytes:
     return b"".join(
         b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
         for words in commands

@@ -24,7 +24,7 @@ from tests.fuzz.blocks import cut, exact_block
 from tests.fuzz.grammar import Grammar, decode, encode
 from tests.fuzz.mutation import mutate, number_word
 from tests.node.engine.keyspace_model import NO_EXPIRY, Model
-from tests.oracle import Ours, split_replies
+from tests.oracle import Ours, parse_reply, split_replies
 
 NOW_MS = 1_700_000_000_000
 HASH_KEY = b"0123456789abcdef"  # the same in every run: a finding must come back
@@ -299,6 +299,161 @@ def _written(keyspace: Keyspace) -> bytes:
         return writer.take()
 
 
+class Restore(Target):
+    """RESTORE of damaged payloads: refused, or a value that can be read, dumped and restored again.
+
+    An input is a payload as DUMP makes it; a mutated one mostly has a right checksum.
+    """
+
+    name = "restore"
+    words = (
+        *(bytes((kind,)) for kind in range(22)),
+        *(b"\x80", b"\xc0", b"\xe0", b"\xf0\x01\x00\x00\x00", b"\xf1\x00\x01", b"\xf2\x00\x00\x01", b"\xff"),
+        *(b"\xf3\x00\x00\x00\x01", b"\xf4" + b"\xff" * 8, b"\x02\x00\x00\x00", b"\x81a\x02", b"\x00\x01"),
+        *(b"\xc3\x04\x09\x00a\xe0\x00\x00", b"\x81" + b"\xff" * 8, b"\x80\x00\x00\x00\x01", b"\xfd", b"\xfe"),
+    )
+    _READS = (
+        *((b"GET", b"k"), (b"HGETALL", b"k"), (b"SMEMBERS", b"k"), (b"LRANGE", b"k", b"0", b"-1")),
+        *((b"ZRANGE", b"k", b"0", b"-1", b"WITHSCORES"), (b"ZRANGEBYSCORE", b"k", b"-inf", b"+inf")),
+        *(
+            (b"XRANGE", b"k", b"-", b"+"),
+            (b"XINFO", b"STREAM", b"k", b"FULL"),
+            (b"OBJECT", b"ENCODING", b"k"),
+        ),
+        *(
+            (b"SRANDMEMBER", b"k", b"-3"),
+            (b"HRANDFIELD", b"k", b"-3"),
+            (b"LINDEX", b"k", b"1"),
+            (b"TYPE", b"k"),
+        ),
+    )
+    _CHANGES = (
+        *(
+            (b"APPEND", b"k", b"x"),
+            (b"HSET", b"k", b"f", b"v"),
+            (b"HDEL", b"k", b"f", b"m1"),
+            (b"SADD", b"k", b"70000"),
+        ),
+        *(
+            (b"SREM", b"k", b"m1", b"1"),
+            (b"RPUSH", b"k", b"x" * 70),
+            (b"LPOP", b"k", b"3"),
+            (b"LINSERT", b"k", b"BEFORE", b"m1", b"y"),
+        ),
+        *(
+            (b"ZADD", b"k", b"1.5", b"m2"),
+            (b"ZREM", b"k", b"m1"),
+            (b"ZPOPMIN", b"k"),
+            (b"XADD", b"k", b"*", b"a", b"b"),
+        ),
+        *(
+            (b"XTRIM", b"k", b"MAXLEN", b"2"),
+            (b"SPOP", b"k"),
+            (b"LTRIM", b"k", b"1", b"-2"),
+            (b"HINCRBY", b"k", b"m1", b"1"),
+        ),
+    )
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self._ours = _Alone(hash_key=HASH_KEY)
+        self._second = _Alone(hash_key=HASH_KEY[::-1])
+        self._session = self._ours.connect()
+        self._other = self._second.connect()
+        self._maker = _Alone(hash_key=HASH_KEY).connect()  # apart, so that a journal alone repeats a finding
+        self._runs = 0
+
+    def generate(self, chance: random.Random) -> bytes:
+        count = chance.choice((1, 2, 5, 30, 200))
+        items = [_item(chance) for _ in range(count)]
+        numbers = [number_word(chance) for _ in range(count)]
+        words: list[bytes] = chance.choice(
+            [
+                [b"SET", b"k", chance.choice(items)],
+                [
+                    b"HSET",
+                    b"k",
+                    *(word for pair in zip(items, reversed(items), strict=True) for word in pair),
+                ],
+                [b"SADD", b"k", *items],
+                [b"SADD", b"k", *(b"%d" % chance.randrange(-(2**40), 2**40) for _ in range(count))],
+                [b"RPUSH", b"k", *items],
+                [b"ZADD", b"k", *(word for pair in zip(numbers, items, strict=True) for word in pair)],
+                [
+                    b"XADD",
+                    b"k",
+                    b"%d-%d" % (1 + chance.randrange(1 << 40), chance.randrange(9)),
+                    *items,
+                    *items,
+                ],
+            ]
+        )
+        self._maker.feed(encode([[b"FLUSHALL", b"SYNC"], words]))
+        return self._dumped(self._maker) or chance.randbytes(20)
+
+    @staticmethod
+    def _dumped(session: Session) -> bytes | None:
+        reply, _ = parse_reply(session.feed(encode([[b"DUMP", b"k"]])))
+        assert reply is None or isinstance(reply, bytes), reply
+        return reply
+
+    def mutate(self, chance: random.Random, data: bytes, other: bytes) -> bytes:
+        out = mutate(chance, data[:-10], other[:-10], self.words)
+        if chance.random() < 0.9:
+            out += data[-10:-8]
+            out += crc64(out).to_bytes(8, "little")
+        return out
+
+    def run(self, data: bytes) -> None:
+        self._runs += 1
+        clock_ms = NOW_MS + self._runs
+        for ours in (self._ours, self._second):
+            ours.engine.set_clock_ms(clock_ms, self._runs)
+        restore = encode([[b"RESTORE", b"k", b"0", data, b"REPLACE"]])
+        with exact_block(restore) as block:
+            answer = self._session.feed(block)
+        must(answer in (b"+OK\r\n",) or answer.startswith(b"-ERR "), answer)
+        if answer == b"+OK\r\n":
+            split_replies(self._session.feed(encode(self._READS)))
+            self._again()
+            seed = zlib.crc32(data)
+            chosen = [self._CHANGES[(seed >> shift) % len(self._CHANGES)] for shift in (0, 7, 14)]
+            split_replies(self._session.feed(encode([*chosen, *self._READS])))
+            self._again()
+        must(not self._ours.errors, [repr(error) for error in self._ours.errors])
+        keyspace = self._ours.engine.keyspace
+        wrong = audit(keyspace)
+        must(not wrong, wrong)
+        if self._runs % 32 == 0:
+            for each in (keyspace, self._second.engine.keyspace):
+                each.clear(-1)
+                while each.free_some(1_000):
+                    pass
+                must(each.memory()["used_bytes"] == 0, each.memory())
+
+    def _again(self) -> None:
+        """What is there now survives DUMP and RESTORE."""
+        payload = self._dumped(self._session)
+        if payload is None:
+            return
+        with exact_block(encode([[b"RESTORE", b"k", b"0", payload, b"REPLACE"]])) as block:
+            answer = self._other.feed(block)
+        must(answer == b"+OK\r\n", answer)
+        same = digest(self._second.engine.keyspace) == digest(self._ours.engine.keyspace)
+        must(same, "DUMP and RESTORE changed the value")
+
+
+def _item(chance: random.Random) -> bytes:
+    kind = chance.randrange(5)
+    if kind == 0:
+        return number_word(chance)
+    if kind == 1:
+        return b"m%d" % chance.randrange(4)
+    return chance.randbytes(chance.choice((0, 3, 12, 63, 64, 70)))
+
+
 class Lzf(Target):
     """Packed strings, with the length they claim in front (2 bytes)."""
 
@@ -476,4 +631,6 @@ class State(Target):
         snapshots.append((snapshot, wanted, got))
 
 
-TARGETS: dict[str, type[Target]] = {target.name: target for target in (Codec, Commands, Rdb, Lzf, State)}
+TARGETS: dict[str, type[Target]] = {
+    target.name: target for target in (Codec, Commands, Rdb, Restore, Lzf, State)
+}

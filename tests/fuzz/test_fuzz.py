@@ -16,7 +16,7 @@ from tests.fuzz.grammar import decode, encode
 from tests.fuzz.guide import Guide
 from tests.fuzz.targets import TARGETS, Finding, Lzf, Target
 
-INPUTS = {"codec": 3000, "commands": 1500, "rdb": 2000, "lzf": 5000, "state": 60}
+INPUTS = {"codec": 3000, "commands": 1500, "rdb": 2000, "restore": 600, "lzf": 5000, "state": 60}
 
 
 @pytest.mark.slow

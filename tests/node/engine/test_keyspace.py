@@ -14,6 +14,7 @@ from node.engine.effects import Effects
 from node.engine.keyspace import Keyspace
 from node.engine.snapshot import CallbackSink, Snapshot, SnapshotBusy
 from tests.node.engine.keyspace_model import NO_EXPIRY, Model
+from tests.oracle import Ours
 
 HASH_KEY = b"0123456789abcdef"
 START_MS = 1_000_000
@@ -436,3 +437,16 @@ def test_what_a_keyspace_is_made_of_is_checked() -> None:
         Keyspace(hash_key=b"short")
     with pytest.raises(ValueError, match="databases is 0"):
         Keyspace(databases=0)
+
+
+@pytest.mark.parametrize("budget", [1, 7, 100, 1_000, 5_000])
+def test_freeing_says_more_until_nothing_is_left(budget: int) -> None:
+    ours = Ours()
+    keyspace = ours.engine.keyspace
+    for number in range(3):
+        ours.call(b"SADD", b"large%d" % number, *(b"member:%d" % each for each in range(2_000)))
+        keyspace.set(0, b"small%d" % number, b"v")
+    keyspace.clear(-1)
+    while keyspace.free_some(budget):
+        pass
+    assert keyspace.memory()["used_bytes"] == 0
