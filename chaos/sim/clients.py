@@ -41,16 +41,22 @@ class Client:
     """Runs from `start` to `stop`.
 
     Args:
-        number: names it. rest_ms: between two operations.
+        number: names it. rest_ms: between two operations. value_bytes: of what it writes, at least.
     """
 
     def __init__(
-        self, cluster: Cluster, number: int, keys: tuple[Key, ...], rest_ms: tuple[int, int]
+        self,
+        cluster: Cluster,
+        number: int,
+        keys: tuple[Key, ...],
+        rest_ms: tuple[int, int],
+        value_bytes: int,
     ) -> None:
         self._cluster, self._keys, self._rest_ms = cluster, keys, rest_ms
         self._events = cluster.events
         self._dice: Random = cluster.events.dice(f"client {number}")
         self._number = number
+        self._value_bytes = value_bytes
         self._ends: dict[Address, End] = {}
         self._owners: dict[int, Address] = {}
         self._attempt = 0
@@ -81,7 +87,7 @@ class Client:
             self._request, kind, value = command_bytes(b"GET", key.name), "read", None
         elif key.kind == "register":
             self._writes += 1
-            value = b"%d.%d" % (self._number, self._writes)
+            value = (b"%d.%d" % (self._number, self._writes)).ljust(self._value_bytes, b".")
             self._request, kind = command_bytes(b"SET", key.name, value), "write"
         else:
             self._request, kind, value = command_bytes(b"INCR", key.name), "increment", None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Final
 
 from chaos.sim.checkers import Violation
@@ -15,10 +16,12 @@ from chaos.sim.clock import Clock
 from chaos.sim.events import Events
 from chaos.sim.histories import Histories, Key, Office
 from chaos.sim.network import Network
-from chaos.sim.process import Disk, Process
+from chaos.sim.process import CLUSTER_ID, Disk, Process
 from chaos.sim.streams import OUTSIDE, End, Streams
+from gossip.memory import content
 from gossip.messages import Address, Envelope
 from gossip.slots import slot_of
+from gossip.state import StateError, decode_state, encode_state
 from gossip.topology import SLOT_COUNT, SLOTS_REGISTER
 from gossip.votes import Plain, VoterSet
 from node.config import Config
@@ -26,6 +29,7 @@ from node.engine.keyspace import Keyspace
 
 CONNECT_MS: Final = (1, 3)
 KEYS_PER_SHARD: Final = 6
+CALM_MS: Final = 4_000  # without a fault: longer than an empty primary looks for a replica with data
 JOIN_RETRY_MS: Final = 300
 
 
@@ -39,6 +43,8 @@ class Machine:
         self.strike: Callable[[Process], bool] | None = None
         """Called between the execution of a client's command and its reply; True: the turn ends there."""
         self.process: Process | None = None
+        self.slow_disk: tuple[int, int] | None = None
+        """How long a write takes, when it is slow."""
         self.paused = False
         self.put_off: list[Callable[[], None]] = []
         self.lives = 0
@@ -76,6 +82,8 @@ class Cluster:
         self.shards = tuple(f"s{number}" for number in range(shards))
         self.checks = checks
         self.failed_over = 0
+        self.disturbed_ms = 0
+        """When a fault last began or ended."""
         self._settings = settings
         self._bugs = bugs
         self._dice = events.dice("cluster")
@@ -152,6 +160,23 @@ class Cluster:
         ]
         return self.machines[-max(offices)[1]] if offices else None
 
+    def replicas_of(self, machine: Machine) -> list[Machine]:
+        """Machines whose process follows the one there."""
+        primary = machine.process
+        if primary is None:
+            return []
+        return [
+            process.machine
+            for process in self.processes()
+            if process is not primary and process.node.cluster.election.shard.primary == primary.id
+        ]
+
+    def voters(self) -> list[Machine]:
+        """The machines of the newest voter set that anybody knows."""
+        sets = [process.voting.voter_set for process in self.processes()]
+        newest = max(sets, key=lambda voters: voters.version)
+        return [self._machine_of[voter] for voter in newest.voters if voter in self._machine_of]
+
     # -- lives
 
     def _blank(self, machine: Machine) -> Disk:
@@ -177,6 +202,28 @@ class Cluster:
             machine.paused = False
             machine.strike = None
             machine.put_off.clear()
+
+    def tear(self, machine: Machine, dice: Random) -> None:
+        """Its state file lacks its end, or has a wrong byte in it. No member starts with that."""
+        disk = machine.disk
+        whole = encode_state(
+            content(
+                disk.member_id,
+                CLUSTER_ID,
+                disk.incarnation,
+                disk.records,
+                disk.registers or {},
+                disk.shard_id,
+            )
+        )
+        at = dice.randrange(len(whole))
+        torn = whole[:at] if dice.random() < 0.5 else whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        try:
+            decode_state(torn, f"of machine {machine.number}")
+        except StateError as error:
+            self.events.trace(f"machine {machine.number} refuses to start: {error}")
+        else:
+            raise Violation(f"refused: machine {machine.number} took a state file that is torn at byte {at}")
 
     def restart(self, machine: Machine, *, lose_disk: bool) -> None:
         """Begin a new life; without its disk as a new member that joins through anybody."""
@@ -300,10 +347,10 @@ class Cluster:
 
     # -- clients ---------------------------------------------------------------------------------------------
 
-    def start_clients(self, count: int, rest_ms: tuple[int, int]) -> None:
+    def start_clients(self, count: int, rest_ms: tuple[int, int], value_bytes: int) -> None:
         """So many of them, each resting so long between two operations."""
         for number in range(count):
-            client = Client(self, number, self.keys, rest_ms)
+            client = Client(self, number, self.keys, rest_ms, value_bytes)
             self._clients.append(client)
             client.start()
 
@@ -344,24 +391,33 @@ class Cluster:
         """It leads from now on."""
         node = process.node
         history = node.replication.history
-        before = self.reigns.present(shard)
-        self.failed_over += before is not None
+        self.failed_over += self.reigns.present(shard) is not None
         keys = self.contents(node.engine.keyspace, shard)
         self.histories.begins(shard, Office(epoch, process.life), keys)
         if "prefix" not in self.checks:
             return
-        offset = node.engine.effects.offset
-        continued = history.id
-        if before is None or (before.life != process.life and not history.second_id):
-            continued = ""
-        elif before.history != history.id and history.second_id:
+        continued, offset = history.id, node.engine.effects.offset
+        if not self.reigns.knows(history.id) and history.second_id:
             continued, offset = history.second_id, history.second_end
         self.reigns.begins(
             Reign(shard, epoch, process.life, history.id, keys),
             continued=continued,
             offset=offset,
-            witness="",
+            witness=self._witness(process),
         )
+
+    def _witness(self, process: Process) -> str:
+        """Somebody in sync with a whole copy, who could be heard while `process` looked for one; '' if nobody
+        certainly could."""
+        if self.events.now_ms - self.disturbed_ms < CALM_MS:
+            return ""
+        in_sync = process.node.cluster.election.shard.in_sync
+        for other in self.processes():
+            election = other.node.cluster.election
+            has_data = other.node.replication.complete and election.announced_offset > 0
+            if other is not process and other.id in in_sync and not other.machine.paused and has_data:
+                return other.life
+        return ""
 
     def executed(self, process: Process, end: End) -> None:
         """A client's write, whose key the client noted at its end."""

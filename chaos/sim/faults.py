@@ -1,7 +1,21 @@
 """What is done to a simulated cluster while faults last. One fault of each kind at a time.
 
+    kill, freeze                a process ends, or stands still; later it starts again, or goes on
+    kill-in-turn                ... between execution and replication, between that and the reply, or after it
+    freeze-in-turn              ... between execution and reply
+    kill-many                   just under half of the primaries at once
+    kill-voters                 voters one by one, until too few are left to decide anything
+    partition, one-way, swizzle cuts between machines
+    cut-link                    between a primary and one of its replicas only
+    cut-voters                  between a primary and everybody but its replicas
+    reset                       all connections of a node break
+    set-clock                   somebody sets a wall clock, an hour or so, forward or back
+    slow-disk                   the state file takes long to write
+    move                        a machine comes back under another address, its disk with it
+
 A cluster that loses a majority of its voters for good never works again, by design, so at most a minority of
-the machines is down or frozen at a time and one disk is lost in a run.
+the machines is down or frozen at a time (but for kill-voters, which wants that) and one disk is lost in a
+run: emptied, or, with `torn`, damaged so that the member refuses to start and somebody moves its file away.
 """
 
 from __future__ import annotations
@@ -10,7 +24,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from chaos.sim.cluster import Cluster, Machine
+from chaos.sim.process import Process
 from chaos.sim.scenario import Fault
+
+HOUR_MS: Final = 3_600_000
+SLOW_DISK_MS: Final = (50, 600)
+STRIKE_PATIENCE_MS: Final = 2_000
 
 
 class Faults:
@@ -36,6 +55,8 @@ class Faults:
         self._events.trace("everything heals")
         self._cluster.network.heal()
         for machine in self._cluster.machines:
+            machine.strike = None
+            machine.slow_disk = None
             self._cluster.resume(machine)
             self._cluster.restart(machine, lose_disk=False)
 
@@ -47,47 +68,139 @@ class Faults:
 
     def _inject(self, fault: Fault) -> None:
         target = self._target(fault)
-        if target is None or 2 * (len(self._hurt) + 1) >= len(self._cluster.machines):
+        if target is None or not self._may_hurt:
             self._plan(fault)
             return
         self.injected += 1
+        self._cluster.disturbed_ms = self._events.now_ms
         BEGIN[fault.kind](self, fault, target)
+
+    @property
+    def _may_hurt(self) -> bool:
+        """One more, and it is still a minority."""
+        return 2 * (len(self._hurt) + 1) < len(self._cluster.machines)
 
     def _target(self, fault: Fault) -> Machine | None:
         machines = [machine for machine in self._cluster.machines if machine.number not in self._hurt]
-        if fault.target == "primary":
+        if fault.target != "any":
             primaries = [self._cluster.primary_of(shard) for shard in self._cluster.shards]
-            machines = [machine for machine in machines if machine in primaries]
+            wanted = fault.target == "primary"
+            machines = [machine for machine in machines if (machine in primaries) is wanted]
         return self._dice.choice(machines) if machines else None
 
     def _until(self, fault: Fault, then: Callable[[], None]) -> None:
         def over() -> None:
+            self._cluster.disturbed_ms = self._events.now_ms
             then()
             self._plan(fault)
 
         self._after(self._dice.randint(*fault.for_ms), over)
 
     def _kill(self, fault: Fault, target: Machine) -> None:
+        self._cluster.kill(target)
+        self._restart_later(fault, target)
+
+    def _restart_later(self, fault: Fault, target: Machine) -> None:
         lose_disk = fault.lose_disk > 0 and not self._disks_lost and self._dice.random() < fault.lose_disk
         self._disks_lost += lose_disk
+        torn = lose_disk and fault.torn
         self._hurt[target.number] = None
-        self._cluster.kill(target)
 
         def restart() -> None:
             self._hurt.pop(target.number)
+            if torn:
+                self._cluster.tear(target, self._dice)
             self._cluster.restart(target, lose_disk=lose_disk)
 
         self._until(fault, restart)
 
+    def _move(self, fault: Fault, target: Machine) -> None:
+        self._cluster.kill(target)
+        target.formats += 1  # its ports
+        self._restart_later(fault, target)
+
+    def _kill_many(self, fault: Fault, _target: Machine) -> None:
+        primaries = [self._cluster.primary_of(shard) for shard in self._cluster.shards]
+        there = [machine for machine in primaries if machine is not None and machine.number not in self._hurt]
+        for machine in self._dice.sample(there, min(len(there), (len(primaries) - 1) // 2)):
+            self._cluster.kill(machine)
+            self._hurt[machine.number] = None
+            self._after(
+                self._dice.randint(*fault.for_ms),
+                lambda machine=machine: self._come_back(machine),  # type: ignore[misc]
+            )
+        self._until(fault, lambda: None)
+
+    def _come_back(self, machine: Machine) -> None:
+        self._hurt.pop(machine.number, None)
+        self._cluster.restart(machine, lose_disk=False)
+
+    def _kill_voters(self, fault: Fault, _target: Machine) -> None:
+        """One after the other until a majority is gone; then each comes back."""
+        voters = self._cluster.voters()
+        chosen = self._dice.sample(voters, len(voters) // 2 + 1)
+        for number, machine in enumerate(chosen):
+            at_ms = number * self._dice.randint(100, 1500)
+            self._hurt[machine.number] = None
+            self._after(at_ms, lambda machine=machine: self._cluster.kill(machine))  # type: ignore[misc]
+            self._after(
+                at_ms + self._dice.randint(*fault.for_ms),
+                lambda machine=machine: self._come_back(machine),  # type: ignore[misc]
+            )
+        self._after(2_000 * len(chosen) + fault.for_ms[1], lambda: self._plan(fault))
+
+    def _kill_in_turn(self, fault: Fault, target: Machine) -> None:
+        """With the next command it executes."""
+        stage = self._dice.choice(("executed", "fed", "replied"))
+
+        def strike(process: Process) -> bool:
+            target.strike = None
+            if stage != "executed":
+                process.node.feed_replicas()
+            if stage == "replied":
+                process.node.let_replies_leave()
+            self._events.trace(f"{process.life} dies in a turn: {stage}")
+            self._cluster.kill(target)
+            self._restart_later(fault, target)
+            return True
+
+        self._strike(fault, target, strike)
+
+    def _freeze_in_turn(self, fault: Fault, target: Machine) -> None:
+        def strike(process: Process) -> bool:
+            target.strike = None
+            self._events.trace(f"{process.life} stands still in a turn")
+            self._cluster.pause(target)
+            target.put_off.append(process.end_turn)
+            self._hurt[target.number] = None
+            self._until(fault, lambda: self._thaw(target))
+            return True
+
+        self._strike(fault, target, strike)
+
+    def _strike(self, fault: Fault, target: Machine, strike: Callable[[Process], bool]) -> None:
+        """If nobody asks it anything for long, somebody else is looked for."""
+
+        def unless_too_many(process: Process) -> bool:
+            return self._may_hurt and strike(process)
+
+        target.strike = unless_too_many
+
+        def give_up() -> None:
+            if target.strike is unless_too_many:
+                target.strike = None
+                self._plan(fault)
+
+        self._after(STRIKE_PATIENCE_MS, give_up)
+
+    def _thaw(self, target: Machine) -> None:
+        self._hurt.pop(target.number)
+        self._cluster.resume(target)
+
     def _freeze(self, fault: Fault, target: Machine) -> None:
         self._hurt[target.number] = None
         self._cluster.pause(target)
-
-        def resume() -> None:
-            self._hurt.pop(target.number)
-            self._cluster.resume(target)
-
-        self._until(fault, resume)
+        self._until(fault, lambda: self._thaw(target))
 
     def _partition(self, fault: Fault, target: Machine) -> None:
         """`target` and some others, fewer than half, on one side."""
@@ -119,6 +232,46 @@ class Faults:
 
         self._until(fault, mend)
 
+    def _cut_link(self, fault: Fault, target: Machine) -> None:
+        replicas = self._cluster.replicas_of(target)
+        if not replicas:
+            self._plan(fault)
+            return
+        replica = self._dice.choice(replicas)
+        self._events.trace(f"machines {target.number} and {replica.number} do not reach each other")
+        network = self._cluster.network
+        network.part([target.number], [replica.number])
+        self._until(fault, lambda: network.part([target.number], [replica.number], mend=True))
+
+    def _cut_voters(self, fault: Fault, target: Machine) -> None:
+        own = [target.number, *(machine.number for machine in self._cluster.replicas_of(target))]
+        rest = [machine.number for machine in self._cluster.machines if machine.number not in own]
+        self._events.trace(f"machine {target.number} reaches only {own[1:]}")
+        network = self._cluster.network
+        network.part([target.number], rest)
+        self._until(fault, lambda: network.part([target.number], rest, mend=True))
+
+    def _reset(self, fault: Fault, target: Machine) -> None:
+        if target.process is not None:
+            self._events.trace(f"{target.process.life} loses its connections")
+            target.process.break_connections()
+        self._plan(fault)
+
+    def _set_clock(self, fault: Fault, target: Machine) -> None:
+        by_ms = self._dice.randint(-2 * HOUR_MS, 2 * HOUR_MS)
+        self._events.trace(f"the wall clock of machine {target.number} is set by {by_ms} ms")
+        target.clock.set_wall(by_ms)
+        self._plan(fault)
+
+    def _slow_disk(self, fault: Fault, target: Machine) -> None:
+        self._events.trace(f"the disk of machine {target.number} is slow")
+        target.slow_disk = SLOW_DISK_MS
+
+        def mend() -> None:
+            target.slow_disk = None
+
+        self._until(fault, mend)
+
     def _swizzle(self, fault: Fault, _target: Machine) -> None:
         """Cut off half the machines one by one, then heal them in another order."""
         numbers = [machine.number for machine in self._cluster.machines]
@@ -145,4 +298,14 @@ BEGIN: Final[Mapping[str, Callable[[Faults, Fault, Machine], None]]] = {
     "partition": Faults._partition,
     "one-way": Faults._one_way,
     "swizzle": Faults._swizzle,
+    "kill-in-turn": Faults._kill_in_turn,
+    "freeze-in-turn": Faults._freeze_in_turn,
+    "kill-many": Faults._kill_many,
+    "kill-voters": Faults._kill_voters,
+    "cut-link": Faults._cut_link,
+    "cut-voters": Faults._cut_voters,
+    "reset": Faults._reset,
+    "set-clock": Faults._set_clock,
+    "slow-disk": Faults._slow_disk,
+    "move": Faults._move,
 }

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FEED_BYTES: Final = 1 << 20
 NOBODY: Final = 1 << 62
+CACHE_MS: Final = 30
+TWICE: Final = 0.01
 
 
 class Timer:
@@ -136,6 +138,8 @@ class Node:
         self._sent: dict[int, int] = {}  # by session id of a replica: how much of the stream it was sent
         self._replies: list[tuple[Session, bytes]] = []
         self._errors: list[BaseException] = []
+        self._cache: dict[bytes, tuple[int, bytes]] = {}
+        self._dice = dice
         self.run_id = f"{dice.getrandbits(160):040x}"
         self.started_ms = process.now_ms()
         clock = process.clock
@@ -153,7 +157,7 @@ class Node:
             config,
             Random(dice.getrandbits(64)),
             clock_ms=process.now_ms,
-            new_id=lambda: f"{dice.getrandbits(160):040x}",
+            new_id=lambda: "a" * 40 if "same-history" in process.bugs else f"{dice.getrandbits(160):040x}",
         )
         self.cluster = ClusterNode(
             self.engine,
@@ -261,7 +265,7 @@ class Node:
             return
         self.tell_time()
         before = self.engine.keyspace.changes
-        reply = session.feed(data)
+        reply = self._execute(session, data)
         if session.id not in self.sessions:
             self._process.turn()  # what it said ended it
             return
@@ -272,6 +276,23 @@ class Node:
         elif reply:
             self._replies.append((session, reply))
         self._process.turn()
+
+    def _execute(self, session: Session, data: bytes) -> bytes:
+        """The session's reply; or, where a bug is planted, something else."""
+        bugs = self._process.bugs
+        if session.is_replica or session.apply_stream or not bugs:
+            return session.feed(data)
+        now_ms, reading = self._process.now_ms(), b"\r\nGET\r\n" in data
+        if "cached-read" in bugs and reading:
+            kept_ms, kept = self._cache.get(data, (0, b""))
+            if now_ms - kept_ms < CACHE_MS:
+                return kept
+            reply = session.feed(data)
+            self._cache[data] = now_ms, reply
+            return reply
+        if "twice" in bugs and not reading and self._dice.random() < TWICE:
+            session.feed(data)
+        return session.feed(data)
 
     def _gone(self, session: Session, reset: bool) -> None:
         self.close(session, "connection reset" if reset else "closed by the client")

@@ -62,6 +62,7 @@ CLUSTER_ID: Final = "c" * 40
 SAVE_MS: Final = GossipConfig().save_interval_ms
 DISK_MS: Final = (1, 4)
 ROUNDS_MAX: Final = 1_000
+LINKS_TIDY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Process:
         config: Config,
         bugs: frozenset[str],
     ) -> None:
-        self.cluster, self.machine, self.life, self._bugs = cluster, machine, life, bugs
+        self.cluster, self.machine, self.life, self.bugs = cluster, machine, life, bugs
         self.clock: Clock = machine.clock
         self.events = cluster.events
         self.id = disk.member_id
@@ -159,6 +160,8 @@ class Process:
         """A client's write whose reply has not left yet."""
         self.node = Node(self, config, self.events.dice(f"{life} node"))
         self.node.replication.port = self._meta.port
+        if "empty-serves" in bugs and disk.shard_id:
+            self.node.cluster.election.found(disk.shard_id)
 
     def start(self) -> None:
         self.detector.announce(self.now_ms())
@@ -198,7 +201,7 @@ class Process:
     @property
     def careless(self) -> bool:
         """Planted: the lease is not looked at again before replies leave."""
-        return "late-reply" in self._bugs
+        return "late-reply" in self.bugs
 
     # -- what the node asks of its Service -------------------------------------------------------------------
 
@@ -214,7 +217,7 @@ class Process:
         return self._topology
 
     def lease_valid_until_ms(self) -> int:
-        return 1 << 62 if "skip-lease" in self._bugs else self.voting.held.valid_until_ms
+        return 1 << 62 if "skip-lease" in self.bugs else self.voting.held.valid_until_ms
 
     def on_lease(self, call: Callable[[], None]) -> None:
         self.voting.on_lease = call
@@ -350,6 +353,11 @@ class Process:
         strike = self.machine.strike
         if strike is not None and node.replies_waiting and strike(self):
             return
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        """What follows execution."""
+        node = self.node
         node.feed_replicas()
         node.let_replies_leave()
         if node.glue_woken or node.replication_woken or self._stale:
@@ -384,8 +392,20 @@ class Process:
 
     def own(self, end: End) -> None:
         """Ours from now on: what arrives waits while we stand still, and it breaks when we die."""
+        if len(self._links) > LINKS_TIDY:
+            self._links = {link: None for link in self._links if link.open}
         self._links[end] = None
         end.later = self.at_once
+
+    def break_connections(self) -> None:
+        """Both ends of each hear that it is over."""
+        if self.machine.paused:
+            return
+        links, self._links = self._links, {}
+        for end in links:
+            gone = end.gone
+            end.close(reset=True)
+            gone(True)
 
     def die(self) -> None:
         """The process ends; its kernel resets its connections."""
@@ -424,7 +444,7 @@ class Process:
         if news.data is None:
             return
         value = as_value(news)
-        if "skip-epoch" in self._bugs and news.name != "voters":
+        if "skip-epoch" in self.bugs and news.name != "voters":
             if self.voting.registers.decided.get(news.name) != value:
                 self.voting.registers.decided[news.name] = value  # the bug: whatever came last
                 self._learned(news.name, value)
@@ -530,7 +550,7 @@ class Process:
             self.machine.disk = disk
             then()
 
-        self.later(self._dice.randint(*DISK_MS), written)
+        self.later(self._dice.randint(*(self.machine.slow_disk or DISK_MS)), written)
 
     def _written(self, batch: list[RegisterAction]) -> None:
         self._writing = False
@@ -595,7 +615,7 @@ class Process:
         self._vitals_revision = self.detector.vitals_revision
         self._topology = self._build(self._topology, self._topology.version + 1)
         self._follow_lease()
-        if "keep-office" not in self._bugs or self.office is None:
+        if "keep-office" not in self.bugs or self.office is None:
             self.node.cluster.observe()
 
     def _follow_lease(self) -> None:

@@ -16,7 +16,10 @@ from chaos.sim.faults import Faults
 from chaos.sim.network import Network, Weather
 from chaos.sim.scenario import Options, draw
 
-BUGS: Final = ("skip-lease", "skip-epoch", "keep-office", "late-reply")
+BUGS: Final = (
+    "skip-lease", "late-reply", "skip-epoch", "keep-office", "same-history", "empty-serves", "cached-read",
+    "twice",
+)  # fmt: skip
 SETUP_MS: Final = 5_000
 LOOK_MS: Final = 100
 DRAIN_MS: Final = 2_000
@@ -82,7 +85,7 @@ def run(
         if not _works_within(events, cluster, SETUP_MS):
             raise Violation(f"liveness: the cluster never began to work: {cluster.trouble()}")
         network.weather = options.weather
-        cluster.start_clients(options.clients, options.rest_ms)
+        cluster.start_clients(options.clients, options.rest_ms, options.value_bytes)
         faults.start()
         events.run_until(events.now_ms + options.safety_ms)
         faults.stop()
@@ -90,6 +93,10 @@ def run(
         if not _works_within(events, cluster, options.liveness_ms):
             raise Violation(f"liveness: {options.liveness_ms} ms after healing: {cluster.trouble()}")
         converged_ms = events.now_ms - healed_ms
+        if cluster.failed_over > options.failovers_max:
+            raise Violation(
+                f"calm: {cluster.failed_over} failovers, at most {options.failovers_max} are needed"
+            )
         cluster.stop_clients()
         events.run_until(events.now_ms + DRAIN_MS)
         if "one-owner" in options.checks:

@@ -3,7 +3,8 @@
     about = "one line for people"
     safety_ms = [20000, 30000]      # how long faults happen
     liveness_ms = 15000             # and how soon after healing everything must work
-    checks = ["one-serving", ...]   # which promises are looked at
+    checks = ["one-serving", ...]   # which promises are looked at; all when missing
+    failovers_max = 0               # more than so many count as needless; any number when missing
 
     [cluster]                       # numbers, or ranges to draw from, as everywhere
     nodes = 6
@@ -13,6 +14,7 @@
     [clients]                       # each does one thing at a time, and rests in between
     count = 6
     rest_ms = [20, 80]
+    value_bytes = 400               # of what is written, at least
 
     [clocks]                        # drawn for each machine
     spread_ms = 100000              # so far ahead, at most
@@ -26,11 +28,12 @@
     loss = [0.0, 0.05]
 
     [[fault]]                       # any number of them
-    kind = "kill"                   # kill, freeze, partition, one-way, swizzle
-    target = "primary"              # or "any"
+    kind = "kill"                   # chaos/sim/faults.py lists them
+    target = "primary"              # or "replica", or "any"
     every_ms = [3000, 6000]         # pause before each one
     for_ms = [200, 4000]            # until restart, resume, mending
     lose_disk = 0.2                 # kill: how likely the disk goes, once in a run at most
+    torn = true                     # it is not empty then but damaged
 
 Unknown keys are refused: a misspelt fault would be one that never happens.
 """
@@ -45,9 +48,13 @@ from typing import Final
 from chaos.sim.network import Weather
 
 DIRECTORY: Final = Path(__file__).parent.parent / "scenarios"
+ANY_NUMBER: Final = 1 << 30
 CHECKS: Final = ("one-serving", "epochs-rise", "one-owner", "prefix", "linearizable")
-KINDS: Final = ("kill", "freeze", "partition", "one-way", "swizzle")
-TARGETS: Final = ("primary", "any")
+KINDS: Final = (
+    "kill", "freeze", "kill-in-turn", "freeze-in-turn", "kill-many", "kill-voters", "partition", "one-way",
+    "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "move",
+)  # fmt: skip
+TARGETS: Final = ("primary", "replica", "any")
 
 
 class BadScenario(Exception):
@@ -63,6 +70,7 @@ class Fault:
     every_ms: tuple[int, int]
     for_ms: tuple[int, int]
     lose_disk: float
+    torn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,10 @@ class Options:
     voters: int
     safety_ms: int
     liveness_ms: int
+    failovers_max: int
     clients: int
     rest_ms: tuple[int, int]
+    value_bytes: int
     settings: tuple[str, ...]
     clocks: tuple[tuple[int, int], ...]
     weather: Weather
@@ -137,8 +147,10 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
         voters=cluster.integer("voters", 5),
         safety_ms=top.integer("safety_ms", None),
         liveness_ms=top.integer("liveness_ms", None),
+        failovers_max=top.whole("failovers_max", ANY_NUMBER),
         clients=clients.integer("count", 6),
         rest_ms=clients.span("rest_ms", (20, 80)),
+        value_bytes=clients.whole("value_bytes"),
         settings=tuple(f"{key}={value}" for key, value in settings.items()),
         clocks=tuple((dice.randint(0, spread_ms), dice.randint(-drift_ppm, drift_ppm)) for _ in range(nodes)),
         weather=Weather(
@@ -166,6 +178,7 @@ def _fault(name: str, content: Mapping[str, object], dice: Random) -> Fault:
         table.span("every_ms", None),
         table.span("for_ms", None),
         table.chance("lose_disk"),
+        table.flag("torn"),
     )
     table.refuse_rest()
     return fault
@@ -226,9 +239,16 @@ class _Table:
             return self._dice.randint(low, high)
         raise self._bad(key, "a number above 0 or [least, most]", value)
 
-    def whole(self, key: str) -> int:
-        """A number of at least 0; 0 when missing."""
-        value = self._left.pop(key, 0)
+    def flag(self, key: str) -> bool:
+        """False when missing."""
+        value = self._left.pop(key, False)
+        if isinstance(value, bool):
+            return value
+        raise self._bad(key, "true or false", value)
+
+    def whole(self, key: str, default: int = 0) -> int:
+        """A number of at least 0."""
+        value = self._left.pop(key, default)
         if type(value) is int and value >= 0:
             return value
         raise self._bad(key, "a whole number of at least 0", value)

@@ -80,7 +80,7 @@ class Reigns:
 
         Args:
             reign: with the keys it begins with.
-            continued: the history its data comes from; '' when it begins with nothing.
+            continued: the history its data comes from; one that no primary wrote when it has none.
             offset: up to where.
             witness: who, beside it, has a copy in sync and could have been asked; '' for nobody.
         Raises:
@@ -90,16 +90,16 @@ class Reigns:
         self._present[reign.shard] = reign
         self._by_history.setdefault(reign.history, []).append(reign)
         expected: State = {}
-        if continued:
-            source = self._source(continued, reign)
-            if source is None:
-                raise Violation(
-                    f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} with data"
-                    f" of a history that no primary ever wrote"
-                )
+        source = self._source(continued, reign)
+        if source is not None:
             expected = source.state_at(offset)
             self._count_lost(before, source, offset)
         elif before is not None:
+            if reign.epoch <= before.epoch:
+                raise Violation(
+                    f"prefix: {reign.life} serves shard {reign.shard} with nothing, in epoch {reign.epoch},"
+                    f" as if it had not been {before.life}'s with {len(before.writes)} writes"
+                )
             if witness:
                 raise Violation(
                     f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} with"
@@ -115,6 +115,10 @@ class Reigns:
     def executes(self, shard: str, write: Written) -> None:
         """Its primary executed a write."""
         self._present[shard].writes.append(write)
+
+    def knows(self, history: str) -> bool:
+        """Whether a primary wrote under this id."""
+        return history in self._by_history
 
     def present(self, shard: str) -> Reign | None:
         return self._present.get(shard)

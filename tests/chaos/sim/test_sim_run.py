@@ -17,32 +17,30 @@ def outcome(scenario: str, seed: int, *bugs: str) -> Outcome:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", names())
-def test_promises_hold_and_a_seed_repeats(scenario: str) -> None:
-    """The second run also prints, which must change nothing."""
-    lines: list[str] = []
-    first = outcome(scenario, 1)
-    second = run(options_of(scenario, 1), 1, tell=lines.append)
-    assert first == second
-    assert first.violation == ""
-    assert first.faults > 0
-    assert first.acknowledged > 100
-    assert 0 <= first.converged_ms <= options_of(scenario, 1).liveness_ms
-    assert sum(" leads " in line for line in lines) >= 3
-    assert any("everything heals" in line for line in lines)
+def test_promises_hold(scenario: str) -> None:
+    found = outcome(scenario, 1)
+    assert found.violation == ""
+    assert found.acknowledged > 100
+    assert 0 <= found.converged_ms <= options_of(scenario, 1).liveness_ms
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", names())
-def test_more_seeds(scenario: str) -> None:
-    broken = [(seed, outcome(scenario, seed).violation) for seed in range(2, 4)]
-    assert [found for found in broken if found[1]] == []
+@pytest.mark.parametrize("scenario", ["storm", "row-23-backlog-overflow"])
+def test_a_seed_repeats(scenario: str) -> None:
+    """The second run also prints, which must change nothing."""
+    lines: list[str] = []
+    first = outcome(scenario, 2)
+    assert first == run(options_of(scenario, 2), 2, tell=lines.append)
+    assert first.faults > 0
+    assert sum(" leads " in line for line in lines) >= 3
+    assert any("everything heals" in line for line in lines)
 
 
 @pytest.mark.slow
 def test_hash_seeds_do_not_matter() -> None:
     """Two processes with different orders of sets and dictionaries of text print the same."""
     script = "import sys; from chaos.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = ["sim", "--scenario", "lossy-network", "--seed", "3", "--trace"]
+    words = ["sim", "--scenario", "storm", "--seed", "3", "--trace"]
     printed = [
         subprocess.run(
             [sys.executable, "-c", script, *words],
@@ -62,10 +60,14 @@ def test_hash_seeds_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("bug", "scenario", "promise"),
     [
-        ("skip-lease", "freeze-primary", "one-serving"),
-        ("skip-lease", "partition-minority", "one-serving"),
-        ("skip-epoch", "lossy-network", "epochs-rise"),
-        ("keep-office", "freeze-primary", "one-owner"),
+        ("skip-lease", "row-07-minority", "one-serving"),
+        ("late-reply", "row-11-pause-before-reply", "one-serving"),
+        ("skip-epoch", "row-13-stale-claims", "epochs-rise"),
+        ("keep-office", "row-10-long-pause", "one-owner"),
+        ("same-history", "row-02-old-primary-returns", "prefix"),
+        ("empty-serves", "row-06-empty-restart", "prefix"),
+        ("cached-read", "row-10-long-pause", "linearizable"),
+        ("twice", "row-10-long-pause", "linearizable"),
     ],
 )
 def test_planted_bugs_are_found(bug: str, scenario: str, promise: str) -> None:
@@ -80,13 +82,13 @@ def test_planted_bugs_are_found(bug: str, scenario: str, promise: str) -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_what_it_drew_first_and_how_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["sim", "--scenario", "freeze-primary", "--seed", "1", "--plant", "skip-lease"])
+    status = main(["sim", "--scenario", "row-10-long-pause", "--seed", "1", "--plant", "skip-lease"])
     lines = capsys.readouterr().out.splitlines()
     assert status == 1
-    assert lines[0].startswith("seed 1 scenario freeze-primary nodes=6 shards=3 voters=5 safety_ms=")
+    assert lines[0].startswith("seed 1 scenario row-10-long-pause nodes=6 shards=3 voters=5 safety_ms=")
     assert lines[1].startswith("  digest ")
     assert lines[2].startswith("  VIOLATION one-serving: shard ")
-    assert "sim --scenario freeze-primary --seed 1 --trace --plant skip-lease" in lines[3]
+    assert "sim --scenario row-10-long-pause --seed 1 --trace --plant skip-lease" in lines[3]
     assert lines[-1].startswith("1 seeds, 1 with a violation")
 
 
@@ -101,5 +103,5 @@ def test_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]
 
 def test_unknown_bugs_are_refused() -> None:
     with pytest.raises(ValueError, match="skip-lease"):
-        outcome("swizzle", 1, "no-such")
-    assert len(BUGS) == 4
+        outcome("storm", 1, "no-such")
+    assert len(BUGS) == 8
