@@ -676,6 +676,11 @@ def renewal(member_id: str, seen: ShardView, *, floor: int = 0) -> Change:
         shard = ShardView.from_data(seen.id, data)
         if shard.primary != member_id or shard.epoch > seen.epoch:
             return data
+        unasked = [member for member in shard.in_sync if member not in (member_id, *seen.in_sync)]
+        if unasked:  # decided before we went down, and our disk did not have it yet
+            raise Refused(
+                f"shard {seen.id} has copies in sync that were not asked: {', '.join(m[:8] for m in unasked)}"
+            )
         alone = replace(shard, in_sync=(member_id,), heir="")
         return replace(alone, epoch=max(shard.epoch, floor) + 1).to_data()
 

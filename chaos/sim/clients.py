@@ -5,7 +5,7 @@ sides of a partition. What it got back decides what is known of an operation:
 
     a value or OK                              it happened, between call and reply
     an error that refuses (MOVED, CLUSTERDOWN) it did not; the client tries again
-    no reply in time, a broken connection      unknown: it may happen at any time from the call on, or never
+    UNKNOWN, no reply in time, a broken link   unknown: it may happen at any time from the call on, or never
 """
 
 from __future__ import annotations
@@ -199,6 +199,9 @@ class Client:
         self._rest(self._rest_ms)
 
     def _refusal(self, reply: bytes) -> None:
+        if reply.startswith(b"-UNKNOWN"):
+            self._unknown()
+            return
         if not reply.startswith(REFUSALS):
             raise Violation(f"replies: {self._request!r} was answered with {reply[:120]!r}")
         self._owners.pop(self._key.slot, None)

@@ -9,7 +9,7 @@ from typing import Final
 from chaos.sim.checkers import Violation
 from chaos.sim.checkers.epochs import EpochsRise
 from chaos.sim.checkers.owners import one_owner
-from chaos.sim.checkers.reigns import Reign, Reigns, Written
+from chaos.sim.checkers.reigns import Reign, Reigns
 from chaos.sim.checkers.serving import OneServing
 from chaos.sim.clients import Client
 from chaos.sim.clock import Clock
@@ -56,9 +56,8 @@ class Cluster:
     """A cluster of `shards` primaries, the other machines replicas in turn, the first `voters` of them vote.
 
     Args:
-        settings: parameters of the nodes, `name=value`.
+        settings: parameters of the nodes, `name=value`. durability: `write-durability`, likewise.
         clocks: how far ahead (ms) and how fast (ppm) those of each machine are; none: all alike.
-        checks: names of the promises that are looked at.
         bugs: planted in every process.
     """
 
@@ -72,19 +71,19 @@ class Cluster:
         voters: int,
         settings: tuple[str, ...] = (),
         clocks: tuple[tuple[int, int], ...] = (),
-        checks: frozenset[str] = frozenset(),
+        durability: str = "async",
         bugs: frozenset[str] = frozenset(),
     ) -> None:
         self.events, self.network = events, network
         self.streams = Streams(events, network)
-        self.serving, self.epochs, self.reigns = OneServing(), EpochsRise(), Reigns()
+        self.serving, self.epochs, self.reigns = OneServing(), EpochsRise(), Reigns(durability)
         self.histories = Histories()
         self.shards = tuple(f"s{number}" for number in range(shards))
-        self.checks = checks
         self.failed_over = 0
         self.disturbed_ms = 0
         """When a fault last began or ended."""
-        self._settings = settings
+        self._settings = (*settings, f"write-durability={durability}")
+        self._durability = durability
         self._bugs = bugs
         self._dice = events.dice("cluster")
         self._moment = 0
@@ -394,8 +393,6 @@ class Cluster:
         self.failed_over += self.reigns.present(shard) is not None
         keys = self.contents(node.engine.keyspace, shard)
         self.histories.begins(shard, Office(epoch, process.life), keys)
-        if "prefix" not in self.checks:
-            return
         continued, offset = history.id, node.engine.effects.offset
         if not self.reigns.knows(history.id) and history.second_id:
             continued, offset = history.second_id, history.second_end
@@ -404,7 +401,12 @@ class Cluster:
             continued=continued,
             offset=offset,
             witness=self._witness(process),
+            alive=frozenset(other.life for other in self.processes()),
         )
+
+    def holders(self, history: str, offset: int) -> tuple[str, ...]:
+        """Who has everything before `offset` of that history."""
+        return tuple(process.life for process in self.processes() if process.node.holds(history, offset))
 
     def _witness(self, process: Process) -> str:
         """Somebody in sync with a whole copy, who could be heard while `process` looked for one; '' if nobody
@@ -419,27 +421,17 @@ class Cluster:
                 return other.life
         return ""
 
-    def executed(self, process: Process, end: End) -> None:
-        """A client's write, whose key the client noted at its end."""
-        key, office = end.peer.note, process.office
-        if isinstance(key, Key) and office is not None and "prefix" in self.checks:
-            node = process.node
-            value = node.engine.keyspace.get(0, key.name)
-            write = Written(node.engine.effects.offset, key.name, value)
-            process.last_written = write
-            self.reigns.executes(office[0], write)
+    def answered(self, process: Process) -> Office:
+        """A reply that is no error leaves to a client.
 
-    def answered(self, process: Process, reply: bytes) -> Office | None:
-        """A reply leaves to a client."""
+        Raises:
+            Violation: somebody else serves that shard now, or `process` does not.
+        """
         office = process.office
-        if reply.startswith(b"-") or office is None:
-            return None
+        if office is None:
+            raise Violation(f"one-serving: {process.life} answers a client and is no primary")
         self.events.mark(f"{process.life} acknowledges {office[0]}")
-        if "one-serving" in self.checks:
-            self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
-        if process.last_written is not None:
-            process.last_written.acknowledged = True
-            process.last_written = None
+        self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
         return Office(office[1], process.life)
 
     # -- after healing
@@ -482,6 +474,10 @@ class Cluster:
             },
             slots,
         )
+
+    def check_histories(self) -> None:
+        """Raises Violation unless what clients saw was allowed."""
+        self.histories.check(self._durability, self.reigns.bereft)
 
     def check_copies(self) -> None:
         """Raises Violation unless every replica with a link, once it has all, holds what its primary

@@ -167,6 +167,7 @@ class Node:
             Random(dice.getrandbits(64)),
             SimulatedErrands(lambda do: process.later(0, lambda: self._errand(do))),
         )
+        self.cluster.durability.on_refusal = self._refuse_writes
         self.glue_woken = self.replication_woken = True
         self.cluster.wake = self._wake_glue
         self.replication.wake = self._wake_replication
@@ -191,6 +192,14 @@ class Node:
         self.engine.set_clock_ms(clock.wall_ms, clock.now_ms)
 
     # -- time ------------------------------------------------------------------------------------------------
+
+    def _refuse_writes(self) -> None:
+        self.engine.write_refusal = self.cluster.durability.write_refusal
+
+    def holds(self, history: str, offset: int) -> bool:
+        """Whether everything before `offset` of that history is in our data."""
+        replication = self.replication
+        return replication.complete and replication.history.id == history and replication.offset >= offset
 
     def _wake_glue(self) -> None:
         self.glue_woken = True
@@ -270,7 +279,7 @@ class Node:
             self._process.turn()  # what it said ended it
             return
         if self.engine.keyspace.changes != before and not session.apply_stream:
-            self._process.cluster.executed(self._process, self._ends[session.id])
+            self._process.executed(self._ends[session.id])
         if reply and (session.is_replica or session.apply_stream):
             self._ends[session.id].send(reply)  # the handshake's last words go before the stream
         elif reply:
@@ -280,6 +289,8 @@ class Node:
     def _execute(self, session: Session, data: bytes) -> bytes:
         """The session's reply; or, where a bug is planted, something else."""
         bugs = self._process.bugs
+        if "early-reply" in bugs:
+            self.engine.gate.open()
         if session.is_replica or session.apply_stream or not bugs:
             return session.feed(data)
         now_ms, reading = self._process.now_ms(), b"\r\nGET\r\n" in data
@@ -338,6 +349,7 @@ class Node:
                 continue
             self._process.answers(end, reply)
             end.send(reply)
+        engine.gate.take_released()  # everybody is looked at anyway
         for session in list(self.sessions.values()):
             self._say(session, self._ends[session.id])
             if session.closing:
@@ -346,6 +358,9 @@ class Node:
     def _say(self, session: Session, end: End) -> None:
         """What was written to a session outside of its own turn."""
         if session.output_pending_bytes and end.flying_bytes < FULL_BYTES:
-            end.send(session.take_output())
+            data = session.take_output()  # without what is held
+            if data and not session.is_replica and not session.apply_stream:
+                self._process.answers(end, data)
+            end.send(data)
         if session.on_drained is not None and not session.output_pending_bytes:
             session.on_drained(session)

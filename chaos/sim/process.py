@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from chaos.sim.checkers.reigns import Written
 from chaos.sim.clock import Clock
 from chaos.sim.events import Events
+from chaos.sim.histories import Key
 from chaos.sim.node import Node, Timer
 from chaos.sim.streams import End
 from chaos.sim.tasks import Pending, run_task
@@ -156,8 +157,7 @@ class Process:
         self._office: tuple[str, int] | None = None
         self._state = ""
         self._links: dict[End, None] = {}
-        self.last_written: Written | None = None
-        """A client's write whose reply has not left yet."""
+        self._unanswered: dict[End, Written] = {}  # clients' writes whose replies have not left yet
         self.node = Node(self, config, self.events.dice(f"{life} node"))
         self.node.replication.port = self._meta.port
         if "empty-serves" in bugs and disk.shard_id:
@@ -380,9 +380,29 @@ class Process:
         shard = self.node.cluster.election.shard
         return f"{shard.id or 'no shard'} epoch {shard.epoch} of {self.cluster.name(shard.primary)}"
 
+    def executed(self, end: End) -> None:
+        """A client's write."""
+        key, office = end.peer.note, self.office
+        if isinstance(key, Key) and office is not None:
+            node = self.node
+            write = Written(node.engine.effects.offset, key.name, node.engine.keyspace.get(0, key.name))
+            self._unanswered[end] = write
+            self.cluster.reigns.executes(office[0], write)
+
     def answers(self, end: End, reply: bytes) -> None:
         """A reply is about to leave to a client."""
-        end.peer.note = self.cluster.answered(self, reply)
+        write = self._unanswered.pop(end, None)
+        if reply.startswith(b"-") or not isinstance(end.peer.note, Key):
+            return  # an error, or a replica's greeting
+        end.peer.note = self.cluster.answered(self)
+        office = self.office
+        if write is not None and office is not None:
+            self.cluster.reigns.acknowledges(
+                office[0],
+                write,
+                self.life,
+                self.cluster.holders(self.node.replication.history.id, write.offset),
+            )
 
     # -- connections of the node -----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
     about = "one line for people"
     safety_ms = [20000, 30000]      # how long faults happen
     liveness_ms = 15000             # and how soon after healing everything must work
-    checks = ["one-serving", ...]   # which promises are looked at; all when missing
+    durability = ["async", "quorum"]  # drawn from these, or one of them; async when missing
     failovers_max = 0               # more than so many count as needless; any number when missing
 
     [cluster]                       # numbers, or ranges to draw from, as everywhere
@@ -49,7 +49,7 @@ from chaos.sim.network import Weather
 
 DIRECTORY: Final = Path(__file__).parent.parent / "scenarios"
 ANY_NUMBER: Final = 1 << 30
-CHECKS: Final = ("one-serving", "epochs-rise", "one-owner", "prefix", "linearizable")
+DURABILITIES: Final = ("async", "quorum")
 KINDS: Final = (
     "kill", "freeze", "kill-in-turn", "freeze-in-turn", "kill-many", "kill-voters", "partition", "one-way",
     "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "move",
@@ -84,6 +84,7 @@ class Options:
     safety_ms: int
     liveness_ms: int
     failovers_max: int
+    durability: str
     clients: int
     rest_ms: tuple[int, int]
     value_bytes: int
@@ -91,7 +92,6 @@ class Options:
     clocks: tuple[tuple[int, int], ...]
     weather: Weather
     faults: tuple[Fault, ...]
-    checks: tuple[str, ...]
 
     def __str__(self) -> str:
         weather = self.weather
@@ -103,7 +103,7 @@ class Options:
         )
         return (
             f"nodes={self.nodes} shards={self.shards} voters={self.voters} safety_ms={self.safety_ms}"
-            f" liveness_ms={self.liveness_ms} clients={self.clients}"
+            f" liveness_ms={self.liveness_ms} durability={self.durability} clients={self.clients}"
             f" rest_ms={self.rest_ms[0]}-{self.rest_ms[1]} settings={','.join(self.settings) or 'none'}"
             f" clocks={','.join(f'{ahead:+d}{drift:+d}ppm' for ahead, drift in self.clocks)}"
             f" delay_ms={weather.delay_ms[0]}-{weather.delay_ms[1]} loss={weather.loss:.3f}"
@@ -133,7 +133,6 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
     top = _Table(name, "", content, dice)
     cluster = _Table(name, "cluster.", top.table("cluster"), dice)
     network = _Table(name, "network.", top.table("network"), dice)
-    checks = top.words("checks", CHECKS, CHECKS)
     top.text("about", None)
     clients = _Table(name, "clients.", top.table("clients"), dice)
     clocks = _Table(name, "clocks.", top.table("clocks"), dice)
@@ -147,6 +146,7 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
         voters=cluster.integer("voters", 5),
         safety_ms=top.integer("safety_ms", None),
         liveness_ms=top.integer("liveness_ms", None),
+        durability=dice.choice(top.words("durability", DURABILITIES, ("async",))),
         failovers_max=top.whole("failovers_max", ANY_NUMBER),
         clients=clients.integer("count", 6),
         rest_ms=clients.span("rest_ms", (20, 80)),
@@ -160,7 +160,6 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
             network.chance("late"),
         ),
         faults=tuple(_fault(name, table, dice) for table in top.tables("fault")),
-        checks=checks,
     )
     for table in (top, cluster, network, clients, clocks):
         table.refuse_rest()

@@ -367,6 +367,13 @@ def test_changes_recognise_their_own_effect() -> None:
         assert change(once) == once
 
 
+def test_an_empty_primary_does_not_lead_past_copies_that_it_had_forgotten() -> None:
+    """Its disk was older than the in-sync set: in the simulator it voided the replica's copy."""
+    seen = replace(SHARD, in_sync=(P,))
+    with pytest.raises(Refused, match="copies in sync that were not asked: qqqqqqqq, rrrrrrrr"):
+        renewal(P, seen)(SHARD.to_data())
+
+
 def test_promotion_is_refused_once_somebody_else_was_decided() -> None:
     taken = replace(SHARD, primary=R, epoch=2).to_data()
     with pytest.raises(Refused, match="epoch 2 with primary rrrr"):

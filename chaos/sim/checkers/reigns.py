@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from chaos.sim.checkers import Violation
 
 State = dict[bytes, bytes]
+
+COPIES_MIN: Final = 2
+"""`write-quorum`."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,8 @@ class Reign:
     Attributes:
         history: replication id of its stream.
         initial: the keys it began with.
+        inherited: the writes that made them.
+        copies: how far the data of each life certainly went when it was last looked at.
     """
 
     shard: str
@@ -42,6 +48,8 @@ class Reign:
     history: str
     initial: Mapping[bytes, bytes]
     writes: list[Written] = field(default_factory=list)
+    inherited: list[Written] = field(default_factory=list)
+    copies: dict[str, int] = field(default_factory=dict)
 
     def state_at(self, offset: int) -> State:
         """What its data is when its stream has come to `offset`."""
@@ -59,12 +67,18 @@ class Reign:
 class Reigns:
     """Told of every office taken and every write executed.
 
+    Args:
+        durability: what was promised: `async` or `quorum`.
+
     Attributes:
         lost: acknowledged writes that a successor does not have.
+        bereft: shards that lost some with all who had them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, durability: str) -> None:
         self.lost = 0
+        self.bereft: set[str] = set()
+        self._durability = durability
         self._present: dict[str, Reign] = {}  # by shard
         self._by_history: dict[str, list[Reign]] = {}
 
@@ -75,6 +89,7 @@ class Reigns:
         continued: str,
         offset: int,
         witness: str,
+        alive: frozenset[str],
     ) -> None:
         """Somebody takes office.
 
@@ -83,6 +98,7 @@ class Reigns:
             continued: the history its data comes from; one that no primary wrote when it has none.
             offset: up to where.
             witness: who, beside it, has a copy in sync and could have been asked; '' for nobody.
+            alive: lives that have not ended.
         Raises:
             Violation: its data is not what that history says.
         """
@@ -93,7 +109,10 @@ class Reigns:
         source = self._source(continued, reign)
         if source is not None:
             expected = source.state_at(offset)
-            self._count_lost(before, source, offset)
+            reign.inherited = source.inherited + [each for each in source.writes if each.offset <= offset]
+            reign.copies = {life: min(offset, held) for life, held in source.copies.items()}
+            reign.copies[reign.life] = offset
+            self._count_lost(before, source, offset, alive)
         elif before is not None:
             if reign.epoch <= before.epoch:
                 raise Violation(
@@ -105,7 +124,7 @@ class Reigns:
                     f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} with"
                     f" nothing, though {witness} has a copy"
                 )
-            self._count_lost(before, None, 0)
+            self._count_lost(before, None, 0, alive)
         if dict(reign.initial) != expected:
             raise Violation(
                 f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} at offset"
@@ -119,6 +138,24 @@ class Reigns:
     def knows(self, history: str) -> bool:
         """Whether a primary wrote under this id."""
         return history in self._by_history
+
+    def acknowledges(self, shard: str, write: Written, life: str, holders: tuple[str, ...]) -> None:
+        """Its client is told that a write was done.
+
+        Args:
+            holders: lives that have it at this moment.
+        Raises:
+            Violation: fewer than its primary promised.
+        """
+        write.acknowledged = True
+        copies = self._present[shard].copies
+        for holder in holders:
+            copies[holder] = write.offset
+        if self._durability == "quorum" and len(holders) < COPIES_MIN:
+            raise Violation(
+                f"acknowledged: {life} acknowledged a write to key {write.key.decode()} at offset"
+                f" {write.offset} that only {', '.join(holders) or 'nobody'} had"
+            )
 
     def present(self, shard: str) -> Reign | None:
         return self._present.get(shard)
@@ -146,12 +183,27 @@ class Reigns:
         found = [each for each in self._by_history.get(history, ()) if each is not reign]
         return found[-1] if found else None
 
-    def _count_lost(self, before: Reign | None, source: Reign | None, offset: int) -> None:
-        if before is not None:
-            self.lost += sum(
-                write.acknowledged and (before is not source or write.offset > offset)
-                for write in before.writes
-            )
+    def _count_lost(
+        self, before: Reign | None, source: Reign | None, offset: int, alive: frozenset[str]
+    ) -> None:
+        """What all of those who had it lost, nobody can keep; with `quorum` everything else must be there."""
+        if before is None:
+            return
+        written = before.inherited + before.writes
+        lost = [each for each in written if each.acknowledged and (source is None or each.offset > offset)]
+        self.lost += len(lost)
+        if self._durability != "quorum":
+            return
+        if lost:
+            self.bereft.add(before.shard)
+        for write in lost:
+            keepers = [life for life, held in before.copies.items() if held >= write.offset and life in alive]
+            if keepers:
+                raise Violation(
+                    f"acknowledged: {len(lost)} writes to shard {before.shard} that were acknowledged up to"
+                    f" epoch {before.epoch} of {before.life} are forgotten, one of them to key"
+                    f" {write.key.decode()} at offset {write.offset}, which {', '.join(keepers)} had"
+                )
 
 
 def _difference(found: Mapping[bytes, bytes], expected: Mapping[bytes, bytes]) -> str:
