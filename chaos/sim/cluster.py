@@ -18,6 +18,7 @@ from chaos.sim.histories import Histories, Key, Office
 from chaos.sim.network import Network
 from chaos.sim.process import CLUSTER_ID, Disk, Process
 from chaos.sim.streams import OUTSIDE, End, Streams
+from gossip.config import GossipConfig
 from gossip.memory import content
 from gossip.messages import Address, Envelope
 from gossip.slots import slot_of
@@ -205,14 +206,10 @@ class Cluster:
     def tear(self, machine: Machine, dice: Random) -> None:
         """Its state file lacks its end, or has a wrong byte in it. No member starts with that."""
         disk = machine.disk
+        registers, lease_ms = disk.registers or {}, GossipConfig().lease_ms
         whole = encode_state(
             content(
-                disk.member_id,
-                CLUSTER_ID,
-                disk.incarnation,
-                disk.records,
-                disk.registers or {},
-                disk.shard_id,
+                disk.member_id, CLUSTER_ID, disk.incarnation, disk.records, registers, disk.shard_id, lease_ms
             )
         )
         at = dice.randrange(len(whole))
@@ -421,8 +418,11 @@ class Cluster:
                 return other.life
         return ""
 
-    def answered(self, process: Process) -> Office:
+    def answered(self, process: Process, *, held: bool) -> Office:
         """A reply that is no error leaves to a client.
+
+        One that was held says what was true when the command ran, and every copy that counts agreed to it
+        since: it may leave late. Whether it was right is for the histories.
 
         Raises:
             Violation: somebody else serves that shard now, or `process` does not.
@@ -431,7 +431,8 @@ class Cluster:
         if office is None:
             raise Violation(f"one-serving: {process.life} answers a client and is no primary")
         self.events.mark(f"{process.life} acknowledges {office[0]}")
-        self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
+        if not held:
+            self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
         return Office(office[1], process.life)
 
     # -- after healing

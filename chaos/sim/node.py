@@ -198,8 +198,12 @@ class Node:
 
     def holds(self, history: str, offset: int) -> bool:
         """Whether everything before `offset` of that history is in our data."""
-        replication = self.replication
-        return replication.complete and replication.history.id == history and replication.offset >= offset
+        ours, replication = self.replication.history, self.replication
+        if not replication.complete:
+            return False
+        return (ours.id == history and replication.offset >= offset) or (
+            ours.second_id == history and ours.second_end >= offset
+        )
 
     def _wake_glue(self) -> None:
         self.glue_woken = True
@@ -347,7 +351,7 @@ class Node:
             if late:
                 self.close(session, "the lease ended before the reply could leave")
                 continue
-            self._process.answers(end, reply)
+            self._process.answers(end, reply, held=False)
             end.send(reply)
         engine.gate.take_released()  # everybody is looked at anyway
         for session in list(self.sessions.values()):
@@ -360,7 +364,7 @@ class Node:
         if session.output_pending_bytes and end.flying_bytes < FULL_BYTES:
             data = session.take_output()  # without what is held
             if data and not session.is_replica and not session.apply_stream:
-                self._process.answers(end, data)
+                self._process.answers(end, data, held=True)
             end.send(data)
         if session.on_drained is not None and not session.output_pending_bytes:
             session.on_drained(session)

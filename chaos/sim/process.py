@@ -49,6 +49,7 @@ from gossip.messages import (
 from gossip.register import Action as RegisterAction
 from gossip.register import Change, Decided, Failed, Learned, Persist, RegisterError
 from gossip.register import Send as SendRound
+from gossip.service import TIMER_SLACK_MS
 from gossip.topology import Topology, shard_register
 from gossip.views import build_topology, shards
 from gossip.votes import Message, Plain, Value, VoterSet
@@ -303,13 +304,15 @@ class Process:
         mail, self._mail = self._mail, []
         for envelope, source in mail:
             self._hear(envelope, source, now_ms)
-        if self.detector.next_due_ms() <= now_ms:
+        soon_ms = now_ms + TIMER_SLACK_MS
+        due_ms = self.detector.next_due_ms()
+        if due_ms <= soon_ms:
             self._note_majority()
-            self.detector.tick(now_ms)
+            self.detector.tick(max(now_ms, due_ms))
         self.voting.tick(now_ms)
         for primary in self.voting.granted.silences(now_ms):
             self.detector.report_silent(primary, now_ms)
-        renewal = self.voting.renewals(now_ms, 0)
+        renewal = self.voting.renewals(now_ms, TIMER_SLACK_MS)
         if renewal is not None:
             envelope = self.detector.envelope(renewal[0])
             for voter in renewal[1]:
@@ -389,12 +392,12 @@ class Process:
             self._unanswered[end] = write
             self.cluster.reigns.executes(office[0], write)
 
-    def answers(self, end: End, reply: bytes) -> None:
-        """A reply is about to leave to a client."""
+    def answers(self, end: End, reply: bytes, *, held: bool) -> None:
+        """A reply is about to leave to a client; at the end of its turn, or later when it was held."""
         write = self._unanswered.pop(end, None)
         if reply.startswith(b"-") or not isinstance(end.peer.note, Key):
             return  # an error, or a replica's greeting
-        end.peer.note = self.cluster.answered(self)
+        end.peer.note = self.cluster.answered(self, held=held)
         office = self.office
         if write is not None and office is not None:
             self.cluster.reigns.acknowledges(
