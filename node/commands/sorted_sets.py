@@ -1,4 +1,4 @@
-"""Rows of the sorted set commands, all compiled: node/engine/zsets.pyx, zsetranges.pyx and zsetmerge.pyx."""
+"""Rows of the sorted set commands, all compiled: node/engine/zset*.pyx."""
 
 from __future__ import annotations
 
@@ -173,6 +173,27 @@ COMMANDS = (
         arguments="numkeys:integer key:key... where=(MIN | MAX) [COUNT count:integer]",
         complexity="O(K) keys, and O(log N) for each member",
         summary="Pops from the first of several sorted sets that is there.",
+    ),
+    _sorted_set(
+        "bzpopmin", -3, "write noscript fast blocking",
+        keys=(KeySpec("RW access delete", last=-2),), since="5.0.0",
+        arguments="key:key... timeout:double",
+        complexity="O(log N)",
+        summary="Pops the member with the lowest score, waiting for one if there is none.",
+    ),
+    _sorted_set(
+        "bzpopmax", -3, "write noscript fast blocking",
+        keys=(KeySpec("RW access delete", last=-2),), since="5.0.0",
+        arguments="key:key... timeout:double",
+        complexity="O(log N)",
+        summary="Pops the member with the highest score, waiting for one if there is none.",
+    ),
+    _sorted_set(
+        "bzmpop", -5, "write blocking",
+        keys=(KeySpec("RW access delete", begin=2, counted=True),), since="7.0.0",
+        arguments="timeout:double numkeys:integer key:key... where=(MIN | MAX) [COUNT count:integer]",
+        complexity="O(K) keys, and O(log N) for each member",
+        summary="Pops from the first of several sorted sets that is there, waiting for one if none is.",
     ),
     _sorted_set(
         "zunion", -3, "readonly",

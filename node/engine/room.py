@@ -18,6 +18,7 @@ from node.engine import (
     sort,
     strings,
     zsetmerge,
+    zsetpops,
     zsetranges,
     zsets,
 )
@@ -39,6 +40,7 @@ _FAMILIES = (
     sort,
     strings,
     zsetmerge,
+    zsetpops,
     zsetranges,
     zsets,
 )

@@ -1,8 +1,5 @@
-"""The commands on sorted sets that name members, count, pop or pick at random. Ranges are in zsetranges.pyx, unions
-and their like in zsetmerge.pyx.
-
-What chance, time or another key decides is told to replicas as what became of it: ZMPOP goes out as the ZPOPMIN or
-ZPOPMAX of the key that it found.
+"""The commands on sorted sets that name members, or pick them at random. Ranges are in zsetranges.pyx, pops in
+zsetpops.pyx, unions and their like in zsetmerge.pyx.
 """
 
 from libc.math cimport isnan
@@ -21,7 +18,6 @@ from node.engine.zset cimport (
     Sorted,
     Walk,
     member_score,
-    sorted_open,
     sorted_rank,
     sorted_score,
     walk_begin,
@@ -33,8 +29,6 @@ from node.engine.zsetedit cimport (
     double_at,
     edit_at,
     edit_close,
-    edit_count,
-    edit_cut,
     edit_put,
     edit_remove,
     edit_score,
@@ -233,110 +227,6 @@ cdef int _zrevrank(Session s) except -1:
     return _rank(s, True)
 
 
-# --- popping ---------------------------------------------------------------------------------------------
-
-# Answers the first or last members and takes them out. `nested`: each in an array of its own.
-cdef int _pop_members(Session s, Editor *editor, bint highest, int64_t count, bint nested) except -1:
-    cdef Sorted zset
-    cdef Walk walk
-    cdef int64_t total = edit_count(editor), left
-    count = min(count, total)
-    sorted_open(&zset, editor.entry)
-    walk_begin(&walk, &zset, total - 1 if highest else 0, highest)
-    for left in range(count):
-        walk_next(&walk)
-        if nested:
-            s.reply_array(2)
-        s.reply_bulk(walk.member)
-        s.reply_double(walk.score)
-    try:
-        edit_cut(s.keyspace, editor, total - count if highest else 0, count)
-    finally:
-        edit_close(s.keyspace, editor)
-    return s.changed(count)
-
-
-cdef int _pop(Session s, bint highest) except -1:
-    cdef Editor editor
-    cdef int64_t count = 1
-    cdef bint nested
-    if s.argc > 3:
-        return s.reply_syntax_error()
-    if s.argc == 3 and not bounded_at(s, 2, 0, INT64_MAX, "ERR value is out of range, must be positive", &count):
-        return 0
-    nested = s.argc == 3 and s.resp >= 3
-    if not edit_at(s, 1, &editor):
-        return 0
-    count = min(count, edit_count(&editor))
-    s.reply_array(count if nested else count * 2)
-    if count == 0:
-        return 0
-    return _pop_members(s, &editor, highest, count, nested)
-
-
-cdef int _zpopmin(Session s) except -1:
-    return _pop(s, False)
-
-
-cdef int _zpopmax(Session s) except -1:
-    return _pop(s, True)
-
-
-# MIN or MAX and COUNT behind the keys of ZMPOP and BZMPOP. False: wrong; answered.
-cdef bint parse_mpop(Session s, int count_index, int64_t *key_count, bint *highest, int64_t *count) except -1:
-    cdef int64_t index
-    cdef bint counted = False
-    count[0] = 1
-    if not bounded_at(s, count_index, 1, INT64_MAX, "ERR numkeys should be greater than 0", key_count):
-        return False
-    if key_count[0] >= s.argc - count_index - 1:
-        s.reply_syntax_error()
-        return False
-    index = count_index + key_count[0] + 1
-    highest[0] = span_is(s.argv[index], "MAX")
-    if not highest[0] and not span_is(s.argv[index], "MIN"):
-        s.reply_syntax_error()
-        return False
-    index += 1
-    while index < s.argc:
-        if counted or index + 1 >= s.argc or not span_is(s.argv[index], "COUNT"):
-            s.reply_syntax_error()
-            return False
-        counted = True
-        if not bounded_at(s, <int> index + 1, 1, INT64_MAX, "ERR count should be greater than 0", count):
-            return False
-        index += 2
-    return True
-
-
-# Pops from the set that the editor holds, the key named in the answer, and tells replicas of that key alone.
-cdef int pop_named(Session s, Editor *editor, bint highest, int64_t count) except -1:
-    count = min(count, edit_count(editor))
-    s.reply_array(2)
-    s.reply_bulk(editor.key.name)
-    s.reply_array(count)
-    _pop_members(s, editor, highest, count, True)
-    s.effect(3)
-    s.effect_arg_word("ZPOPMAX" if highest else "ZPOPMIN")
-    s.effect_arg(editor.key.name)
-    return s.effect_arg_int64(count)
-
-
-cdef int _zmpop(Session s) except -1:
-    cdef Editor editor
-    cdef int64_t key_count = 0, count = 1
-    cdef bint highest = False
-    cdef int index
-    if not parse_mpop(s, 1, &key_count, &highest, &count):
-        return 0
-    for index in range(2, 2 + <int> key_count):
-        if not edit_at(s, index, &editor):
-            return 0
-        if editor.entry != NULL:
-            return pop_named(s, &editor, highest, count)
-    return s.reply_null_array()
-
-
 # --- picking ---------------------------------------------------------------------------------------------
 
 cdef int _reply_ranked(Session s, const Sorted *zset, int64_t rank, bint with_scores) except -1:
@@ -462,8 +352,5 @@ def install(Registry registry not None):
     registry.add_compiled(b"zmscore", <void *> _zmscore)
     registry.add_compiled(b"zrank", <void *> _zrank)
     registry.add_compiled(b"zrevrank", <void *> _zrevrank)
-    registry.add_compiled(b"zpopmin", <void *> _zpopmin)
-    registry.add_compiled(b"zpopmax", <void *> _zpopmax)
-    registry.add_compiled(b"zmpop", <void *> _zmpop)
     registry.add_compiled(b"zrandmember", <void *> _zrandmember)
     registry.add_compiled(b"zscan", <void *> _zscan)
