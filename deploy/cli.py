@@ -72,7 +72,11 @@ def build_parser() -> Parser:
     )
     up.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-        help="a parameter of every node (docs/parameters.md), kept for the next start",
+        help="a parameter of every process (docs/parameters.md), kept for the next start",
+    )  # fmt: skip
+    up.add_argument(
+        "--zones", type=_zones, default=(), metavar="A,B,...",
+        help="failure domains to spread the processes over; the copies of a shard go to different ones",
     )  # fmt: skip
     up.add_argument("--no-restart", action="store_true", help="leave a process dead that dies")
 
@@ -97,6 +101,10 @@ def build_parser() -> Parser:
     for name, text in OTHER_ROOMS.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
+
+
+def _zones(text: str) -> tuple[str, ...]:
+    return tuple(zone.strip() for zone in text.split(","))
 
 
 def _router_port(text: str) -> int:
@@ -169,7 +177,7 @@ def _command(options: argparse.Namespace) -> int:
         )
         wish = Wish(
             directory, options.shards, options.replicas, options.port, options.router_port,
-            settings=tuple(options.settings), restart=not options.no_restart,
+            settings=tuple(options.settings), zones=options.zones, restart=not options.no_restart,
         )  # fmt: skip
         return _closing(Screen(farewell), lambda screen: up(wish, screen, detach=options.detach))
     if options.command == "down":

@@ -47,7 +47,9 @@ class ProcessPlan:
 class ClusterPlan:
     """`shards` x (1 + `replicas`) nodes from `port` on and, unless `router_port` is 0, a router.
 
-    `settings` are parameters of every node, as `name=value`.
+    Attributes:
+        settings: `name=value` for every process, as with --set. zones: the processes are spread over these,
+            the copies of a shard over different ones while there are enough.
     """
 
     shards: int
@@ -56,8 +58,14 @@ class ClusterPlan:
     router_port: int
     directory: Path
     settings: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for setting in self.settings:
+            if "=" not in setting.strip("="):
+                raise PlanError(f"--set {setting}: write it as name=value")
+        if len(dict.fromkeys(self.zones)) != len(self.zones) or "" in self.zones:
+            raise PlanError(f"--zones {','.join(self.zones)}: different names, separated by commas")
         if not 1 <= self.shards <= SHARDS_MAX:
             raise PlanError(f"--shards {self.shards}: choose 1 to {SHARDS_MAX}")
         if not 0 <= self.replicas <= REPLICAS_MAX:
@@ -99,6 +107,14 @@ class ClusterPlan:
     def primary_port(self, shard: int) -> int:
         return self.port + shard
 
+    def zone_of(self, process: ProcessPlan) -> str:
+        """The process's zone, '' without any. The n-th copy of a shard is n zones on from its primary."""
+        if not self.zones:
+            return ""
+        index = process.port - self.port if process.kind == "node" else self.node_count
+        copy, shard = divmod(index, self.shards)
+        return self.zones[(shard + copy) % len(self.zones)]
+
     def slot_range(self, shard: int) -> tuple[int, int]:
         """First and last slot of a shard: contiguous, sizes differ by one at most."""
         return (shard * SLOT_COUNT // self.shards, (shard + 1) * SLOT_COUNT // self.shards - 1)
@@ -117,8 +133,10 @@ def node_arguments(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
     words = [process.kind, "--port", str(process.port), "--dir", str(plan.process_directory(process))]
     if process.kind == "node":
         words.append("--cluster")
-        for setting in plan.settings:
-            words += ["--set", setting]
     if process.port != plan.port:
         words += ["--join", f"{LOCAL_HOST}:{plan.port}"]
+    for setting in plan.settings:
+        words += ["--set", setting]
+    if zone := plan.zone_of(process):
+        words += ["--set", f"zone={zone}"]
     return words

@@ -54,9 +54,12 @@ class Record:
     launcher: ProcessKey | None = None
     started: tuple[Started, ...] = field(default=())
     settings: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
 
     def plan(self, directory: Path) -> ClusterPlan:
-        return ClusterPlan(self.shards, self.replicas, self.port, self.router_port, directory, self.settings)
+        return ClusterPlan(
+            self.shards, self.replicas, self.port, self.router_port, directory, self.settings, self.zones
+        )
 
     def with_started(self, new: Started) -> Self:
         """The record with this process in place of an earlier one of the same name."""
@@ -84,6 +87,7 @@ def read_record(directory: Path) -> Record | None:
                 **fields,
                 "launcher": _key(fields["launcher"]),
                 "settings": tuple(fields.get("settings", ())),
+                "zones": tuple(fields.get("zones", ())),
                 "started": tuple(Started(**{**each, "key": _key(each["key"])}) for each in fields["started"]),
             }
         )

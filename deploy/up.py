@@ -41,6 +41,7 @@ class Wish:
     router_port: int | None = None  # NO_ROUTER: none wanted
     settings: tuple[str, ...] = ()  # none: those of the record
     restart: bool = True
+    zones: tuple[str, ...] = ()  # none: those of the record
 
 
 class UpError(Exception):
@@ -63,6 +64,7 @@ def resolve(wish: Wish, record: Record | None, free_router_port: int) -> Record:
             port=PORT if wish.port is None else wish.port,
             router_port=free_router_port if wish.router_port is None else wish.router_port,
             settings=wish.settings,
+            zones=wish.zones,
         )
     else:
         for option, asked, known in (
@@ -78,7 +80,12 @@ def resolve(wish: Wish, record: Record | None, free_router_port: int) -> Record:
         router_port = wish.router_port
         if router_port is None:
             router_port = NO_ROUTER if record.router_port == NO_ROUTER else free_router_port
-        wanted = replace(record, router_port=router_port, settings=wish.settings or record.settings)
+        wanted = replace(
+            record,
+            router_port=router_port,
+            settings=wish.settings or record.settings,
+            zones=wish.zones or record.zones,
+        )
     wanted.plan(wish.directory)
     return wanted
 

@@ -25,6 +25,7 @@ import trio
 
 from gossip import meeting
 from gossip.config import GossipConfig
+from gossip.errors import PeerError
 from gossip.exchange import CHUNKS_MAX, as_value
 from gossip.messages import (
     Address,
@@ -35,7 +36,6 @@ from gossip.messages import (
     Meet,
     MeetAnswer,
     Message,
-    PeerError,
     Record,
     RegisterNews,
     RegisterRound,
@@ -249,7 +249,7 @@ class Conversations:
         self._moving = True
         try:
             await self._say(stream, Fetch(()), cluster_id)
-            _teller, (records, registers) = await self._listen_half(reader, Codec(cluster_id))
+            _teller, (records, registers) = await self._listen_half(reader, self._ties.codec.of(cluster_id))
             decided = {news.name: as_value(news) for news in registers}
             for name, value in decided.items():
                 check_content(name, value)
@@ -296,7 +296,7 @@ class Conversations:
     async def _answer(
         self, stream: trio.SocketStream, reader: FrameReader, frame: bytes, source: Address, *, may_meet: bool
     ) -> None:
-        envelope = self._ties.codec.decode(frame, self._config.frame_bytes_max)
+        envelope = self._ties.codec.decode(frame, self._config.frame_bytes_max, frame=True)
         message = envelope.message
         if isinstance(message, Meet) and may_meet:
             await self._answer_meet(stream, reader, envelope, message, source)
@@ -363,8 +363,8 @@ class Conversations:
             return await trio.open_tcp_stream(*address)
 
     async def _say(self, stream: trio.SocketStream, message: Message, cluster_id: str | None = None) -> None:
-        codec = self._ties.codec if cluster_id is None else Codec(cluster_id)
-        await send_frame(stream, codec.encode(self._ties.speak(message)))
+        codec = self._ties.codec if cluster_id is None else self._ties.codec.of(cluster_id)
+        await send_frame(stream, codec.encode(self._ties.speak(message), frame=True))
 
     async def _say_half(self, stream: trio.SocketStream) -> None:
         for chunk in self._ties.half():
@@ -374,7 +374,7 @@ class Conversations:
         frame = await reader.next()
         if frame is None:
             raise PeerError("malformed", "connection closed instead of an answer")
-        return codec.decode(frame, self._config.frame_bytes_max)
+        return codec.decode(frame, self._config.frame_bytes_max, frame=True)
 
     async def _listen_half(self, reader: FrameReader, codec: Codec) -> tuple[str, Half]:
         records: list[Record] = []

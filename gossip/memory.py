@@ -9,7 +9,8 @@ from typing import Final
 
 import trio
 
-from gossip.messages import ID_BYTES, PeerError, Record, record_from_plain, record_to_plain
+from gossip.errors import PeerError
+from gossip.messages import ID_BYTES, Record, record_from_plain, record_to_plain
 from gossip.state import StateDirectory, StateError
 from gossip.votes import Plain
 

@@ -21,7 +21,7 @@ beyond those it knows. VERSION changes only when even that does not suffice.
 Everything here faces strangers. `Codec.decode` either returns a fully checked Envelope or raises PeerError;
 nothing else escapes, and nothing is allocated beyond what the sender paid for in bytes. `Codec.encode` and
 `Codec.decode` are also the only two places where messages become bytes and bytes messages: authenticated
-encryption wraps exactly these two, with the cluster id as associated data.
+encryption (sealing.py) wraps exactly these two, with the cluster id as associated data.
 
 JSON was rejected for size (ids double), a schema compiler for being a second language to build.
 """
@@ -33,6 +33,8 @@ from typing import Any, Final, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
 
+from gossip.errors import PeerError
+from gossip.sealing import DATAGRAM, FRAME, MEETING, Seal
 from gossip.votes import Plain
 
 VERSION: Final = 1
@@ -53,18 +55,6 @@ IPv6.
 
 Address: TypeAlias = tuple[str, int]
 """Host (an IP address once resolved) and bus port."""
-
-
-class PeerError(Exception):
-    """A stranger or a peer sent something we do not accept. Never our fault.
-
-    Attributes:
-        reason: stable, countable: 'size', 'malformed', 'version', 'cluster', 'type'.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
 
 
 # -- claims --------------------------------------------------------------------------------------------
@@ -566,13 +556,23 @@ class Codec:
     """Messages of one cluster to bytes and back.
 
     `cluster` may be replaced when this member adopts another cluster's id.
+
+    Args:
+        seal: the member's; None: plain messages only.
     """
 
-    def __init__(self, cluster: str) -> None:
+    def __init__(self, cluster: str, seal: Seal | None = None) -> None:
         self.cluster = cluster
+        self._seal = seal
 
-    def encode(self, envelope: Envelope) -> bytes:
-        """The bytes of `envelope`, under our cluster id. The caller keeps the size within its cap."""
+    def of(self, cluster: str) -> "Codec":
+        """For another cluster, with our keys."""
+        return Codec(cluster, self._seal)
+
+    def encode(self, envelope: Envelope, *, frame: bool = False) -> bytes:
+        """The bytes of `envelope`, under our cluster id, for a datagram or (`frame`) for a connection. The
+        caller keeps the size within its cap.
+        """
         message, vitals = envelope.message, envelope.vitals
         number, wire, names = _NUMBERS[type(message)]
         header = (
@@ -589,20 +589,27 @@ class Codec:
         )
         body = tuple([field.to_wire(getattr(message, name)) for field, name in zip(wire, names, strict=True)])
         news = b"".join([encode_news(claim) for claim in envelope.news])
-        return b"".join((b"\x93", _pack(header), _pack(body), _array_header(len(envelope.news)), news))
+        data = b"".join((b"\x93", _pack(header), _pack(body), _array_header(len(envelope.news)), news))
+        if self._seal is None:
+            return data
+        kind = MEETING if number in _HEARD_ACROSS_CLUSTERS else FRAME if frame else DATAGRAM
+        return self._seal.close(data, self.cluster, kind)
 
-    def decode(self, data: bytes, bytes_max: int) -> Envelope:
+    def decode(self, data: bytes, bytes_max: int, *, frame: bool = False) -> Envelope:
         """The envelope in `data`.
 
         Args:
             data: one datagram, or one frame without its length.
-            bytes_max: the cap of the way it came.
+            bytes_max: the cap of the way it came. frame: it came on a connection.
         Raises:
-            PeerError: too big, garbage, another version, another cluster (unless it is about meeting), or an
-                unknown type. The peer's fault.
+            PeerError: too big, not sealed as our keys want it, garbage, another version, another cluster
+                (unless it is about meeting), or an unknown type. The peer's fault.
         """
         if len(data) > bytes_max:
             raise PeerError("size", f"{len(data)} bytes, at most {bytes_max} are read")
+        kind = None
+        if self._seal is not None:
+            data, kind = self._seal.open(data, self.cluster, datagram=not frame)
         try:
             unpacked = msgpack.unpackb(data, raw=False, use_list=False, strict_map_key=True, max_ext_len=0)
         except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
@@ -615,14 +622,16 @@ class Codec:
         header = _array(header, 10)
         number = _integer(header[1])
         cluster = _id(header[2])
+        if kind == MEETING and number not in _HEARD_ACROSS_CLUSTERS:
+            raise PeerError("seal", f"message number {number} was sealed for any cluster")
         if cluster != self.cluster and number not in _HEARD_ACROSS_CLUSTERS:
             raise PeerError("cluster", f"cluster {cluster}, ours is {self.cluster}")
         known = WIRE.get(number)
         if known is None:
             raise PeerError("type", f"message number {number} is not known here")
-        kind, wire = known
+        message_type, wire = known
         items = _array(body, len(wire))
-        message = kind(*[field.from_wire(item) for field, item in zip(wire, items, strict=False)])
+        message = message_type(*[field.from_wire(item) for field, item in zip(wire, items, strict=False)])
         return Envelope(
             sender=_id(header[3]),
             vitals=Vitals(*[_integer(item) for item in header[4:10]]),

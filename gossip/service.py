@@ -15,6 +15,7 @@ follows.
 """
 
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +42,7 @@ from gossip.detector import (
     RegisterHeard,
     Send,
 )
+from gossip.errors import PeerError
 from gossip.exchange import as_news, as_value, half
 from gossip.members import PRESENT, Status
 from gossip.memory import Memory, content
@@ -54,12 +56,12 @@ from gossip.messages import (
     LeaseRelease,
     LeaseRequest,
     Meta,
-    PeerError,
     Record,
     RegisterNews,
     RegisterRound,
 )
 from gossip.register import Change, NoMajority, Refused, RegisterError
+from gossip.sealing import PLAIN, Keyring, Seal
 from gossip.topology import Topology
 from gossip.transport import Datagrams, resolve
 from gossip.views import build_topology, check_content, shards
@@ -139,8 +141,9 @@ class Statistics:
     """Counts since the start.
 
     Attributes:
-        dropped: by reason: 'size', 'malformed', 'version', 'cluster', 'type' are peers' faults, 'send' means
-            one of ours that was too big or came while the disk was far behind.
+        dropped: by reason: those of PeerError are peers' faults, 'send' means one of ours that was too big or
+            came while the disk was far behind.
+        sealed: what we send is.
         awareness: our own health score, 0 is healthy. news_waiting: pieces of news not yet passed on enough.
     """
 
@@ -151,6 +154,7 @@ class Statistics:
     dropped: Mapping[str, int]
     awareness: int
     news_waiting: int
+    sealed: bool
 
 
 def boottime_ms() -> int:
@@ -175,6 +179,7 @@ class Service:
         rng: dice of the cores. The ids of a first start come from the operating system instead.
         join: `(host, CLIENT port)` of members to join through. Tried in turn until one takes us in, or until
             anybody of the cluster we belong to already speaks to us.
+        keyring: with what messages are sealed; see `use_keys`.
     Raises:
         StateError: the directory or the state file cannot be used; the text names it and says what to do.
     """
@@ -187,6 +192,7 @@ class Service:
         rng: Random,
         *,
         join: Iterable[tuple[str, int]] = (),
+        keyring: Keyring = PLAIN,
     ) -> None:
         self.config = config
         self.join = tuple(join)
@@ -197,7 +203,9 @@ class Service:
         self._memory = Memory(directory)
         past, now_ms = self._memory.past, boottime_ms()
         self._id = past.member_id
-        self._codec = Codec(past.cluster_id)
+        self._seal = Seal(secrets.token_bytes)
+        self._seal.use(keyring)
+        self._codec = Codec(past.cluster_id, self._seal)
         self._meta = Meta(
             host=me.host,
             port=me.port,
@@ -380,6 +388,7 @@ class Service:
             dropped=dropped,
             awareness=self._detector.awareness.score,
             news_waiting=len(self._detector.news),
+            sealed=self._seal.seals,
         )
 
     def register(self, name: str) -> Plain:
@@ -415,6 +424,11 @@ class Service:
             self._memory.unsaved = True
             self._detector.update_self(meta, boottime_ms())
             self._carry_out()
+
+    def use_keys(self, keyring: Keyring) -> None:
+        """Seal and open messages with these from now on. To change keys under way see sealing.py."""
+        _log.info("gossip keys: %s", keyring)
+        self._seal.use(keyring)
 
     async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
         """Change a register by the votes of a majority; returns its decided content.
@@ -757,9 +771,13 @@ class Service:
         if len(data) > self.config.datagram_bytes_max:
             self._dropped["send"] += 1
             return
-        self._counts["out"] += 1
-        self._counts["bytes_out"] += len(data)
-        self._datagrams.send(data, address)
+        self._post(data, address)
+
+    def _post(self, data: bytes, address: Address) -> None:
+        if self._datagrams is not None:
+            self._counts["out"] += 1
+            self._counts["bytes_out"] += len(data)
+            self._datagrams.send(data, address)
 
     def _send_to(self, member: str, envelope: Envelope) -> None:
         listed = self._detector.members.get(member)
@@ -774,9 +792,10 @@ class Service:
         envelope = self._detector.envelope(RegisterRound(message.to_wire()))
         data = self._codec.encode(envelope)
         if len(data) <= self.config.datagram_bytes_max:
-            self._send(listed.meta.bus_address, envelope)
+            self._post(data, listed.meta.bus_address)
         else:
-            conversations.deliver_soon(data, listed.meta.bus_address)
+            frame = self._codec.encode(envelope, frame=True)
+            conversations.deliver_soon(frame, listed.meta.bus_address)
 
     # -- what the registers say -------------------------------------------------------------------------
 

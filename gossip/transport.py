@@ -18,7 +18,8 @@ from typing import Final
 
 import trio
 
-from gossip.messages import Address, PeerError
+from gossip.errors import PeerError
+from gossip.messages import Address
 
 LENGTH_BYTES: Final = 4
 ERRORS_PER_CALL: Final = 64

@@ -20,8 +20,9 @@ from typing import Final
 import trio
 
 from gossip.config import GossipConfig
+from gossip.errors import PeerError
 from gossip.lease import LeaseHolder, LeaseVoter
-from gossip.messages import LeaseGrant, LeaseRelease, LeaseRequest, PeerError
+from gossip.messages import LeaseGrant, LeaseRelease, LeaseRequest
 from gossip.register import (
     Action,
     Change,

@@ -164,6 +164,7 @@ class ClusterNode(ClusterMember):
         yield "grapevine_why_not_electable", election.why_not
         yield from self.durability.info_fields()
         yield "grapevine_failovers_told", len(election.accounts)
+        yield from self.gossip_fields()
 
     # -- running
 

@@ -62,6 +62,14 @@ class ClusterMember:
         """Our slots on the move, as CLUSTER NODES writes them."""
         return iter(())
 
+    def gossip_fields(self) -> Iterator[tuple[str, object]]:
+        """What the section `cluster` of INFO tells about the cluster bus."""
+        statistics = self.service.statistics()
+        yield "grapevine_gossip_sealed", int(statistics.sealed)
+        yield "grapevine_gossip_awareness", statistics.awareness
+        dropped = sorted(statistics.dropped.items())
+        yield "grapevine_gossip_dropped", ",".join(f"{reason}={count}" for reason, count in dropped)
+
     def pongs_ms(self) -> dict[str, int]:
         """When each member last answered us, in Unix ms; those that never did are missing."""
         ahead_ms = time.time_ns() // 1_000_000 - self.service.now_ms()

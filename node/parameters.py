@@ -489,6 +489,12 @@ PARAMETERS = (
         doc="Gossip port, UDP and TCP. 0: `port` + 10000.",
     ),
     Parameter(
+        "gossip-key-file", _TEXT, "",
+        doc="File with the keys that seal the messages of the cluster bus (AES-GCM), one a line: 32, 48 or 64"
+        " hexadecimal digits (`openssl rand -hex 32`), or `none` for plain messages. The first seals, each"
+        " opens. Read again on CONFIG SET, even to the same name, and on SIGHUP. Empty: messages are plain.",
+    ),
+    Parameter(
         "probe-interval-ms", Integer(10, 60000), 400, unit="ms", runtime=False,
         doc="Time between two probes of a random member. Failures are found in about interval + timeout +"
         " suspicion; load is one small packet an interval whatever the size of the cluster.",

@@ -37,6 +37,7 @@ from node.engine.pump import Pump, boottime_ms
 from node.engine.reply import CommandError
 from node.engine.room import install_compiled
 from node.engine.session import Session
+from node.gossip_keys import PARAMETER, follow_keys, load_keyring, reload_on_hangup
 from node.info import Meter
 from node.observer import Observer
 from node.replication import quota, report
@@ -205,10 +206,15 @@ class Node:
             software=GRAPEVINE_VERSION,
         )
         seeds = [_address(seed, "--join") for seed in self._seeds.split(",") if seed]
-        service = Service(
-            gossip_config, me, Path(config.text("dir")), random.Random(secrets.randbits(64)), join=seeds
-        )
+        try:
+            keyring = load_keyring(config.text(PARAMETER))
+        except ValueError as error:
+            raise StartError(str(error)) from error
+        dice = random.Random(secrets.randbits(64))
+        service = Service(gossip_config, me, Path(config.text("dir")), dice, join=seeds, keyring=keyring)
         self.service = service
+        follow_keys(config, service)
+        await nursery.start(reload_on_hangup, config, service)
         try:
             await nursery.start(service.run)
         except OSError as error:

@@ -32,6 +32,7 @@ from node.context import InfoSection
 from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
 from node.engine.room import install_compiled
+from node.gossip_keys import PARAMETER, follow_keys, load_keyring, reload_on_hangup
 from node.info import Meter
 from node.observer import Observer
 from node.serving import (
@@ -116,6 +117,7 @@ class Router:
         yield "cluster_slots_assigned", topology.slots_assigned()
         yield "cluster_slots_unassigned", SLOT_COUNT - topology.slots_assigned()
         yield "cluster_topology_version", topology.version
+        yield from self.cluster.gossip_fields()
 
     # ---------------------------------------------------------------------------------------- running
 
@@ -130,6 +132,7 @@ class Router:
         with listening(self.config) as listeners:
             async with trio.open_nursery() as nursery:
                 await nursery.start(stop_on_signals, lambda hurry: self.stop(now=hurry))
+                await nursery.start(reload_on_hangup, self.config, self.service)
                 await nursery.start(self.service.run)
                 await nursery.start(self.cluster.run)
                 self._install_routes()
@@ -235,7 +238,12 @@ def make_router(options: argparse.Namespace) -> Router:
         lease_ms=config.integer("lease-ms"),  # the primaries whose leases it grants count with the same
         beat_ms=IDLE_BEAT_MS,
     )
-    service = Service(gossip_config, me, options.dir, rng, join=parse_seeds(options.join))
+    try:
+        keyring = load_keyring(config.text(PARAMETER))
+    except ValueError as error:
+        raise StartError(str(error)) from error
+    service = Service(gossip_config, me, options.dir, rng, join=parse_seeds(options.join), keyring=keyring)
+    follow_keys(config, service)
     return Router(config, service)
 
 
@@ -245,7 +253,7 @@ def main(argv: Sequence[str]) -> int:
     log_to_stderr()
     try:
         router = make_router(options)
-    except (ConfigError, StateError) as error:
+    except (ConfigError, StartError, StateError) as error:
         return _fail(error)
     failures: list[BaseException] = []
     try:

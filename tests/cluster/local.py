@@ -74,6 +74,7 @@ class LocalCluster:
     shards: int = 3
     replicas: int = 1
     settings: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
     _clients: list[redis.Redis] = field(default_factory=list)
 
     @property
@@ -137,10 +138,12 @@ def running_cluster(
     replicas: int = 1,
     restart: bool = True,
     settings: tuple[str, ...] = (),
+    zones: tuple[str, ...] = (),
 ) -> Iterator[LocalCluster]:
     """Starts a cluster detached and ends it, whatever happens. `settings`: of all nodes, as `name=value`."""
     first = free_block(shards * (1 + replicas) + 1)
-    cluster = LocalCluster(directory, first, first + shards * (1 + replicas), shards, replicas, settings)
+    router_port = first + shards * (1 + replicas)
+    cluster = LocalCluster(directory, first, router_port, shards, replicas, settings, zones)
     try:
         started = up(cluster, restart=restart)
         assert started.returncode == 0, f"{started.stdout}{started.stderr}\n{cluster.logs()}"
@@ -166,6 +169,8 @@ def up(cluster: LocalCluster, *, restart: bool = True) -> subprocess.CompletedPr
     ]
     for setting in cluster.settings:
         words += ["--set", setting]
+    if cluster.zones:
+        words += ["--zones", ",".join(cluster.zones)]
     return grapevine(*words, *([] if restart else ["--no-restart"]))
 
 

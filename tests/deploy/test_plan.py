@@ -76,3 +76,37 @@ def test_impossible_clusters_are_refused_by_parameter(wish: dict[str, int], comp
 
 def test_the_highest_ports_are_possible() -> None:
     assert plan(port=55530).node_ports[-1] + 10_000 == 65_535
+
+
+def test_settings_and_zones_reach_every_process() -> None:
+    wanted = ClusterPlan(2, 1, 7000, 6379, HERE, ("lease-ms=2000",), ("a", "b"))
+    for process in wanted.processes():
+        words = node_arguments(wanted, process)
+        assert words[words.index("--set") + 1] == "lease-ms=2000"
+        assert words[-2:] == ["--set", f"zone={wanted.zone_of(process)}"]
+    assert "--set" not in node_arguments(plan(), next(plan().nodes()))
+
+
+@given(shards=st.integers(1, 20), replicas=st.integers(0, 5), count=st.integers(1, 6))
+def test_copies_of_a_shard_are_in_different_zones_while_there_are_enough(
+    shards: int, replicas: int, count: int
+) -> None:
+    zones = tuple(f"z{number}" for number in range(count))
+    wanted = ClusterPlan(shards, replicas, 8000, 0, HERE, (), zones)
+    for shard in range(shards):
+        used = {wanted.zone_of(each) for each in wanted.nodes() if each.shard == shard}
+        assert len(used) == min(count, 1 + replicas)
+
+
+@pytest.mark.parametrize(
+    ("settings", "zones", "text"),
+    [
+        (("lease-ms",), (), "--set lease-ms: write it as name=value"),
+        ((), ("a", "a"), "--zones a,a: different"),
+    ],
+)
+def test_settings_and_zones_that_make_no_sense(
+    settings: tuple[str, ...], zones: tuple[str, ...], text: str
+) -> None:
+    with pytest.raises(PlanError, match=text):
+        ClusterPlan(1, 1, 7000, 0, HERE, settings, zones)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossip.errors import PeerError
 from gossip.messages import (
     HEADER_BYTES_MAX,
     VERSION,
@@ -30,7 +31,6 @@ from gossip.messages import (
     Meta,
     Nack,
     News,
-    PeerError,
     Ping,
     ProbeFor,
     Record,

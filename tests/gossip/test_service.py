@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from gossip.config import GossipConfig
+from gossip.sealing import PLAIN, Keyring
 from gossip.service import MeetRefused, NoMajority, Refused, SelfMeta, Service
 from gossip.votes import Plain
 
@@ -52,12 +53,14 @@ class Village:
     ports: dict[str, int] = field(default_factory=dict)
     scopes: dict[str, trio.CancelScope] = field(default_factory=dict)
     ended: dict[str, trio.Event] = field(default_factory=dict)
+    keyring: Keyring = PLAIN
 
     async def start(self, name: str, *, join: str | None = None, kind: str = "node") -> Service:
         port = self.ports.setdefault(name, free_port())
         seeds = [("127.0.0.1", self.ports[join] - 10_000)] if join else []
         meta = SelfMeta("127.0.0.1", port - 10_000, bus_port=port, kind=kind)
-        service = Service(self.config, meta, self.directory / name, Random(name), join=seeds)
+        directory = self.directory / name
+        service = Service(self.config, meta, directory, Random(name), join=seeds, keyring=self.keyring)
         self.services[name] = service
         self.scopes[name], self.ended[name] = trio.CancelScope(), trio.Event()
         await self.nursery.start(self._run, name)

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from gossip.messages import PeerError
+from gossip.errors import PeerError
 from gossip.transport import Datagrams, FrameReader, family_of, is_refused, resolve, send_frame
 from tests.gossip.test_service import free_port
 

@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from gossip.config import GossipConfig
-from gossip.messages import LeaseRequest, PeerError
+from gossip.errors import PeerError
+from gossip.messages import LeaseRequest
 from gossip.register import Refused
 from gossip.votes import Accept, Ballot, Message, Plain, Prepare, Value, VoterSet
 from gossip.voting import Ties, Voting
