@@ -31,6 +31,7 @@ from node.cluster import ClusterNode
 from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
+from node.driving import drive_pump
 from node.engine.engine import Engine
 from node.engine.lapse import expire_fields
 from node.engine.pump import Pump, boottime_ms
@@ -45,7 +46,6 @@ from node.replication.manager import ReplicationManager
 from node.replication.wire import Sockets
 from node.serving import (
     StartError,
-    drive_pump,
     follow_config,
     listening,
     log_broken_command,

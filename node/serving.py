@@ -1,4 +1,4 @@
-"""What every process with a client port does alike: bind, drive the pump, follow the configuration, log.
+"""What every process with a client port does alike: bind, follow the configuration, log.
 
 Used by the composition roots of a node and of a router. Nothing here knows which of them it serves.
 """
@@ -23,12 +23,6 @@ from node.parameters import COLLECTION_LIMITS
 
 log = logging.getLogger("grapevine.node")
 
-# The pump gives trio its turn after at most this long under load; a round through trio costs about
-# 60 us, so 2 ms spend 3 % on it.
-BUDGET_US: Final = 2_000
-# A client that waits for each answer comes back within a round trip; waiting for it in the pump saves
-# the round through trio. The wait sleeps in the kernel and costs no CPU.
-LINGER_US: Final = 1_000
 # Descriptors that are not clients: listeners, epoll, gossip, links, files. What Redis sets aside is 32;
 # gossip talks to many members at once.
 OWN_DESCRIPTORS: Final = 96
@@ -73,16 +67,6 @@ def _listen(address: str, port: int, backlog: int) -> socket.socket:
         hint = " (something listens there already; choose another --port)" if taken else ""
         raise StartError(f"cannot listen on {address}:{port}: {error.strerror}{hint}") from error
     return listener
-
-
-async def drive_pump(pump: Pump, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Gives the pump the processor whenever a client wants something. Runs until cancelled."""
-    descriptor = pump.fileno()
-    task_status.started()
-    while True:
-        await trio.lowlevel.wait_readable(descriptor)
-        while pump.run(BUDGET_US, 0 if pump.others_ready else LINGER_US):
-            await trio.lowlevel.checkpoint()
 
 
 def follow_config(config: Config, engine: Engine, pump: Pump) -> None:

@@ -29,6 +29,7 @@ from node.cluster_member import ClusterMember
 from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
+from node.driving import drive_pump
 from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
 from node.engine.room import install_compiled
@@ -37,7 +38,6 @@ from node.info import Meter
 from node.observer import Observer
 from node.serving import (
     StartError,
-    drive_pump,
     follow_config,
     listening,
     log_broken_command,

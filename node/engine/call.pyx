@@ -148,6 +148,7 @@ cdef class Call(HeldReplies):
 
     cdef int _call_python(self, Command command) except -1:
         cdef Py_ssize_t mark = self.out.used_bytes
+        self.engine.python_calls += 1
         try:
             value = command.handler(self, self.arguments())
         except CommandError as error:

@@ -71,6 +71,7 @@ cdef class Engine:
     cdef public object write_refusal  # bytes: writes are refused with this text (NOREPLICAS, MISCONF), or None
     cdef int pause_mode
     cdef int64_t pause_until_ms  # on the monotonic clock
+    cdef int64_t python_calls  # of handlers and callbacks: they can do anything
     cdef public object on_python_error  # callable(exception) for a handler that broke
     cdef readonly object context  # the running node, for Python handlers
     cdef readonly Waiters waiters

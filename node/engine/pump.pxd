@@ -22,7 +22,7 @@ cdef class Pump:
     cdef public double output_soft_limit_s
     cdef public int keepalive_s  # 0: leave the kernel's default off
     cdef public int commands_per_turn
-    cdef public int others_ready  # tasks with work that waits for nothing but their turn: do not linger
+    cdef bint _others_due
 
     cdef uint64_t _first_ticks  # what the tick counter is compared with the clock from
     cdef int64_t _first_ticks_us
@@ -44,7 +44,7 @@ cdef class Pump:
     cdef list _graveyard  # closed in this turn: epoll may still name them
 
     cdef int _measure_ticks(self) except -1
-    cdef int _turn(self, int timeout_ms, int64_t deadline_us) except -1
+    cdef int _turn(self, int timeout_ms) except -1
     cdef int _event(self, Session session, uint32_t events) except -1
     cdef int _readable(self, Session session) except -1
     cdef int _after(self, Session session) except -1

@@ -35,19 +35,14 @@ log = logging.getLogger("grapevine.replication")
 
 MARK_BYTES = 40
 BUSY_RETRY_MS = 100  # snapshot epochs are being reset
-BUSY_TURN_MS = 2  # what busy clients take for a turn (node/serving.py)
+BUSY_TURN_MS = 2  # what busy clients take for a turn (node/driving.py)
 ROOM_POLL_MS = 1_000  # a replica that takes nothing is looked at this often
 
 
 class Sessions(Protocol):
-    """The connections of this process: the pump.
-
-    Attributes:
-        others_ready: how many tasks have work that waits for nothing but their turn.
-    """
+    """The connections of this process: the pump."""
 
     sessions: dict[int, Session]
-    others_ready: int
 
     def close(self, session: Session, reason: str = "") -> None:
         """Ends a connection now; what was not sent is lost."""

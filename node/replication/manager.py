@@ -325,11 +325,7 @@ class ReplicationManager:
                 woken = trio.Event()
                 wait_ms = self.tick(self._clock_ms()) - self._clock_ms()
                 if wait_ms <= 0:
-                    self.pump.others_ready += 1
-                    try:
-                        await trio.lowlevel.checkpoint()
-                    finally:
-                        self.pump.others_ready -= 1
+                    await trio.lowlevel.checkpoint()
                     continue
                 with trio.move_on_after(wait_ms / 1000):
                     await woken.wait()

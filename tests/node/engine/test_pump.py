@@ -14,7 +14,7 @@ from node.commands.table import CommandSpec, command
 from node.engine import basics
 from node.engine.engine import Engine
 from node.engine.pump import Pump
-from node.engine.reply import BLOCKED, Reply
+from node.engine.reply import BLOCKED, OK, Reply
 from node.engine.session import Session
 
 
@@ -271,6 +271,63 @@ async def test_who_leaves_while_it_waits_for_a_key_is_forgotten(served: Served) 
     served.pump.close(session, "killed")
     assert served.engine.waiters.count == 0
     assert await receive_all(killed) == b""
+
+
+@pytest.fixture
+def saturated(engine: Engine) -> Iterator[tuple[Pump, socket.socket]]:
+    """A pump, not driven, and a client whose pipeline does not end."""
+    pump = Pump(engine)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    pump.adopt(ours.detach(), Session(engine))
+    with theirs:
+        while True:
+            try:
+                theirs.send(encode(b"PING") * 10_000)
+            except BlockingIOError:
+                break
+        yield pump, theirs
+        pump.close_all()
+
+
+LONG_US = 60_000_000
+
+
+def test_others_get_their_turn_after_the_one_that_is_under_way(
+    saturated: tuple[Pump, socket.socket],
+) -> None:
+    # Counted in commands: on a busy machine time says nothing about us.
+    pump, _ = saturated
+    pump.commands_per_turn = 50
+    said, hears = socket.socketpair()
+    with said, hears:
+        pump.watch_others(hears.fileno())
+        said.send(b"x")
+        assert pump.run(LONG_US, 0)
+        assert 0 < pump.engine.statistics()["commands"] <= 50
+        assert pump.run(LONG_US, LONG_US)  # nor does it sleep then
+        assert pump.engine.statistics()["commands"] <= 100
+
+
+def test_others_that_a_command_wakes_get_their_turn_after_it(saturated: tuple[Pump, socket.socket]) -> None:
+    pump, _theirs = saturated
+    calls: list[int] = []
+
+    def wake(session: Session, _args: list[bytes]) -> Reply:
+        pump.leave_soon()
+        calls.append(session.engine.statistics()["commands"])
+        return OK
+
+    pump.engine.add_command(make("wake", 1, wake))
+    pump.commands_per_turn = 50
+    other, mine = socket.socketpair()
+    other.setblocking(False)
+    pump.adopt(other.detach(), Session(pump.engine))
+    with mine:
+        mine.send(encode(b"WAKE"))
+        assert pump.run(LONG_US, 0)
+        assert pump.engine.statistics()["commands"] - calls[0] <= 50
 
 
 async def test_one_greedy_pipeline_does_not_hold_up_another_client(served: Served) -> None:
