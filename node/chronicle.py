@@ -36,8 +36,9 @@ class Chronicle:
         """
         for account in self._election.take_ended():
             account.unix_ms = unix_ms - (now_ms - account.noticed_ms)
-            if account.won:
+            if account.won and account.stood_ms >= 0:
                 account.accepted_by = self._service.accepted_by(shard_register(account.shard_id))
+            if account.won:
                 self._unserved = account
             else:
                 _write(account)

@@ -45,12 +45,12 @@ from node.election import (
     Lead,
     Propose,
     StopStream,
-    cession,
     promotion,
 )
 from node.engine.engine import Engine
 from node.engine.reply import OK, CommandError, Reply, Status
 from node.errands import Errands
+from node.heir import hand_over
 from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
 from node.slot_changes import (
@@ -69,7 +69,7 @@ log = logging.getLogger("grapevine.cluster")
 TICK_MS: Final = 200  # between two looks after something of ours changed
 LEASE_TICK_MS: Final = 4  # a person who adds slots waits for the first lease
 TEND_PAUSE_MS: Final = 500
-HANDOVER_MS: Final = 1000  # clients are held back at most this long for a planned failover
+FIRST_LEASE_MS: Final = 250  # a new primary lets clients wait so long for its first lease, then it refuses
 SEEN_TIMEOUT_S: Final = 2.0
 KEYS_PER_SLICE: Final = 200  # dropped between two turns of everybody else
 
@@ -109,13 +109,15 @@ class ClusterNode(ClusterMember):
             service.now_ms,
             lambda: self.wake(),  # noqa: PLW0108 (it is set later)
         )
+        self.handing_over = False
+        """We give our office away, and take no notice of others' decisions until that is done."""
         self.migrating: dict[int, str] = {}
         """Our slots on their way to another member's shard (CLUSTER SETSLOT MIGRATING)."""
         self.importing: dict[int, str] = {}
         self._rng = rng
         self._lock = trio.Lock()  # one structural change by hand at a time
         self._holding = False
-        self._handing_over = False
+        self._held_until_ms = 0  # clients wait, at most until then
         self._tending_until_ms = 0
         self._routes: object = None
         self._marked: set[int] = set()  # slots that the engine was told are on the move
@@ -141,7 +143,11 @@ class ClusterNode(ClusterMember):
     @property
     def _has_lease(self) -> bool:
         """As the engine knows it, which is what counts for clients."""
-        return self.service.now_ms() < self.engine.lease_until_ms
+        return not self._held_until_ms and self.service.now_ms() < self.engine.lease_until_ms
+
+    @property
+    def holds_clients(self) -> bool:
+        return self._held_until_ms > 0
 
     @property
     def is_replica(self) -> bool:
@@ -228,6 +234,8 @@ class ClusterNode(ClusterMember):
 
     def observe(self) -> None:
         """Acts upon what the service shows now."""
+        if self.handing_over:
+            return
         self._note_data()
         self.election.note_accusers(self.service.accusers(self.election.shard.primary), self.service.now_ms())
         self._react(self.election.observe(self.service.topology, self.service.now_ms()))
@@ -330,6 +338,8 @@ class ClusterNode(ClusterMember):
         if self.replication.is_replica:
             self.replication.become_primary()
         self.service.update_self(shard_id=action.shard_id)
+        if self.service.lease_valid_until_ms() <= self.service.now_ms():
+            self.hold_clients(self.service.now_ms() + FIRST_LEASE_MS)
         self.durability.lead(self.election.shard)
         self._note_data()
         self._route()
@@ -450,10 +460,32 @@ class ClusterNode(ClusterMember):
             await trio.lowlevel.checkpoint()
         log.info("dropped %d keys of slots that another shard owns now", dropped)
 
+    def hold_clients(self, until_ms: int) -> None:
+        """Lets commands wait that would be refused for a moment: while we hand over, or have no lease yet.
+
+        The engine takes us for a primary with a lease for exactly as long as nothing is executed.
+        """
+        self._held_until_ms = until_ms
+        self.engine.pause(until_ms, True)
+        self._serve_or_not()
+
+    def release_clients(self) -> None:
+        """They go on, or hear whatever is right by now."""
+        if self._held_until_ms:
+            self._held_until_ms = 0
+            self._serve_or_not()
+            self.engine.unpause()
+            self.replication.pump.resume_stalled()
+
     def _serve_or_not(self) -> None:
-        engine = self.engine
+        engine, now_ms = self.engine, self.service.now_ms()
+        lease_ms = self.service.lease_valid_until_ms() if self.election.leads else 0
+        enough = lease_ms > now_ms or now_ms >= self._held_until_ms or not self.election.leads
+        if self._held_until_ms and enough and not self.handing_over:
+            self.release_clients()
+            return
         # 0 would mean that leases do not matter; a primary that has none yet is past the end of it.
-        engine.lease_until_ms = max(1, self.service.lease_valid_until_ms()) if self.election.leads else 0
+        engine.lease_until_ms = self._held_until_ms or (max(1, lease_ms) if self.election.leads else 0)
         if self._holding:
             engine.set_serving(False, b"The cluster is down: this primary came back without its data")
         elif not self.covered:
@@ -473,11 +505,11 @@ class ClusterNode(ClusterMember):
         if now_ms < self._tending_until_ms:
             return
         shard = self.election.shard
-        if shard.heir and not self._handing_over:
-            if not self.errands.start_own(self._hand_over):
+        if shard.heir and not self.handing_over:
+            if not self.errands.start_own(lambda: hand_over(self, shard)):
                 return
-            self._handing_over = True
-        if another_set and not self._handing_over:
+            self.handing_over = True
+        if another_set and not self.handing_over:
             self._tending_until_ms = now_ms + TEND_PAUSE_MS
             self.errands.start_own(lambda: self._change_in_sync(shard))
 
@@ -496,34 +528,18 @@ class ClusterNode(ClusterMember):
             self._tending_until_ms = 0
         self.wake()
 
-    async def _hand_over(self) -> None:
-        """A planned failover: hold clients back, let the heir catch up, give up the lease and the office."""
-        shard = self.election.shard
-        try:
-            self.engine.pause(self.service.now_ms() + HANDOVER_MS, True)
-            caught_up = False
-            with trio.move_on_after(HANDOVER_MS / 2000):
-                await self.replication.drain()
-                caught_up = True
-            if caught_up and shard.heir in shard.in_sync and self.election.leads:
-                self.service.release_lease()
-                decided = await self.service.propose(
-                    shard_register(shard.id),
-                    cession(self.id, shard.heir, shard, floor=self.topology.epoch, with_data=True),
-                    timeout_ms=HANDOVER_MS,
-                )
-                self._react(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
-            else:
-                why = "it did not catch up in time" if shard.heir in shard.in_sync else "it is not in sync"
-                log.warning("shard %s stays with this primary: %s", shard.id, why)
-                await self.service.propose(shard_register(shard.id), nomination("", shard))
-        except (Refused, NoMajority) as error:
-            log.warning("shard %s: handing over failed: %s", shard.id, error)
-        finally:
-            self._handing_over = False
-            self.service.lease_wanted = True
-            self.engine.unpause()
-            self._tending_until_ms = self.service.now_ms() + TEND_PAUSE_MS
+    def handed_over(self, decided: ShardView) -> None:
+        """Our office is our heir's by decision."""
+        self.handing_over = False
+        self._react(self.election.won(decided, self.service.now_ms()))
+
+    def stop_handing_over(self) -> None:
+        """It is done, or it failed: we are what the register says."""
+        self.handing_over = False
+        self.service.lease_wanted = True
+        self._tending_until_ms = self.service.now_ms() + TEND_PAUSE_MS
+        self.observe()
+        self.release_clients()
 
     # -- what a person asks for
 

@@ -43,6 +43,11 @@ class ClusterMember:
         return self.service.topology
 
     @property
+    def holds_clients(self) -> bool:
+        """Whether clients wait because an office is changing hands; nobody may let them go on then."""
+        return False
+
+    @property
     def hears_majority(self) -> bool:
         """Whether we are on the side of the voters, if there are sides."""
         silence_ms = self.service.now_ms() - self.service.majority_heard_ms()

@@ -457,6 +457,7 @@ class Election:
             return
         if self._account is None:
             self._open_account(self.shard, "a person asked for it (CLUSTER FAILOVER FORCE)", event.now_ms)
+            self.accounts[-1].stood_ms = event.now_ms
         self._take_account(event)
         self._lead(event.shard)
 

@@ -268,6 +268,13 @@ class Node:
     def interrupt(self) -> None:
         """Replicas are fed at the end of every event."""
 
+    def resume_stalled(self) -> None:
+        """As the pump's."""
+        for session in list(self.sessions.values()):
+            if session.stalled:
+                session.resume()
+                self._process.later(0, lambda session=session: self._hear(session, b""))  # type: ignore[misc]
+
     @property
     def replies_waiting(self) -> bool:
         """Something was executed whose reply has not left yet."""

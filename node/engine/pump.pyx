@@ -795,6 +795,13 @@ cdef class Pump:
 
     # --------------------------------------------------------------------------------------- housekeeping
 
+    def resume_stalled(self):
+        """A pause is over: clients that it held back go on at once, and not with the next `tick`."""
+        cdef Session session
+        for session in list(self.sessions.values()):
+            if session.stalled:
+                session.resume()
+
     def tick(self):
         """A few times a second: tells the time, ends idle clients, looks at clients held by a pause."""
         cdef Session session

@@ -52,6 +52,10 @@ class Sessions(Protocol):
         """There is something new to send."""
         ...
 
+    def resume_stalled(self) -> None:
+        """A pause is over: clients that it held back go on."""
+        ...
+
 
 @dataclass(slots=True)
 class Waiter:
@@ -262,10 +266,13 @@ class Feeder:
         due_ms += [waiter.deadline_ms for waiter in self._waiters if waiter.deadline_ms is not None]
         return min(due_ms)
 
-    @property
-    def drained(self) -> bool:
-        """Every replica acknowledged all of the stream so far."""
-        offset = self._engine.effects.offset
+    def is_drained(self, offset: int, member_id: str = "") -> bool:
+        """Whether every replica acknowledged everything before `offset`; or this one, if named."""
+        if member_id:
+            return any(
+                replica.member_id == member_id and replica.ack_offset >= offset
+                for replica in self.source.attached()
+            )
         return all(replica.ack_offset >= offset or replica.plain_sync for replica in self.source.attached())
 
     # --- inside -------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from node.replication.settings import Settings
 log = logging.getLogger("grapevine.replication")
 
 FOREVER_MS: Final = 1 << 62  # for a pause that is ended by hand
-DRAIN_POLL_MS: Final = 5
+DRAIN_POLL_MS: Final = 2
 
 LinkBroken = Callable[[Target, Report], None]
 
@@ -332,12 +332,14 @@ class ReplicationManager:
         finally:
             self.feeder.close()
 
-    async def drain(self) -> None:
-        """Returns once every replica in sync has all that we wrote. Callers set the deadline."""
+    async def drain(self, member_id: str = "") -> None:
+        """Returns once every replica in sync has all that we wrote; or this one, if named, which must be
+        attached. Callers set the deadline."""
         if self.is_replica:
             return
         self.feeder.ask_offsets()
-        while not self.feeder.drained:  # noqa: ASYNC110 (each acknowledgement would have to set one)
+        offset = self.offset
+        while not self.feeder.is_drained(offset, member_id):  # noqa: ASYNC110 (many acknowledgements, one end)
             await trio.sleep(DRAIN_POLL_MS / 1000)
 
     def on_close(self, session: Session) -> None:
