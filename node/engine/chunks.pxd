@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.alloc cimport Heap
 from node.engine.directory cimport Directory, directory_at, word_block
-from node.engine.object cimport Object
+from node.engine.object cimport Delivery, Object
 from node.engine.run cimport Item, run_next
 
 cdef enum:
@@ -15,8 +15,10 @@ cdef struct ListChunk:
     uint32_t first  # where its first element begins, from the end of this header on
     uint32_t end  # where its last one ends
     uint32_t room  # bytes behind this header
-    uint8_t epoch  # of the last snapshot that has it
-    uint8_t spare[3]
+    uint8_t bits  # of the deliveries that are not owed it, see delivery.pyx
+    uint8_t owed  # once it has left the list: the deliveries that still are
+    uint8_t left  # 1 then
+    uint8_t spare
 
 cdef struct List:
     Object head
@@ -49,6 +51,11 @@ cdef inline ListChunk *list_chunk(const List *l, uint32_t index) noexcept nogil:
 cdef inline uint8_t *chunk_bytes(ListChunk *chunk) noexcept nogil:
     return <uint8_t *> chunk + CHUNK_HEAD_BYTES
 
+
+# --- snapshots. A chunk that a delivery is owed is not changed: the list goes on with a copy, and the old one belongs to the
+# deliveries until the last of them has released it. -----------------------------------------------------------
+cdef uint64_t *list_words(const List *l) noexcept nogil  # the directory's words in a block of malloc's; NULL: no memory
+cdef void list_release(Heap *heap, List *l, const Delivery *delivery, ListChunk *chunk) noexcept nogil
 
 # --- making and freeing ------------------------------------------------------------------------------
 cdef List *list_new(Heap *heap) noexcept nogil  # NULL: no memory

@@ -2,7 +2,7 @@
 
     List                Directory                              ListChunk
     +-----------+       +- - -+-------+-------+-------+- - -+     +-------+-----+------+-------+
-    | count     |       |free | count | count | count |free |     | first | end | room | epoch |  16 bytes
+    | count     |       |free | count | count | count |free |     | first | end | room | bits  |  16 bytes
     | directory | ----> |     | chunk | chunk | chunk |     | --> +-------+-----+------+-------+
     +-----------+       +- - -+-------+-------+-------+- - -+     | free                       |
                                                                   +-----------+------+---------+
@@ -32,6 +32,7 @@ Source of the back length: the listpack specification, https://github.com/antire
 """
 
 from libc.stdint cimport INT64_MAX, int32_t
+from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memmove, memset
 
 from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
@@ -84,15 +85,57 @@ cdef ListChunk *_chunk_new(Heap *heap, List *l, uint32_t room) noexcept nogil:
     chunk.first = 0
     chunk.end = 0
     chunk.room = room
-    chunk.epoch = 0
+    chunk.bits = l.head.polarity
+    chunk.owed = 0
+    chunk.left = 0
     l.head.used_bytes += heap_block_bytes(chunk, <size_t> room + CHUNK_HEAD_BYTES)
     return chunk
 
 
 cdef void _chunk_free(Heap *heap, List *l, ListChunk *chunk) noexcept nogil:
     cdef size_t len_bytes = <size_t> chunk.room + CHUNK_HEAD_BYTES
+    cdef uint8_t owed = (chunk.bits ^ l.head.polarity) & l.head.reading
+    cdef Delivery *delivery = l.head.deliveries
     l.head.used_bytes -= heap_block_bytes(chunk, len_bytes)
-    heap_give(heap, chunk, len_bytes)
+    if owed == 0:
+        heap_give(heap, chunk, len_bytes)
+        return
+    chunk.owed = owed
+    chunk.left = 1
+    while delivery != NULL:
+        if owed & delivery.bit:
+            delivery.early_bytes += len_bytes
+            if delivery.early_bytes > delivery.early_limit_bytes:
+                delivery.failed = True
+        delivery = delivery.next
+
+
+# The chunk, to be changed: a copy of it when a delivery is owed the old one. Without memory for that the delivery
+# fails and not the write.
+cdef ListChunk *_own(Heap *heap, List *l, uint32_t index) noexcept nogil:
+    cdef ListChunk *old = list_chunk(l, index)
+    cdef ListChunk *fresh
+    cdef Delivery *delivery
+    cdef uint64_t *word
+    if (old.bits ^ l.head.polarity) & l.head.reading == 0:
+        return old
+    fresh = _chunk_new(heap, l, old.room)
+    if fresh == NULL:
+        delivery = l.head.deliveries
+        while delivery != NULL:
+            if (old.bits ^ l.head.polarity) & delivery.bit:
+                delivery.failed = True
+                delivery.blind = True
+            delivery = delivery.next
+        old.bits = l.head.polarity
+        return old
+    fresh.first = old.first
+    fresh.end = old.end
+    memcpy(chunk_bytes(fresh) + old.first, chunk_bytes(old) + old.first, old.end - old.first)
+    word = directory_at(&l.directory, index)
+    word[0] = word_of(fresh, word_count(word[0]))
+    _chunk_free(heap, l, old)
+    return fresh
 
 
 # The chunk's elements in a block of another size, `gap` bytes behind its beginning.
@@ -104,7 +147,6 @@ cdef ListChunk *_chunk_resize(Heap *heap, List *l, uint32_t index, uint32_t room
         return NULL
     fresh.first = gap
     fresh.end = gap + old.end - old.first
-    fresh.epoch = old.epoch
     memcpy(chunk_bytes(fresh) + gap, chunk_bytes(old) + old.first, old.end - old.first)
     word[0] = word_of(fresh, word_count(word[0]))
     _chunk_free(heap, l, old)
@@ -151,6 +193,7 @@ cdef ListChunk *_make_room(Heap *heap, List *l, uint32_t index, uint32_t need, b
     cdef uint32_t room, free_bytes, first
     if used > CHUNK_ROOM_MAX or need > CHUNK_ROOM_MAX - used:
         return NULL
+    chunk = _own(heap, l, index)
     if (chunk.first if front else chunk.room - chunk.end) >= need:
         return chunk
     free_bytes = chunk.room - used
@@ -165,6 +208,26 @@ cdef ListChunk *_make_room(Heap *heap, List *l, uint32_t index, uint32_t need, b
         return NULL
     room = min(max(chunk.room * 2 + CHUNK_HEAD_BYTES, used + need), <uint32_t> CHUNK_ROOM_MAX)
     return _chunk_resize(heap, l, index, room, room - used if front else 0)
+
+
+# --- snapshots -------------------------------------------------------------------------------------------
+
+cdef uint64_t *list_words(const List *l) noexcept nogil:
+    cdef uint64_t *words = <uint64_t *> malloc(l.directory.count * sizeof(uint64_t))
+    if words != NULL:
+        memcpy(words, directory_at(&l.directory, 0), l.directory.count * sizeof(uint64_t))
+    return words
+
+
+cdef void list_release(Heap *heap, List *l, const Delivery *delivery, ListChunk *chunk) noexcept nogil:
+    if not chunk.left:
+        chunk.bits = (chunk.bits & ~(delivery.bit | delivery.mends)) | (
+            l.head.polarity & (delivery.bit | delivery.mends)
+        )
+        return
+    chunk.owed &= <uint8_t> ~delivery.bit
+    if chunk.owed == 0:
+        heap_give(heap, chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
 
 
 # --- making and freeing ----------------------------------------------------------------------------------
@@ -363,7 +426,7 @@ cdef bint list_push(Heap *heap, List *l, const Item *item, bint front) noexcept 
 
 # Puts what stands behind `at` into a chunk of its own, behind this one. Neither part is empty.
 cdef bint _split(Heap *heap, List *l, uint32_t index, uint32_t at) noexcept nogil:
-    cdef ListChunk *chunk = list_chunk(l, index)
+    cdef ListChunk *chunk = _own(heap, l, index)
     cdef uint32_t moved = chunk.end - at
     cdef uint32_t count = 0
     cdef uint8_t *place = chunk_bytes(chunk) + at
@@ -379,7 +442,6 @@ cdef bint _split(Heap *heap, List *l, uint32_t index, uint32_t at) noexcept nogi
         return False
     memcpy(chunk_bytes(fresh), chunk_bytes(chunk) + at, moved)
     fresh.end = moved
-    fresh.epoch = chunk.epoch
     chunk.end = at
     word = directory_at(&l.directory, index)
     word[0] = word_of(chunk, word_count(word[0]) - count)
@@ -445,7 +507,7 @@ cdef bint list_insert(Heap *heap, List *l, ListCursor *cursor, const Item *item,
 
 
 cdef bint list_replace(Heap *heap, List *l, ListCursor *cursor, const Item *item) noexcept nogil:
-    cdef ListChunk *chunk = list_chunk(l, cursor.chunk)
+    cdef ListChunk *chunk = _own(heap, l, cursor.chunk)
     cdef uint8_t *at = chunk_bytes(chunk) + cursor.at
     cdef ListCursor old
     if _need(item) == _frame_bytes(at):
@@ -475,7 +537,7 @@ cdef inline void _find_again(const List *l, ListCursor *cursor, const ListCursor
 
 
 cdef bint list_remove(Heap *heap, List *l, ListCursor *cursor) noexcept nogil:
-    cdef ListChunk *chunk = list_chunk(l, cursor.chunk)
+    cdef ListChunk *chunk = _own(heap, l, cursor.chunk)
     cdef uint8_t *bytes_at = chunk_bytes(chunk)
     cdef uint32_t frame = _frame_bytes(bytes_at + cursor.at)
     cdef uint32_t before = cursor.at - chunk.first
@@ -527,7 +589,7 @@ cdef void list_drop(Heap *heap, List *l, int64_t count, bint front) noexcept nog
     if count <= 0 or l.directory.count == 0:
         return
     index = 0 if front else l.directory.count - 1
-    chunk = list_chunk(l, index)
+    chunk = _own(heap, l, index)
     _count_items(l, index, <int32_t> -count)
     l.item_bytes -= chunk.end - chunk.first
     if front:
@@ -561,6 +623,7 @@ cdef bint list_adopt(Heap *heap, List *into, List *l, uint32_t index, uint32_t c
         word = directory_at(&l.directory, index + at)[0]
         into.directory.word[at] = word
         chunk = <ListChunk *> word_block(word)
+        chunk.bits = into.head.polarity
         block_bytes = heap_block_bytes(chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
         into.head.used_bytes += block_bytes
         l.head.used_bytes -= block_bytes
@@ -590,6 +653,10 @@ cdef bint list_join(Heap *heap, List *l, uint32_t index) noexcept nogil:
     into_left = left.room >= left_bytes + right_bytes
     if not into_left and right.room < left_bytes + right_bytes:
         return False  # neither has the room: they are small blocks, little is lost
+    if into_left:
+        left = _own(heap, l, index - 1)
+    else:
+        right = _own(heap, l, index)
     word = directory_at(&l.directory, index - 1)
     if into_left:
         if left.room - left.end < right_bytes:

@@ -16,6 +16,9 @@ has such a byte too, its polarity. An element is owed to a delivery when their b
 A delivery that is given up leaves its bit in disorder. The bit is spoiled: nobody uses it until another delivery's
 walk has passed over all elements, which puts them in order for nothing.
 
+The elements of a list are its chunks of 8 KB. They have an order, so the delivery takes a copy of the list's directory when it
+begins, and a chunk that is owed stays as it is: a write goes on with a copy of it (chunks.pyx).
+
 Rejected: a snapshot epoch in each element, as keys have. Epochs run out and have to be reset, in this case in every
 element of every collection. Here the bits never need a walk of their own.
 """
@@ -33,6 +36,7 @@ cdef bint delivery_begin(Delivery *delivery, Object *value, size_t early_limit_b
     delivery.bit = free_bits & -free_bits
     delivery.mends = value.spoiled
     delivery.failed = False
+    delivery.blind = False
     delivery.early_limit_bytes = early_limit_bytes
     delivery.early = NULL
     delivery.early_bytes = 0

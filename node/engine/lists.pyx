@@ -348,8 +348,12 @@ cdef int list_keep(Keyspace keyspace, int database, Key *key, Entry *entry, int6
     list_seek(chunks, first, &cursor)
     list_seek(chunks, first + kept - 1, &last)
     kept_chunks = last.chunk - cursor.chunk + 1
-    if chunks.directory.count - kept_chunks <= DROPPED_AT_ONCE or kept_chunks > chunks.directory.count // 2:
-        keyspace.begin_edit(database, key, entry, &edit)
+    keyspace.begin_edit(database, key, entry, &edit)  # a snapshot may begin to read it here
+    if (
+        chunks.head.reading != 0
+        or chunks.directory.count - kept_chunks <= DROPPED_AT_ONCE
+        or kept_chunks > chunks.directory.count // 2
+    ):
         list_drop(keyspace.store.heap, chunks, first, True)
         list_drop(keyspace.store.heap, chunks, chunks.count - kept, False)
         keyspace.end_edit(&edit)
@@ -357,8 +361,8 @@ cdef int list_keep(Keyspace keyspace, int database, Key *key, Entry *entry, int6
     # Most of it goes, and that may take long: what stays moves out, the rest is freed in the background.
     other = list_new(keyspace.store.heap)
     if other == NULL:
+        keyspace.end_edit(&edit)
         _no_memory()
-    keyspace.begin_edit(database, key, entry, &edit)
     if not list_adopt(keyspace.store.heap, other, chunks, cursor.chunk, kept_chunks):
         keyspace.end_edit(&edit)
         keyspace._condemn(&other.head)

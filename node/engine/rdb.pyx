@@ -40,6 +40,7 @@ from node.engine.rdb_write cimport (
     write_large_head,
     write_length,
     write_member,
+    write_text,
     write_value,
 )
 from node.engine.snapshot cimport Snapshot, SnapshotSink
@@ -347,6 +348,9 @@ cdef class _EncodingSink(SnapshotSink):
 
     cdef int member(self, Entry *member) except -1:
         return write_member(&self.out, self.large_type, member, self.large_earliest_ms)
+
+    cdef int item(self, Span text) except -1:
+        return write_text(&self.out, text)
 
     cdef int end_large(self) except -1:
         self.large_open = False

@@ -135,6 +135,8 @@ cdef int _write_expiry(Buf *out, int64_t expiry_ms, int64_t earliest_ms) except 
 
 
 cdef int large_kind(int type, int64_t earliest_ms) except -1:
+    if type == TYPE_LIST:
+        return KIND_LIST
     if type == TYPE_SET:
         return KIND_SET
     if type == TYPE_ZSET:

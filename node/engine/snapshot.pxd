@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.entry cimport Entry
 from node.engine.object cimport Delivery, Object
+from node.engine.span cimport Span
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport Database, Keyspace, Observer
 
@@ -13,11 +14,12 @@ cdef class SnapshotSink:
     # order. It may be called from inside a client's write: it must not change the keyspace nor wait.
     # Raising ends the snapshot (Snapshot.step raises it again), not the write.
     cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1
-    # A large hash, set or sorted set comes in pieces: what it is (`entry` has its type, key and expiry, and no value that
-    # could be read), then `count` members. earliest_ms: no field expires before, -1 when none does. Whole entries
+    # A large collection (of any type but streams) comes in pieces: what it is (`entry` has its type, key and expiry, and no value that
+    # could be read), then `count` members, or items of a list in their order. earliest_ms: no field expires before, -1 when none does. Whole entries
     # may come in between.
     cdef int begin_large(self, int database, uint32_t slot, Entry *entry, int64_t count, int64_t earliest_ms) except -1
     cdef int member(self, Entry *member) except -1
+    cdef int item(self, Span text) except -1
     cdef int end_large(self) except -1
     # How many bytes of members that changed before their turn may be kept for it, in one collection.
     cdef size_t early_limit_bytes(self) noexcept
@@ -35,11 +37,19 @@ cdef class _Large:
     cdef int64_t earliest_ms
     cdef uint64_t cursor
     cdef size_t early_at
+    cdef uint64_t *words  # owned: the chunks of a list
+    cdef uint32_t word_count
+    cdef uint32_t word_at
     cdef bint announced
     cdef bint walked
 
-    cdef bint open(self, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1
+    cdef Keyspace keyspace
+
+    cdef bint open(self, Keyspace keyspace, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1
     cdef bint step(self, SnapshotSink sink, int64_t *budget_elements) except -1
+    cdef bint step_members(self, SnapshotSink sink, int64_t *budget_elements) except -1
+    cdef bint step_items(self, SnapshotSink sink, int64_t *budget_elements) except -1
+    cdef object fell_behind(self)
     cdef int abandon(self) noexcept
 
 

@@ -33,10 +33,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from node.engine.chunks cimport List, ListChunk, back_bytes, chunk_bytes, list_release, list_words
 from node.engine.delivery cimport delivery_abandon, delivery_begin, delivery_end, delivery_take
+from node.engine.directory cimport word_block
 from node.engine.entry cimport (
     ENCODING_OBJECT,
     TYPE_HASH,
+    TYPE_LIST,
     TYPE_SET,
     TYPE_STRING,
     TYPE_ZSET,
@@ -51,6 +54,7 @@ from node.engine.entry cimport (
 from node.engine.keyspace cimport GROUP_SLOTS
 from node.engine.large cimport object_count
 from node.engine.members cimport Members, members_walk
+from node.engine.run cimport Item, item_text, run_next
 from node.engine.span cimport span_bytes
 from node.engine.table cimport GATHER_MAX, table_gather, word_entry
 
@@ -74,6 +78,9 @@ cdef class SnapshotSink:
 
     cdef int member(self, Entry *member) except -1:
         raise NotImplementedError("a sink says what it does with a member")
+
+    cdef int item(self, Span text) except -1:
+        raise NotImplementedError("a sink says what it does with an item of a list")
 
     cdef int end_large(self) except -1:
         raise NotImplementedError("a sink says what it does with the end of a large collection")
@@ -104,7 +111,7 @@ cdef bint _is_large(Entry *entry) noexcept:
     cdef int type = entry_type(entry)
     return (
         entry_encoding(entry) == ENCODING_OBJECT
-        and (type == TYPE_HASH or type == TYPE_SET or type == TYPE_ZSET)
+        and (type == TYPE_HASH or type == TYPE_SET or type == TYPE_ZSET or type == TYPE_LIST)
         and object_count(<Object *> entry_object(entry)) > LARGE_MEMBERS
     )
 
@@ -114,39 +121,63 @@ cdef class _Large:
         # A snapshot that was closed has abandoned it. Otherwise the keyspace ends too, and may have done so already.
         free(self.delivery.early)
         free(self.header)
+        free(self.words)
 
-    # Marks all of its members as owed. 0: too many snapshots are at it.
-    cdef bint open(self, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1:
-        cdef Members *members = <Members *> entry_object(entry)
+    # Marks all that is in it as owed. 0: too many snapshots are at it.
+    cdef bint open(self, Keyspace keyspace, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1:
+        cdef Object *value = <Object *> entry_object(entry)
+        self.keyspace = keyspace
         self.header = <Entry *> malloc(entry_bytes(entry))
         if self.header == NULL:
             raise MemoryError("no memory for the key of a collection")
         memcpy(self.header, entry, entry_bytes(entry))
-        if not delivery_begin(&self.delivery, &members.head, early_limit_bytes):
+        if value.type == TYPE_LIST:
+            self.words = list_words(<List *> value)
+            self.word_count = (<List *> value).directory.count
+            if self.words == NULL:
+                raise MemoryError("no memory for the directory of a list")
+        if not delivery_begin(&self.delivery, value, early_limit_bytes):
             return False
-        self.object = &members.head
+        self.object = value
         self.database = database
         self.slot = slot
-        self.count = object_count(self.object)
+        self.count = object_count(value)
         self.earliest_ms = -1
-        if members.expiry_count > 0:
-            self.earliest_ms = members.table.root.next_expiry_ms
+        if value.type == TYPE_HASH and (<Members *> value).expiry_count > 0:
+            self.earliest_ms = (<Members *> value).table.root.next_expiry_ms
         return True
 
-    # Hands over about so many members; 1: there are more.
+    # Hands over about so many elements; 1: there are more.
     cdef bint step(self, SnapshotSink sink, int64_t *budget_elements) except -1:
-        cdef Entry *found[GATHER_MAX]
-        cdef Entry *member
-        cdef uint32_t count, index
+        cdef bint more
         if not self.announced:
             self.announced = True
             sink.begin_large(self.database, self.slot, self.header, self.count, self.earliest_ms)
+        more = self.step_items(sink, budget_elements) if self.words != NULL else self.step_members(sink, budget_elements)
+        if more:
+            return True
+        delivery_end(&self.delivery, self.object)
+        self.object = NULL
+        if self.given != self.count:
+            raise RuntimeError(
+                f"key {span_bytes(entry_key(self.header))!r} had {self.count} elements and {self.given} were delivered"
+            )
+        sink.end_large()
+        return False
+
+    cdef object fell_behind(self):
+        return SnapshotError(
+            f"key {span_bytes(entry_key(self.header))!r} changed faster than the snapshot is read: "
+            f"more than {self.delivery.early_limit_bytes} bytes would wait"
+        )
+
+    cdef bint step_members(self, SnapshotSink sink, int64_t *budget_elements) except -1:
+        cdef Entry *found[GATHER_MAX]
+        cdef Entry *member
+        cdef uint32_t count, index
         while True:
             if self.delivery.failed:
-                raise SnapshotError(
-                    f"key {span_bytes(entry_key(self.header))!r} changed faster than the snapshot is read: "
-                    f"more than {self.delivery.early_limit_bytes} bytes would wait"
-                )
+                raise self.fell_behind()
             while self.early_at < self.delivery.early_bytes:
                 if budget_elements[0] <= 0:
                     return True
@@ -158,7 +189,7 @@ cdef class _Large:
             self.early_at = 0
             self.delivery.early_bytes = 0
             if self.walked:
-                break
+                return False
             if budget_elements[0] <= 0:
                 return True
             count = members_walk(<Members *> self.object, &self.cursor, found)
@@ -168,19 +199,42 @@ cdef class _Large:
                     sink.member(found[index])
                     self.given += 1
             budget_elements[0] -= count + 1
-        delivery_end(&self.delivery, self.object)
-        self.object = NULL
-        if self.given != self.count:
-            raise RuntimeError(
-                f"key {span_bytes(entry_key(self.header))!r} had {self.count} members and {self.given} were delivered"
-            )
-        sink.end_large()
+
+    cdef bint step_items(self, SnapshotSink sink, int64_t *budget_elements) except -1:
+        cdef uint8_t scratch[24]
+        cdef ListChunk *chunk
+        cdef const uint8_t *at
+        cdef const uint8_t *after
+        cdef Item item
+        while self.word_at < self.word_count:
+            if self.delivery.failed:
+                raise self.fell_behind()
+            if budget_elements[0] <= 0:
+                return True
+            chunk = <ListChunk *> word_block(self.words[self.word_at])
+            at = chunk_bytes(chunk) + chunk.first
+            while at < chunk_bytes(chunk) + chunk.end:
+                after = run_next(at, chunk_bytes(chunk) + chunk.end, &item)
+                sink.item(item_text(&item, scratch))
+                self.given += 1
+                budget_elements[0] -= 1
+                at = after + back_bytes(after - at)
+            self.word_at += 1
+            list_release(self.keyspace.store.heap, <List *> self.object, &self.delivery, chunk)
         return False
 
     cdef int abandon(self) noexcept:
-        if self.object != NULL:
-            delivery_abandon(&self.delivery, self.object)
-            self.object = NULL
+        cdef ListChunk *chunk
+        if self.object == NULL:
+            return 0
+        # Chunks that left the list are ours to free, or the last other delivery's.
+        while self.words != NULL and self.word_at < self.word_count and not self.delivery.blind:
+            chunk = <ListChunk *> word_block(self.words[self.word_at])
+            self.word_at += 1
+            if chunk.left:
+                list_release(self.keyspace.store.heap, <List *> self.object, &self.delivery, chunk)
+        delivery_abandon(&self.delivery, self.object)
+        self.object = NULL
         return 0
 
 
@@ -270,7 +324,7 @@ cdef class Snapshot(Observer):
         cdef _Large large
         if _is_large(entry):
             large = _Large()
-            if large.open(database, slot, entry, self.sink.early_limit_bytes()):
+            if large.open(self.keyspace, database, slot, entry, self.sink.early_limit_bytes()):
                 self.larges.append(large)
                 return 0
         self.sink.entry(database, slot, entry)

@@ -40,7 +40,7 @@ class Running:
 def _change(roll: random.Random) -> list[bytes]:
     key = roll.choice(KEYS)
     name = b"%d" % roll.randrange(1500)
-    match roll.randrange(20):
+    match roll.randrange(22):
         case 0 | 1 | 2 | 3 | 4 | 5:
             return [b"HSET", key, name, b"v%d" % roll.randrange(1 << roll.randrange(1, 30))]
         case 6 | 7:
@@ -62,6 +62,18 @@ def _change(roll: random.Random) -> list[bytes]:
         case 17:
             return roll.choice([[b"RPUSH", b"l1", name], [b"LPOP", b"l1"], [b"LREM", b"l1", b"1", name]])
         case 18:
+            item = name * roll.choice((1, 1, 1, 3000))
+            return roll.choice(
+                [
+                    [b"LSET", b"l1", b"%d" % roll.randrange(-3, 900), item],
+                    [b"LINSERT", b"l1", b"BEFORE", name, item],
+                    [b"LPUSH", b"l1", item],
+                    [b"RPOP", b"l1", b"%d" % roll.randrange(3)],
+                    [b"LTRIM", b"l1", b"%d" % roll.randrange(40), b"-1"],
+                    [b"LTRIM", b"l1", b"0", b"700"],
+                ]
+            )
+        case 19:
             return [b"SET", b"text%d" % roll.randrange(50), name]
     if roll.randrange(6):
         return [b"HSET", key, name, b"again"]
@@ -83,7 +95,7 @@ def _fill(ours: Ours, roll: random.Random) -> None:
     for key, count in ((b"h1", 900), (b"h2", 1400), (b"small", 5)):
         ours.pipeline([[b"HSET", key, b"%d" % number, b"%d" % roll.random()] for number in range(count)])
     ours.pipeline([[b"ZADD", b"z1", b"%d" % (number % 7), b"%d" % number] for number in range(1000)])
-    ours.pipeline([[b"RPUSH", b"l1", b"%d" % number] for number in range(1000)])
+    ours.pipeline([[b"RPUSH", b"l1", b"%d" % number, b"x" * (number % 40)] for number in range(1000)])
     for key in (b"s1", b"s2"):
         ours.pipeline([[b"SADD", key, b"%d" % number, b"m%d" % number] for number in range(700)])
 
@@ -179,4 +191,21 @@ def test_a_collection_deleted_while_it_is_delivered_is_freed_afterwards() -> Non
     while keyspace.free_some(10_000):
         pass
     assert keyspace.memory()["used_bytes"] < used_bytes / 50
+    assert audit(keyspace) == []
+
+
+def test_a_write_to_a_large_list_copies_one_chunk_not_all() -> None:
+    ours = Ours()
+    ours.pipeline([[b"RPUSH", b"l", *(b"item:%012d" % number for number in range(1000))] for _ in range(50)])
+    keyspace = ours.engine.keyspace
+    before = keyspace.memory()["used_bytes"]
+    running = Running(keyspace)
+    ours.pipeline(
+        [[b"RPOP", b"l"], [b"RPUSH", b"l", b"new"], [b"LPUSH", b"l", b"new"], [b"LSET", b"l", b"25000", b"x"]]
+    )
+    assert running.writer.entry_count == 0
+    assert keyspace.memory()["used_bytes"] < before + 4 * 9000
+    while running.step(1000):
+        pass
+    assert digest(running.loaded()) == running.wanted
     assert audit(keyspace) == []

@@ -60,7 +60,7 @@ def _command(chooser: Chooser) -> Command:
         case _:
             options = _options(chooser)
             if b"ALPHA" in options and b"BY" in options:
-                options.remove(b"ALPHA")
+                options = [word for word in options if word != b"ALPHA"]
             source = chooser.pick(SOURCES)
             if source == b"s":  # the order of a set that is not sorted is each server's own
                 options = [b"w_*" if word in (b"nosort", b"#") else word for word in options]
