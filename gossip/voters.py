@@ -8,10 +8,11 @@ Principles, in order:
 1. Leave a working set alone. A change costs a rewrite of every register and a moment with two quorums.
 2. Odd and small: 1, 3, 5 or 7. An even set needs as many votes as the next odd one and survives no more
    failures. So a cluster of two has one voter: with two, losing either would stop it.
-3. Spread over zones: one lost zone should cost as few votes as possible.
+3. Spread over zones: whoever is chosen is chosen so that one lost zone costs as few votes as possible. A
+   sound set is changed for it only when one zone holds a majority and need not: losing that zone would stop
+   all decisions. Voters move one at a time then.
 4. Replace the dead, but only those that have been dead for long, and only while a majority is alive to decide
-it.
-   A restart is not a reason.
+   it. A restart is not a reason.
 5. Prefer those that carry least: routers are witnesses, and on nodes long uptime counts before newcomers.
 
 Growing from one voter to three is one (joint) change, since two would be worse than either.
@@ -76,7 +77,7 @@ def next_voters(
     ]
     size = _odd_at_most(min(policy.wanted, len(kept) + len(candidates)))
     if not gone and len(current.voters) == size:
-        return None
+        return _moved_out(kept, candidates, members)
     if not gone and len(current.voters) > size and len(current.voters) % 2 == 1:
         return None  # more than wanted but sound: somebody lowered the wish; not worth a change
     return _choose(kept, candidates, members, size)
@@ -102,31 +103,54 @@ def _choose(
     """Grows or shrinks `kept` to `size`, one pick at a time, always evening out the zones."""
     chosen = list(kept)
     pool = list(candidates)
-
-    def zone_of(member_id: str) -> str:
-        member = members.get(member_id)
-        return "" if member is None else member.zone
-
     while len(chosen) < size and pool:
-        load = Counter(zone_of(member_id) for member_id in chosen)
-        best = min(
-            pool,
-            key=lambda member: (load[member.zone], member.kind != "router", member.started_ms, member.id),
-        )
+        best = _next_to_join(pool, _load(chosen, members))
         pool.remove(best)
         chosen.append(best.id)
     while len(chosen) > size:
-        load = Counter(zone_of(member_id) for member_id in chosen)
-        # Drop from the fullest zone, nodes before witnesses, the dead before anybody.
-        chosen.remove(
-            max(
-                chosen,
-                key=lambda member_id: (
-                    member_id not in members or not members[member_id].usable,
-                    load[zone_of(member_id)],
-                    member_id in members and members[member_id].kind != "router",
-                    member_id,
-                ),
-            )
-        )
+        chosen.remove(_next_to_go(chosen, members))
     return tuple(sorted(chosen))
+
+
+def _moved_out(
+    voters: list[str], candidates: list[MemberView], members: Mapping[str, MemberView]
+) -> tuple[str, ...] | None:
+    """One voter of a zone that holds a majority makes room for one elsewhere; None when that helps nobody."""
+    load = _load(voters, members)
+    fullest, most = max(load.items(), key=lambda item: (item[1], item[0]))
+    elsewhere = [member for member in candidates if load[member.zone] + 1 < most]
+    if 2 * most <= len(voters) or not elsewhere:
+        return None
+    goes = _next_to_go([voter for voter in voters if _zone(voter, members) == fullest], members)
+    return tuple(sorted([*(voter for voter in voters if voter != goes), _next_to_join(elsewhere, load).id]))
+
+
+def _zone(member_id: str, members: Mapping[str, MemberView]) -> str:
+    member = members.get(member_id)
+    return "" if member is None else member.zone
+
+
+def _load(voters: list[str], members: Mapping[str, MemberView]) -> Counter[str]:
+    """How many of them each zone has."""
+    return Counter(_zone(member_id, members) for member_id in voters)
+
+
+def _next_to_join(pool: list[MemberView], load: Counter[str]) -> MemberView:
+    """Into the emptiest zone, witnesses before nodes, long uptime before newcomers."""
+    return min(
+        pool, key=lambda member: (load[member.zone], member.kind != "router", member.started_ms, member.id)
+    )
+
+
+def _next_to_go(chosen: list[str], members: Mapping[str, MemberView]) -> str:
+    """From the fullest zone, nodes before witnesses, the dead before anybody."""
+    load = _load(chosen, members)
+    return max(
+        chosen,
+        key=lambda member_id: (
+            member_id not in members or not members[member_id].usable,
+            load[_zone(member_id, members)],
+            member_id in members and members[member_id].kind != "router",
+            member_id,
+        ),
+    )

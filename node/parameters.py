@@ -252,7 +252,9 @@ PARAMETERS = (
     ),
     Parameter(
         "zone", _TEXT, "", runtime=False,
-        doc="Failure domain (rack, availability zone) of this node. Voters are spread over zones.",
+        doc="Failure domain (rack, availability zone) of this node. Voters are spread over zones, so that"
+        " losing one does not stop decisions; `grapevine up --zones` puts the copies of a shard into"
+        " different ones.",
     ),
     # --- clients -------------------------------------------------------------------------------------
     Parameter(

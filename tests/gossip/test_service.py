@@ -55,10 +55,12 @@ class Village:
     ended: dict[str, trio.Event] = field(default_factory=dict)
     keyring: Keyring = PLAIN
 
-    async def start(self, name: str, *, join: str | None = None, kind: str = "node") -> Service:
+    async def start(
+        self, name: str, *, join: str | None = None, kind: str = "node", zone: str = ""
+    ) -> Service:
         port = self.ports.setdefault(name, free_port())
         seeds = [("127.0.0.1", self.ports[join] - 10_000)] if join else []
-        meta = SelfMeta("127.0.0.1", port - 10_000, bus_port=port, kind=kind)
+        meta = SelfMeta("127.0.0.1", port - 10_000, bus_port=port, kind=kind, zone=zone)
         directory = self.directory / name
         service = Service(self.config, meta, directory, Random(name), join=seeds, keyring=self.keyring)
         self.services[name] = service
@@ -135,6 +137,24 @@ async def test_a_crowd_that_joins_one_member_at_once_is_not_held_up(tmp_path: Pa
         services = [first, *(here.services[name] for name in crowd)]
         await until(lambda: all(len(service.topology.members) == 7 for service in services), timeout_s=4)
         assert len({service.cluster_id for service in services}) == 1
+
+
+async def test_voters_are_spread_over_zones_also_over_those_that_come_late(tmp_path: Path) -> None:
+    async with village(tmp_path) as here:
+        first = await here.start("m0", zone="x")
+        for name in ("m1", "m2"):
+            await here.start(name, join="m0", zone="x")
+        await until(lambda: settled(first, 3))
+        await first.propose("slots", lambda old: old or ((0, 9, "s"),))
+        for name, zone in (("m3", "y"), ("m4", "z"), ("m5", "y")):
+            await here.start(name, join="m0", zone=zone)
+
+        def zones() -> list[str]:
+            members = first.topology.members
+            return sorted(members[voter].zone for voter in first.topology.voter_set.voters)
+
+        await until(lambda: settled(first, 5) and zones() == ["x", "x", "y", "y", "z"])
+        assert first.register("slots") == ((0, 9, "s"),)
 
 
 async def test_the_voter_set_grows_and_decides(tmp_path: Path) -> None:

@@ -73,6 +73,47 @@ def test_zones_are_evened_out() -> None:
     assert next_voters(members, VoterSet(1, ("a",)), {}, 0, VoterPolicy(wanted=3)) == ("a", "d", "e")
 
 
+@pytest.mark.parametrize(
+    ("spec", "voters", "wanted", "expected"),
+    [
+        ("a@x b@x c@y d@z", "a b c", 3, "a c d"),  # losing x would stop everything
+        ("a@x b@x r@x:router c@y", "a b r", 3, "a c r"),  # nodes give way, witnesses stay
+        ("a@x b@x c@x d@y", "a b c", 3, "a b d"),  # better than nothing: with y lost the rest goes on
+        ("a@x b@x c@y d@y", "a b c", 3, None),  # two zones: one of them has the majority
+        ("a@x b@y c@z d@w", "a b c", 3, None),  # no need
+        ("a@x b@x c@y d@z e@w f@w", "a b c d e", 5, None),  # two of five are no majority
+        ("a@x b@x c@x d@y e@z f@y", "a b c d e", 5, "a b d e f"),
+        ("a b c d e", "a b c", 3, None),  # nobody says where it is
+        ("a@x b@x c@y:suspect", "a b c", 3, None),
+    ],
+)
+def test_a_zone_with_a_majority_it_need_not_have(
+    spec: str, voters: str, wanted: int, expected: str | None
+) -> None:
+    current = VoterSet(1, tuple(voters.split()))
+    chosen = next_voters(cast(spec), current, {}, 0, VoterPolicy(wanted))
+    assert chosen == (None if expected is None else tuple(expected.split()))
+
+
+@given(st.lists(st.sampled_from("vwxyz"), min_size=3, max_size=12), st.sampled_from([3, 5, 7]))
+def test_moving_out_ends_with_no_zone_that_could_be_emptied_further(zones: list[str], wanted: int) -> None:
+    members = cast(" ".join(f"m{number:02}@{zone}" for number, zone in enumerate(zones)))
+    size = min(wanted, len(zones) - 1 + len(zones) % 2)
+    current = VoterSet(1, tuple(sorted(members))[:size])
+    for _ in range(20):
+        chosen = next_voters(members, current, {}, 0, VoterPolicy(wanted))
+        if chosen is None:
+            break
+        assert len(set(chosen) - set(current.voters)) == 1
+        current = VoterSet(current.version + 1, chosen)
+    else:
+        pytest.fail("voters move for ever")
+    load = {zone: sum(members[voter].zone == zone for voter in current.voters) for zone in "vwxyz"}
+    rest = {zone: zones.count(zone) - load[zone] for zone in "vwxyz"}
+    fullest = max(load.values())
+    assert 2 * fullest < size or not any(rest[zone] and load[zone] + 1 < fullest for zone in "vwxyz")
+
+
 def test_shrinking_takes_from_the_fullest_zone() -> None:
     members = cast("a@x b@x c@y d@z:dead")
     chosen = next_voters(members, VoterSet(1, ("a", "b", "c", "d")), {"d": 0}, 5000, VoterPolicy(3, 1000))
