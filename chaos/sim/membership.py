@@ -108,6 +108,11 @@ class Network:
         self.stations[number].frozen_until_ms = self.now_ms + duration_ms
         self._at(self.now_ms + duration_ms, lambda: self._wake(number))
 
+    def thaw(self, number: int) -> None:
+        """Before its time; what it missed waits in its mail."""
+        self.stations[number].frozen_until_ms = 0
+        self._wake(number)
+
     def cut(self, source: int, target: int) -> None:
         self.cuts[source, target] = None
 

@@ -5,11 +5,11 @@ from statistics import median
 
 import pytest
 
+from chaos.sim.membership import CLUSTER, Network, member_id, meta_of
 from gossip.config import GossipConfig
 from gossip.lease import silence_ms
 from gossip.members import Status
 from gossip.messages import Codec
-from tests.gossip.simulated import CLUSTER, Network, member_id, meta_of
 
 pytestmark = pytest.mark.slow
 
