@@ -39,12 +39,15 @@ from node.engine.hashing cimport hash_span
 from node.engine.span cimport span_of
 from node.engine.table cimport (
     GATHER_MAX,
+    __builtin_prefetch,
+    table_candidate,
     table_dismantle,
     table_find,
     table_gather,
     table_held_bytes,
     table_insert,
     table_note_expiry,
+    table_prefetch,
     table_random,
     table_take_out,
     word_entry,
@@ -62,13 +65,37 @@ cdef Members *members_new(Store *store, int type, size_t struct_bytes) noexcept 
     return members
 
 
+# The store as this collection hashes with it: the structure's address goes into the key, so that no two collections
+# have the same order. If they had, whatever is copied from one to another would come in the order of the hash: a
+# table that grows meanwhile would take in all of it at one end.
+cdef inline Store _own(Store *store, const Members *members) noexcept nogil:
+    cdef Store own = store[0]
+    own.hash_key.first ^= <uint64_t> members
+    return own
+
+
 cdef int64_t members_count(const Members *members) noexcept nogil:
     return members.table.root.count
 
 
 cdef Entry *members_find(Store *store, Members *members, Span name) noexcept nogil:
-    cdef uint64_t *word = table_find(&members.table, hash_span(&store.hash_key, name), name)
+    cdef Store own = _own(store, members)
+    cdef uint64_t *word = table_find(&members.table, hash_span(&own.hash_key, name), name)
     return NULL if word == NULL else word_entry(word[0])
+
+
+cdef void members_prefetch(Store *store, Members *members, Entry **named, uint32_t count) noexcept nogil:
+    cdef Store own = _own(store, members)
+    cdef uint64_t hashes[GATHER_MAX]
+    cdef uint64_t *word
+    cdef uint32_t index
+    for index in range(count):
+        hashes[index] = hash_span(&own.hash_key, entry_key(named[index]))
+        table_prefetch(&members.table, hashes[index])
+    for index in range(count):
+        word = table_candidate(&members.table, hashes[index])
+        if word != NULL:
+            __builtin_prefetch(word_entry(word[0]))
 
 
 cdef inline void _fill(Entry *entry, int encoding, Span value, int64_t number) noexcept nogil:
@@ -82,7 +109,8 @@ cdef Entry *members_put(
     Store *store, Members *members, Span name, int encoding, Span value, int64_t number, int64_t expiry_ms
 ) noexcept nogil:
     cdef Table *table = &members.table
-    cdef uint64_t hash = hash_span(&store.hash_key, name)
+    cdef Store own = _own(store, members)
+    cdef uint64_t hash = hash_span(&own.hash_key, name)
     cdef uint64_t *word = table_find(table, hash, name)
     cdef uint64_t before_bytes = table.used_bytes
     cdef size_t need = entry_need(encoding, expiry_ms != -1, name.len_bytes, value.len_bytes)
@@ -112,7 +140,7 @@ cdef Entry *members_put(
     _fill(fresh, encoding, value, number)
     fresh.epoch = members.head.polarity
     if old == NULL:
-        if table_insert(store, table, hash, fresh) == NULL:
+        if table_insert(&own, table, hash, fresh) == NULL:
             heap_give(store.heap, fresh, need)
             members.head.used_bytes += table.used_bytes - before_bytes
             return NULL
@@ -132,7 +160,8 @@ cdef Entry *members_put(
 
 cdef Entry *members_set_expiry(Store *store, Members *members, Span name, int64_t expiry_ms) noexcept nogil:
     cdef Table *table = &members.table
-    cdef uint64_t hash = hash_span(&store.hash_key, name)
+    cdef Store own = _own(store, members)
+    cdef uint64_t hash = hash_span(&own.hash_key, name)
     cdef uint64_t *word = table_find(table, hash, name)
     cdef Entry *entry = word_entry(word[0])
     cdef bint has = entry.flags & ENTRY_HAS_EXPIRY != 0
@@ -165,7 +194,8 @@ cdef Entry *members_set_expiry(Store *store, Members *members, Span name, int64_
 
 cdef bint members_remove(Store *store, Members *members, Span name) noexcept nogil:
     cdef Table *table = &members.table
-    cdef uint64_t hash = hash_span(&store.hash_key, name)
+    cdef Store own = _own(store, members)
+    cdef uint64_t hash = hash_span(&own.hash_key, name)
     cdef uint64_t *word = table_find(table, hash, name)
     cdef uint64_t before_bytes = table.used_bytes
     cdef Entry *entry
@@ -178,7 +208,7 @@ cdef bint members_remove(Store *store, Members *members, Span name) noexcept nog
     if entry.flags & ENTRY_HAS_EXPIRY:
         members.expiry_count -= 1
     table.used_bytes -= heap_block_bytes(entry, need)
-    table_take_out(store, table, hash, word)
+    table_take_out(&own, table, hash, word)
     heap_give(store.heap, entry, need)
     members.head.used_bytes += table.used_bytes - before_bytes
     return True
@@ -196,6 +226,7 @@ cdef uint32_t members_walk(Members *members, uint64_t *cursor, Entry **into) noe
         found = GATHER_MAX
     for index in range(found):
         into[index] = word_entry(words[index])
+        __builtin_prefetch(into[index])  # all at once, where reading one after the other would wait for each
     cursor[0] = following
     return found
 

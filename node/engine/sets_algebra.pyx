@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc, qsort
 from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.entry cimport TYPE_SET, Entry, entry_type
 from node.engine.keyspace cimport Key
-from node.engine.members cimport Members, members_count, members_remove
+from node.engine.members cimport Members, members_count, members_prefetch, members_remove
 from node.engine.registry cimport Registry
 from node.engine.resp cimport resp_bulk
 from node.engine.session cimport Session
@@ -24,6 +24,7 @@ from node.engine.sets cimport (
     set_count,
     set_drop,
     set_has,
+    set_members,
     set_put,
     set_store,
 )
@@ -87,6 +88,16 @@ cdef int _compare_operands(const void *left, const void *right) noexcept nogil:
 
 # --- the three of them -----------------------------------------------------------------------------------
 
+# At the first of several members that were gathered together: they are about to be looked up in the second set.
+cdef inline void _look_ahead(Session s, Elements *elements, Operand *operands, int count) noexcept:
+    cdef Members *others
+    if elements.members == NULL or elements.index != 1 or count == 1 or operands[1].entry == NULL:
+        return
+    others = set_members(operands[1].entry)
+    if others != NULL:
+        members_prefetch(&s.keyspace.store, others, elements.found, elements.count)
+
+
 cdef int _intersect(Session s, Operand *operands, int count, Results *results) except -1:
     cdef Elements elements
     cdef Span member
@@ -96,6 +107,7 @@ cdef int _intersect(Session s, Operand *operands, int count, Results *results) e
         return 0
     elements_begin(operands[0].entry, &elements)
     while results.count < results.limit and elements_next(&elements, &member):
+        _look_ahead(s, &elements, operands, count)
         for other in range(1, count):
             if operands[other].entry != operands[0].entry and not set_has(s.keyspace, operands[other].entry, member):
                 break
@@ -150,6 +162,7 @@ cdef int _subtract(Session s, Operand *operands, int count, Results *results) ex
         return _subtract_from_copy(s, operands, count, results)
     elements_begin(operands[0].entry, &elements)
     while elements_next(&elements, &member):
+        _look_ahead(s, &elements, operands, count)
         for other in range(1, count):
             if operands[other].entry != NULL and set_has(s.keyspace, operands[other].entry, member):
                 break
