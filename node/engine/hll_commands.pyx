@@ -116,7 +116,7 @@ cdef int _pfcount(Session s) except -1:
     if s.argc > 2 or entry == NULL:
         return s.reply_int64(<int64_t> hll_estimate(registers) if s.argc > 2 else 0)
     cardinality = hll_estimate(registers)
-    if s.keyspace.follower:
+    if s.keyspace.follower and not s.keyspace.applying:
         return s.reply_int64(<int64_t> cardinality)
     # What was computed is kept in the value: a write, which replicas are told of.
     entry = s.keyspace.resize_string(s.database, &key, entry, value.len_bytes)

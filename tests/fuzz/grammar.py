@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from node.commands.syntax import Argument, parse
 from node.commands.table import CommandSpec
 from tests.fuzz.mutation import mutate, number_word
 
@@ -13,6 +15,25 @@ Words = list[bytes]
 
 KEYS = (b"a", b"b", b"c", b"{t}1", b"{t}2", b"", b"k" * 70, b"\x00\xff\r\n")
 _VALUES = (b"", b"x", b"10", b"3.5", b"abc", b"v" * 40, b"w" * 1200, b"\r\n$-1\r\n", b"\x00", b"\xff" * 9)
+_MEMBERS = (b"a", b"b", b"c", b"m1", b"m2", b"7", b"70000", b"-5", b"w" * 65)
+_BOUNDS = (
+    b"-",
+    b"+",
+    b"[a",
+    b"(b",
+    b"-inf",
+    b"+inf",
+    b"(1",
+    b"0",
+    b"-1",
+    b"5",
+    b"$",
+    b"*",
+    b"0-1",
+    b"5-*",
+    b"LEFT",
+    b"AND",
+)
 _PATTERNS = (b"*", b"?", b"[a-c]*", b"[^a]", b"\\*", b"[", b"a**b", b"*" * 20 + b"x", b"[z-a]")
 _TOKEN = re.compile(r"[A-Z][A-Z0-9-]+")
 _EXTRA = (
@@ -37,7 +58,8 @@ class Grammar:
     """Draws commands of the given table.
 
     Words that the syntax of a command names in capitals are its options; they are used where they belong most
-    of the time, and elsewhere now and then.
+    of the time, and elsewhere now and then. Most commands follow their syntax to the letter, the others only
+    have about the right number of words.
     """
 
     def __init__(self, specs: Iterable[CommandSpec]) -> None:
@@ -55,6 +77,8 @@ class Grammar:
 
     def command(self, chance: random.Random) -> Words:
         head, spec, options = chance.choices(self._rows, self._weights)[0]
+        if chance.random() < 0.7:
+            return [*head, *_drawn(chance, parse(spec.arguments))]
         least = abs(spec.arity)
         count = least if spec.arity > 0 or chance.random() < 0.4 else least + chance.randrange(5)
         if chance.random() < 0.04:
@@ -106,6 +130,55 @@ class Grammar:
                 place = chance.randrange(1, len(words))
                 words[place] = mutate(chance, words[place], b"", self.words)
         return out[:40]
+
+
+def _drawn(chance: random.Random, arguments: Sequence[Argument]) -> Words:
+    """Words as the syntax of a command wants them."""
+    out: Words = []
+    counts: list[int] = []  # places of numkeys and the like, which tell how many of the next come
+    for argument in arguments:
+        if argument.optional and chance.random() < 0.6:
+            continue
+        times = chance.choice((1, 1, 2, 3, 9)) if argument.multiple else 1
+        if argument.multiple:
+            for place in counts:
+                out[place] = b"%d" % times
+            counts = []
+        for turn in range(times):
+            if argument.token and (turn == 0 or argument.multiple_token):
+                out.append(argument.token.encode())
+            if argument.kind == "integer" and argument.name.startswith("num") and chance.random() < 0.95:
+                counts.append(len(out))
+            out += _one(chance, argument)
+    return out
+
+
+def _one(chance: random.Random, argument: Argument) -> Words:
+    match argument.kind:
+        case "pure-token":
+            return []
+        case "block":
+            return _drawn(chance, argument.children)
+        case "oneof":
+            child = chance.choice(argument.children)
+            return _drawn(chance, (replace(child, optional=False),))
+        case "key":
+            return [chance.choice(KEYS[:6] if chance.random() < 0.95 else KEYS)]
+        case "integer":
+            small = chance.random() < 0.8
+            return [b"%d" % chance.randrange(-3, 12) if small else number_word(chance)]
+        case "unix-time":
+            return [
+                b"%d" % (chance.choice((1_700_000_000, 1_700_000_000_000)) + chance.randrange(-9, 99_999))
+            ]
+        case "double":
+            return [b"%.*f" % (chance.randrange(4), chance.uniform(-90, 90))]
+        case "pattern":
+            return [chance.choice(_PATTERNS)]
+        case _:
+            # Few different words, so that members and fields are met again; some are bounds of ranges.
+            pool = _MEMBERS if chance.random() < 0.6 else _BOUNDS if chance.random() < 0.5 else _VALUES
+            return [chance.choice(pool)]
 
 
 def encode(commands: Iterable[Sequence[bytes]]) -> bytes:

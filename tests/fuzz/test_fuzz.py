@@ -115,3 +115,9 @@ def test_a_campaign_goes_on_where_its_record_ends(tmp_path: Path) -> None:
         assert Record(path).inputs(build).total() >= wanted
     assert len(Record(path).chunks) == 2
     assert not list((tmp_path / "journals").iterdir())
+
+
+def test_a_replica_keeps_what_pfcount_computed() -> None:
+    target = TARGETS["commands"]()
+    for _ in range(8):  # every eighth input is compared with the replica
+        target.run(encode([[b"PFADD", b"a", b"x"], [b"PFCOUNT", b"a"]]))
