@@ -47,7 +47,8 @@ class Network:
         for _ in range(copies):
             if weather.loss and dice.random() < weather.loss:
                 continue
-            delay_ms = dice.randint(*weather.delay_ms)
+            low_ms, high_ms = weather.delay_ms
+            delay_ms = low_ms + int(dice.random() * (high_ms - low_ms + 1))
             if weather.late and dice.random() < weather.late:
                 delay_ms += dice.randint(0, LATE_FACTOR * weather.delay_ms[1])
             self._events.at(self._events.now_ms + delay_ms, deliver)

@@ -326,9 +326,7 @@ class Node:
         """First of all what replicas lack goes to them."""
         effects = self.engine.effects
         oldest: int | None = None
-        for session in list(self.sessions.values()):
-            if not session.is_feed:
-                continue
+        for session in [each for each in self.sessions.values() if each.is_feed]:
             end = self._ends[session.id]
             self._say(session, end)
             at = self._sent.setdefault(session.id, session.feed_offset)
@@ -361,8 +359,9 @@ class Node:
             self._process.answers(end, reply, held=False)
             end.send(reply)
         engine.gate.take_released()  # everybody is looked at anyway
-        for session in list(self.sessions.values()):
-            self._say(session, self._ends[session.id])
+        for session in [*self.sessions.values()]:
+            if session.output_pending_bytes or session.on_drained is not None:
+                self._say(session, self._ends[session.id])
             if session.closing:
                 self.close(session)
 

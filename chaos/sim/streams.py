@@ -93,12 +93,14 @@ class Streams:
 
     def delay_ms(self) -> int:
         """For one way."""
-        return self._dice.randint(*self._network.weather.delay_ms)
+        low_ms, high_ms = self._network.weather.delay_ms
+        return low_ms + int(self._dice.random() * (high_ms - low_ms + 1))
 
     def fly(self, source: End, target: End, data: bytes | None) -> None:
         """Puts `data` on its way, behind what is on it already."""
-        delay_ms = self.delay_ms()
         weather = self._network.weather
+        low_ms, high_ms = weather.delay_ms
+        delay_ms = low_ms + int(self._dice.random() * (high_ms - low_ms + 1))
         if weather.loss and self._dice.random() < weather.loss:
             delay_ms += RETRANSMIT_MS
         due_ms = max(self._events.now_ms + delay_ms, target._due_ms)
