@@ -48,9 +48,10 @@ from node.election import (
     promotion,
 )
 from node.engine.engine import Engine
-from node.engine.reply import OK, CommandError, Reply, Status
+from node.engine.reply import OK, CommandError, Reply, Status, StreamRefused
 from node.errands import Errands
 from node.heir import hand_over
+from node.orphans import Migration
 from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
 from node.slot_changes import (
@@ -100,6 +101,8 @@ class ClusterNode(ClusterMember):
         self.replication = replication
         self.election = Election(service.id, random.Random(rng.getrandbits(64)), ElectionPolicy())
         self._chronicle = Chronicle(self.election, service)
+        self._config = config
+        self._migration = Migration()
         self.durability = Durability(
             engine,
             replication.pump,
@@ -127,6 +130,7 @@ class ClusterNode(ClusterMember):
         replication.on_link_broken = self._link_broken
         replication.on_link_up = self._link_up
         replication.on_sync_started = self.election.sync_started
+        engine.on_python_error = partial(self._hear_error, engine.on_python_error)
         replication.feeder.on_returned = self._chronicle.returned
         config.on_change("cluster-require-full-coverage", lambda _: self._coverage_changed(config))
         replication.identify(member_id=service.id, shard_id="", epoch=0)
@@ -138,7 +142,9 @@ class ClusterNode(ClusterMember):
     def ok(self) -> bool:
         if self._holding:
             return False
-        return self.covered and (self._has_lease if self.election.leads else self.hears_majority)
+        return (
+            self.covered and self.served and (self._has_lease if self.election.leads else self.hears_majority)
+        )
 
     @property
     def _has_lease(self) -> bool:
@@ -210,6 +216,7 @@ class ClusterNode(ClusterMember):
         self._serve_or_not()
         self._chronicle.tell(now_ms, self.engine.now_ms, serves=self.election.leads and self._has_lease)
         self._tend(now_ms)
+        self._consider_moving(now_ms)
         wake_ms = self.election.wake_ms
         due_ms = next_beat_ms(now_ms, IDLE_BEAT_MS)
         if wake_ms is not None:
@@ -253,6 +260,13 @@ class ClusterNode(ClusterMember):
             self._note_data()
             self._react(self.election.link_refused(self.service.now_ms()))
         self.wake()
+
+    def _hear_error(self, told: Callable[[BaseException], None] | None, error: BaseException) -> None:
+        """A command broke. In our primary's stream that makes us unelectable until we have a new copy."""
+        if isinstance(error, StreamRefused):
+            self.replication.differs(str(error))
+        if told is not None:
+            told(error)
 
     def _link_up(self, target: Target) -> None:
         self.election.synced(target.epoch)
@@ -494,6 +508,26 @@ class ClusterNode(ClusterMember):
             engine.set_serving(False, b"The cluster is down: this node hears no majority of the voters")
         else:
             engine.set_serving(True)
+
+    # -- a replica's
+
+    def _consider_moving(self, now_ms: int) -> None:
+        """Replica migration: to a primary that has lost all its replicas."""
+        if self.election.state != "following" or not self._config.flag("cluster-allow-replica-migration"):
+            return
+        barrier = self._config.integer("cluster-migration-barrier")
+        if self.election.shard.quorum:
+            barrier = max(barrier, self._config.integer("write-quorum") - 1)
+        primary = self._migration.look(self.topology, self.id, barrier, now_ms)
+        if primary:
+            log.info("moving to primary %s, which has no replica left", primary)
+            self.errands.start_own(partial(self._move, primary))
+
+    async def _move(self, primary: str) -> None:
+        try:
+            await self.replicate(primary)
+        except (CommandError, Refused, NoMajority) as error:
+            log.warning("stays with its primary: %s", error)
 
     # -- a primary's duties
 

@@ -59,9 +59,19 @@ class ClusterMember:
         return not self.full_coverage or self.topology.slots_assigned() == SLOT_COUNT
 
     @property
+    def served(self) -> bool:
+        """Whether every slot's primary is there. With full coverage required the state of the cluster is
+        `fail` otherwise, as in Redis; but unlike there the others go on serving their slots."""
+        if not self.full_coverage:
+            return True
+        topology = self.topology
+        primaries = (topology.primary_of(shard_id) for _, _, shard_id in topology.ranges())
+        return all(primary is not None and primary.usable for primary in primaries)
+
+    @property
     def ok(self) -> bool:
         """`cluster_state` of CLUSTER INFO."""
-        return self.covered and self.hears_majority
+        return self.covered and self.served and self.hears_majority
 
     def moving(self) -> Iterator[str]:
         """Our slots on the move, as CLUSTER NODES writes them."""

@@ -467,7 +467,16 @@ PARAMETERS = (
     ),
     Parameter(
         "cluster-require-full-coverage", _YES_NO, True,
-        doc="Refuse all keyed commands while some slot has no owner; otherwise only those of that slot.",
+        doc="Refuse all keyed commands while some slot has no owner; otherwise only those of that slot."
+        " cluster_state is `fail` then, and also while a primary of slots is dead and not replaced.",
+    ),
+    Parameter(
+        "cluster-allow-replica-migration", _YES_NO, True,
+        doc="Whether this replica may move by itself to a primary of slots that has no replica left.",
+    ),
+    Parameter(
+        "cluster-migration-barrier", Integer(0), 1, unit="replicas",
+        doc="A replica moves away only if its primary keeps so many. 0: it may leave it without any.",
     ),
     Parameter(
         "cluster-allow-reads-when-down", _YES_NO, False,

@@ -188,7 +188,9 @@ class Cluster:
     def _boot(self, machine: Machine, disk: Disk) -> Process:
         machine.lives += 1
         life = f"n{machine.number}/{machine.lives}"
-        config = Config.load(None, [f"port={7000 + machine.formats}", *self._settings])
+        # Replicas move by an errand that waits, and errands that wait need trio.
+        fixed = [f"port={7000 + machine.formats}", "cluster-allow-replica-migration=no"]
+        config = Config.load(None, [*fixed, *self._settings])
         process = machine.process = Process(self, machine, life, disk, config, self._bugs)
         self._by_address[process.address] = self._machine_of[process.id] = machine
         self._by_client_address[process.client_address] = machine

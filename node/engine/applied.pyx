@@ -14,6 +14,8 @@ from node.engine.call cimport Call
 from node.engine.registry cimport Command
 from node.engine.span cimport span_is
 
+from node.engine.reply import StreamRefused
+
 cdef int TOLD_MAX = 64
 
 
@@ -85,7 +87,7 @@ cdef class Applied:
         self._told.add(name)
         if call.engine.on_python_error is not None:
             call.engine.on_python_error(
-                RuntimeError(
+                StreamRefused(
                     f"the primary's stream brought '{name}' and it was refused, so this replica's data differs "
                     f"from now on: {text.decode('latin-1')}"
                 )

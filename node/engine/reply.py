@@ -174,6 +174,13 @@ Reply: TypeAlias = (
 )
 
 
+class StreamRefused(RuntimeError):
+    """A replica could not apply what its primary's stream brought: from now on the two differ.
+
+    Told to whoever hears of broken commands (`Engine.on_python_error`), never to a client.
+    """
+
+
 class CommandError(Exception):
     """Raised by a handler: the client's fault, answered as a `Failure` with this text.
 

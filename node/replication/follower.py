@@ -160,6 +160,11 @@ class Follower:
             beat_ms = max(1, min(IDLE_BEAT_MS, period_ms // 2))
             self._ack_due_ms = on_beat(self._clock_ms() + period_ms, beat_ms, late_ms=0)
 
+    def differs(self, text: str) -> None:
+        """What the stream brought was refused: our data is not our primary's any more. Ends the link, before
+        anything of it is acknowledged."""
+        self._carry_out(self.link.spoiled(text, self._clock_ms()))
+
     # --- what the wire tells --------------------------------------------------------------------------------
     def connected(self) -> None:
         """The dial succeeded."""

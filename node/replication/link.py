@@ -70,7 +70,7 @@ class Event(enum.Enum):
     LINE = "a whole line arrived"
     HEARD = "bytes of the snapshot or the stream arrived"
     LOADED = "the snapshot is complete in memory"
-    SPOILED = "the snapshot could not be loaded"
+    SPOILED = "the snapshot could not be loaded, or the stream not be applied"
     BROKEN = "connection refused, reset or closed"
     TICK = "time passed"
 
@@ -226,6 +226,7 @@ class Link:
         self._grapevine = False
         self._offered: Position | None = None  # of the full sync in progress
         self._followed: tuple[str, int] | None = None  # (member, epoch) that our data came from
+        self._differed_ms: int | None = None  # when the stream last brought what we could not apply
 
     # --- events -------------------------------------------------------------------------------------------
     def follow(self, target: Target, myself: Myself, now_ms: int) -> list[Action]:
@@ -270,7 +271,8 @@ class Link:
         return self._happened(Event.LOADED, now_ms, rest=leftover)
 
     def spoiled(self, text: str, now_ms: int) -> list[Action]:
-        """The snapshot was damaged or holds something we cannot load."""
+        """The snapshot was damaged or holds something we cannot load; or the stream does, and our data
+        differs from our primary's now."""
         return self._happened(Event.SPOILED, now_ms, text=text)
 
     def broken(self, cause: Cause, text: str, now_ms: int) -> list[Action]:
@@ -540,6 +542,22 @@ class Link:
             Cause.DAMAGED, f"sent a snapshot that cannot be loaded: {facts.text}", facts.now_ms
         )
 
+    def _on_differs(self, facts: _Facts) -> list[Action]:
+        """Our data is worth nothing now. A full sync mends that, once; when the stream brings such a thing
+        again soon afterwards, we know less than our primary, and asking again would not help."""
+        again = (
+            self._differed_ms is not None and facts.now_ms - self._differed_ms < self.settings.differs_rest_ms
+        )
+        self._differed_ms = facts.now_ms
+        self.position = None
+        self.complete = False
+        text = f"sent something that cannot be applied: {facts.text}"
+        self._enter(State.GREETING, facts.now_ms, None)  # not to be dialled again at once
+        actions = self._failed(Cause.DAMAGED, text, facts.now_ms)
+        if again:
+            self._enter(State.RESTING, facts.now_ms, self.settings.differs_rest_ms)
+        return actions
+
     def _on_broken(self, facts: _Facts) -> list[Action]:
         return self._failed(facts.cause, facts.text, facts.now_ms)
 
@@ -668,7 +686,7 @@ TABLE: Mapping[tuple[State, Event], Callable[[Link, _Facts], list[Action]]] = {
     (S.ONLINE, E.LINE): L._ignore,
     (S.ONLINE, E.HEARD): L._on_heard,
     (S.ONLINE, E.LOADED): L._ignore,
-    (S.ONLINE, E.SPOILED): L._ignore,
+    (S.ONLINE, E.SPOILED): L._on_differs,
     (S.ONLINE, E.BROKEN): L._on_broken,
     (S.ONLINE, E.TICK): L._on_silence_tick,
 }

@@ -221,6 +221,12 @@ class ReplicationManager:
         """Ends the stream: after this returns nothing of it is applied. We stay a replica."""
         self.follower.stop()
 
+    def differs(self, text: str) -> None:
+        """Our copy differs from our primary's: it is not `complete` until a full sync has mended it."""
+        self.follower.differs(text)
+        if self.on_sync_started is not None:
+            self.on_sync_started()
+
     def become_primary(self) -> None:
         """Takes writes from now on, under a history of our own that continues the old one.
 

@@ -21,6 +21,8 @@ class Settings:
         rest_first_ms, rest_max_ms: pause before the next attempt: doubles from the first to the last,
             then multiplied by a random factor in 0.5..1, so that replicas of one primary do not come back
             in step. The first attempt after a link broke waits for nothing.
+        differs_rest_ms: pause after the stream brought what we cannot apply for the second time within it: a
+            full sync each time would only keep the primary busy.
         backlog_bytes: size of the ring of effects [repl-backlog-size].
         window_bytes: how far the ring may grow for replicas that are slow or in a full sync, so that what
             they need is not overwritten [the hard limit of client-output-buffer-limit replica].
@@ -38,6 +40,7 @@ class Settings:
     dial_timeout_ms: int = 5_000
     rest_first_ms: int = 100
     rest_max_ms: int = 1_000
+    differs_rest_ms: int = 60_000
     backlog_bytes: int = 1 << 20
     window_bytes: int = 256 << 20
     step_bytes: int = 128 << 10

@@ -311,3 +311,48 @@ async def test_tables_agree_on_every_node(tmp_path: Path) -> None:
         assert len(await primary.call("CLUSTER", "LINKS")) == 2  # type: ignore[arg-type]
         shard_ids = {await node.call("CLUSTER", "MYSHARDID") for node in cluster.all}
         assert shard_ids == {primary.cluster.election.shard.id.encode()}
+
+
+async def test_a_dead_primary_fails_the_state_and_nobody_elses_slots(tmp_path: Path) -> None:
+    async with members(tmp_path) as cluster:
+        nodes = [await cluster.add() for _ in range(3)]
+        await cluster.acquainted()
+        for number, node in enumerate(nodes):
+            first, last = 5462 * number, min(16383, 5462 * number + 5461)
+            assert await node.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == b"OK"
+        await until(lambda: all(node.cluster.ok for node in nodes))
+        alive, dead = nodes[0], nodes[2]  # foo: 12182, the last third; bar: 5061, the first
+        assert await alive.call("SET", "bar", "1") == b"OK"
+        await dead.kill()
+        await until(lambda: not alive.cluster.topology.members[dead.cluster.service.id].usable)
+        info = fields(await alive.call("CLUSTER", "INFO"))
+        assert info["cluster_state"] == "fail"
+        slots = [int(info[f"cluster_slots_{name}"]) for name in ("assigned", "ok", "pfail", "fail")]
+        assert slots == [16384, 10924, 0, 5460]
+        assert await alive.call("GET", "bar") == b"1", "the others serve their slots"
+        assert await alive.call("CONFIG", "SET", "cluster-require-full-coverage", "no") == b"OK"
+        assert fields(await alive.call("CLUSTER", "INFO"))["cluster_state"] == "ok"
+
+
+async def test_a_replica_that_cannot_apply_the_stream_is_not_electable_until_mended(tmp_path: Path) -> None:
+    async with members(tmp_path) as cluster:
+        primary, replica, _ = await cluster.shard(2)
+        assert await primary.call("SET", "k", "v") == b"OK"
+        assert primary.node is not None
+        assert replica.node is not None
+        syncs = primary.node.replication.feeder.full_sync_count
+        primary.node.engine.effects.append(0, [b"FROMTHEFUTURE", b"k"])
+        primary.node.pump.interrupt()
+        await until(lambda: primary.node.replication.feeder.full_sync_count >= syncs + 2)  # type: ignore[union-attr]
+        await until(lambda: replica.node.replication.link_up and replica.node.replication.complete)  # type: ignore[union-attr]
+        await until(lambda: len(primary.cluster.election.shard.in_sync) == 3)
+        assert replica.node.engine.keyspace.get(0, b"k") == b"v"
+        # Again, at once: it knows less than its primary, and another copy would not help.
+        primary.node.engine.effects.append(0, [b"FROMTHEFUTURE", b"k"])
+        primary.node.pump.interrupt()
+        await until(lambda: primary.cluster.election.shard.in_sync == (primary.id,))
+        assert replica.cluster.election.announced_offset == -1
+        await primary.kill()
+        await until(lambda: not replica.cluster.topology.members[primary.cluster.service.id].usable)
+        await until(lambda: "no complete copy" in replica.cluster.election.why_not)
+        assert replica.cluster.election.state == "following"

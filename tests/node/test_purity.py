@@ -24,7 +24,9 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.parametrize("core", ["election", "slot_changes", "in_sync", "cluster_replies"])
+@pytest.mark.parametrize(
+    "core", ["election", "slot_changes", "in_sync", "accounts", "orphans", "cluster_replies"]
+)
 def test_cores_do_no_io(core: str) -> None:
     tree = ast.parse((ROOM / f"{core}.py").read_text())
     named = {

@@ -91,7 +91,7 @@ EXPECTED: dict[Event, dict[State, State]] = {
     },
     Event.HEARD: {},
     Event.LOADED: {State.LOADING: State.ONLINE},
-    Event.SPOILED: {State.LOADING: State.RESTING},
+    Event.SPOILED: {State.LOADING: State.RESTING, State.ONLINE: State.RESTING},
     Event.BROKEN: {
         State.DIALING: State.RESTING,
         State.GREETING: State.RESTING,

@@ -1,0 +1,151 @@
+"""Nodes that are told to do what would lose something: refused by name, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.local import free_block, grapevine, process, raw
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 20.0
+
+
+def words(port: int, directory: Path, *more: str) -> list[str]:
+    return ["node", "--port", str(port), "--dir", str(directory), "--cluster", *more]
+
+
+def until(condition: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def answers(port: int) -> bool:
+    try:
+        return raw(port, "PING") == ["+PONG"]
+    except OSError:
+        return False
+
+
+def info(port: int) -> dict[str, str]:
+    """CLUSTER INFO."""
+    done = subprocess.run(
+        ["redis-cli", "-p", str(port), "CLUSTER", "INFO"],
+        capture_output=True,
+        text=True,
+        timeout=5,
+        check=True,
+    )
+    return dict(line.split(":", 1) for line in done.stdout.split() if ":" in line)
+
+
+def founded(port: int, log: Path, key: str) -> str:
+    """The node owns all slots and holds a key; its cluster's id."""
+    until(lambda: answers(port), log)
+    assert raw(port, "CLUSTER ADDSLOTSRANGE 0 16383") == ["+OK"]
+    until(lambda: info(port)["cluster_state"] == "ok", log)
+    assert raw(port, f"SET {key} mine") == ["+OK"]
+    return info(port)["cluster_id"]
+
+
+def test_two_clusters_that_own_slots_do_not_meet(tmp_path: Path) -> None:
+    first = free_block(2)
+    second = first + 1
+    log = tmp_path / "log"
+    with (
+        process(*words(first, tmp_path / "one"), log=log),
+        process(*words(second, tmp_path / "two"), log=log),
+    ):
+        ours, theirs = founded(first, log, "k1"), founded(second, log, "k2")
+        (refused,) = raw(first, f"CLUSTER MEET 127.0.0.1 {second}")
+        assert refused.startswith(f"-ERR not applied: meeting 127.0.0.1:{second} failed: ")
+        assert ours in refused
+        assert theirs in refused
+        assert "two clusters are never merged" in refused
+        for port, cluster, key in ((first, ours, "k1"), (second, theirs, "k2")):
+            seen = info(port)
+            assert (seen["cluster_id"], seen["cluster_known_nodes"]) == (cluster, "1")
+            assert raw(port, f"GET {key}") == ["mine"]
+
+
+def test_a_node_with_another_clusters_state_does_not_join(tmp_path: Path) -> None:
+    """Its directory says that it owns slots elsewhere: it stays there and says why, naming both clusters."""
+    first = free_block(2)
+    second = first + 1
+    log, told = tmp_path / "log", tmp_path / "told"
+    with process(*words(first, tmp_path / "one"), log=log):
+        ours = founded(first, log, "k1")
+    with process(*words(second, tmp_path / "two"), log=log):
+        theirs = founded(second, log, "k2")
+        with process(*words(first, tmp_path / "one", "--join", f"127.0.0.1:{second}"), log=told):
+            until(lambda: "two clusters are never merged" in told.read_text(), told)
+            assert ours in told.read_text()
+            assert theirs in told.read_text()
+            until(lambda: info(first)["cluster_state"] == "ok", told)
+            assert (info(first)["cluster_id"], info(second)["cluster_id"]) == (ours, theirs)
+            assert info(second)["cluster_known_nodes"] == "1"
+            assert raw(second, "GET k2") == ["mine"]
+
+
+def test_a_directory_in_use_is_refused_by_name(tmp_path: Path) -> None:
+    first = free_block(2)
+    log = tmp_path / "log"
+    with process(*words(first, tmp_path / "one"), log=log):
+        founded(first, log, "k1")
+        refused = grapevine(*words(first + 1, tmp_path / "one"), timeout_s=30)
+        assert refused.returncode == 1
+        assert str(tmp_path / "one") in refused.stderr
+        assert raw(first, "GET k1") == ["mine"]
+
+
+def test_a_node_killed_while_it_joins_joins_when_it_returns(tmp_path: Path) -> None:
+    first = free_block(2)
+    second = first + 1
+    log = tmp_path / "log"
+    with process(*words(first, tmp_path / "one"), log=log):
+        founded(first, log, "k1")
+        join = words(second, tmp_path / "two", "--join", f"127.0.0.1:{first}")
+        for _ in range(3):  # at whatever point the joining then is
+            with process(*join, log=log) as child:
+                until((tmp_path / "two" / "grapevine-state.msgpack").exists, log)
+                child.kill()
+        with process(*join, log=log):
+            until(lambda: answers(second) and info(second)["cluster_known_nodes"] == "2", log)
+            until(lambda: info(first)["cluster_known_nodes"] == "2", log)
+            assert raw(first, "GET k1") == ["mine"]
+            assert info(second)["cluster_slots_assigned"] == "16384"
+
+
+def test_a_disk_that_was_put_back_lowers_no_epoch(tmp_path: Path) -> None:
+    """An old copy of a voter's directory: what was decided since stands while a majority remembers it."""
+    ports = list(range(first := free_block(3), first + 3))
+    log = tmp_path / "log"
+    directories = [tmp_path / str(port) for port in ports]
+    join = ["--join", f"127.0.0.1:{ports[0]}"]
+    with process(*words(ports[0], directories[0]), log=log):
+        founded(ports[0], log, "k1")
+        with process(*words(ports[1], directories[1], *join), log=log):
+            with process(*words(ports[2], directories[2], *join), log=log):
+                until(
+                    lambda: all(answers(port) and info(port)["cluster_voters"] == "3" for port in ports), log
+                )
+            shutil.copytree(directories[2], tmp_path / "old")
+            for _ in range(3):
+                (bumped,) = raw(ports[0], "CLUSTER BUMPEPOCH")
+                assert bumped.startswith("+BUMPED "), bumped
+            epoch = bumped.removeprefix("+BUMPED ")
+            shutil.rmtree(directories[2])
+            shutil.copytree(tmp_path / "old", directories[2])
+            with process(*words(ports[2], directories[2], *join), log=log):
+                until(lambda: answers(ports[2]) and info(ports[2])["cluster_current_epoch"] == epoch, log)
+                assert [info(port)["cluster_current_epoch"] for port in ports] == [epoch] * 3
+                (bumped,) = raw(ports[0], "CLUSTER BUMPEPOCH")
+                assert bumped == f"+BUMPED {int(epoch) + 1}"

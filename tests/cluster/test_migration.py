@@ -1,0 +1,41 @@
+"""A primary whose replicas are gone gets one of a shard that can spare it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.local import running_cluster
+
+pytestmark = pytest.mark.slow
+
+MOVE_LIMIT_S = 30.0  # five seconds of patience, a full sync, and a busy machine
+
+
+def test_an_orphaned_primary_gets_a_replica(tmp_path: Path) -> None:
+    with running_cluster(tmp_path, shards=2, replicas=2, restart=False) as cluster:
+        view = cluster.whole()
+        orphan, giver = view.primaries()
+        before = {line.id for line in view.replicas_of(giver.id)}
+        assert len(before) == 2
+        client = cluster.node(orphan.address.port)
+        killed = {line.id for line in view.replicas_of(orphan.id)}
+        for line in view.replicas_of(orphan.id):
+            os.kill(cluster.pid(line.address.port), signal.SIGKILL)
+
+        def replicas_of(primary_id: str) -> set[str]:
+            text = client.execute_command("CLUSTER", "NODES", NEVER_DECODE=[]).decode()
+            rows = (line.split() for line in text.splitlines())
+            return {row[0] for row in rows if row[3] == primary_id and "fail" not in row[2].split(",")}
+
+        deadline = time.monotonic() + MOVE_LIMIT_S
+        while not (moved := replicas_of(orphan.id) - killed):
+            assert time.monotonic() < deadline, cluster.logs()
+            time.sleep(0.1)
+        assert moved == {min(before)}
+        assert replicas_of(giver.id) == before - moved
+        while client.info("replication").get("slave0", {}).get("state") != "online":
+            assert time.monotonic() < deadline, cluster.logs()
+            time.sleep(0.1)
