@@ -1,6 +1,6 @@
 """What random sequences of sorted set commands (families/sorted_sets.py) do not reach.
 
-Chosen cases beside a real server, waiting, chance, and what Redis 7.2 has beyond the 7.0 that we compare with.
+Chosen cases beside a real server, waiting, chance, and what 7.2 has beyond the 7.0 that we compare with.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def test_scanning_sees_every_member_though_the_set_changes(ours: Ours) -> None:
         assert isinstance(reply, list)
         cursor, found = reply
         seen.update(found[::2])
-        gone = [word for word in found[::2][:20]]
+        gone = found[::2][:20]
         ours.call(b"ZREM", b"k", *gone, b"none")
         if cursor == b"0":
             break
