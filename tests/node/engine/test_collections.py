@@ -1,0 +1,55 @@
+"""Random sequences of every family, without another server: everything still adds up, and a replica has the same.
+
+The sequences are those of the comparison with a real server (tests/node/families), so that they run under the
+sanitizers too.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from node.engine.audit import audit
+from node.engine.digest import digest
+from tests.node.collections_oracle import Rolled, families, script
+from tests.oracle import Ours
+
+FAMILIES = families()
+SEQUENCES = 40
+
+
+def _opened(settings: dict[bytes, bytes]) -> Ours:
+    node = Ours(hash_key=b"0123456789abcdef")
+    for name, value in settings.items():
+        assert node.call(b"CONFIG", b"SET", name, value) == b"+OK\r\n"
+    return node
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("settings", [0, 1])
+def test_all_adds_up_and_a_replica_has_the_same(name: str, settings: int) -> None:
+    family = FAMILIES[name]
+    parameters = dict(family.settings[settings % len(family.settings)])
+    node, replica = _opened(parameters), _opened(parameters)
+    replica.engine.keyspace.follower = True
+    link = replica.connect()
+    node.engine.effects.activate()
+    offset = node.engine.effects.offset
+    link.start_applying(offset)
+    for seed in range(SEQUENCES):
+        commands = script(family, Rolled(seed), 40, 40).commands
+        # Two seldom do the same by mistake: one that blocks would only block this session.
+        node.pipeline([words for words in commands if words[0].upper() not in (b"MULTI", b"EXEC")])
+        assert audit(node.engine.keyspace) == [], (seed, commands)
+        stream = node.engine.effects.read(offset, 1 << 26)
+        assert stream is not None
+        offset += len(stream)
+        assert link.feed(stream) == b""
+        assert digest(replica.engine.keyspace) == digest(node.engine.keyspace), (seed, commands)
+        assert audit(replica.engine.keyspace) == [], (seed, commands)
+    for side in (node, replica):
+        side.session.feed(b"FLUSHALL\r\n")
+        while side.engine.keyspace.free_some(1000):
+            pass
+        assert audit(side.engine.keyspace) == []
+        assert side.engine.keyspace.memory()["used_bytes"] == 0
