@@ -142,6 +142,7 @@ cdef enum:
     EVENTS_PER_TURN = 128
     TURN_US = 2000
     READ_BYTES = 64 * 1024
+    READ_BYTES_MAX = 1024 * 1024  # of one session in one turn
     ACCEPTS_PER_TURN = 64
     SPARE_BYTES_MAX = 64 * 1024
     SEND_BYTES_MAX = 1024 * 1024  # by one session in one turn
@@ -562,43 +563,51 @@ cdef class Pump:
 
     cdef int _readable(self, Session session) except -1:
         cdef ssize_t got
+        cdef Py_ssize_t asked
         cdef Py_ssize_t consumed
         cdef Py_ssize_t room
         cdef Py_ssize_t have
+        cdef Py_ssize_t left = READ_BYTES_MAX
         self._lend(session)
-        have = session.inbuf.used_bytes - session.in_at
-        if have == 0:
-            got = recv(session.fd, self._readbuf, READ_BYTES, MSG_DONTWAIT)
-            if got > 0:
-                session.input_bytes += got
-                self.engine.counters.net_input_bytes += got
+        while True:
+            have = session.inbuf.used_bytes - session.in_at
+            if have == 0:
+                asked = READ_BYTES
+                got = recv(session.fd, self._readbuf, READ_BYTES, MSG_DONTWAIT)
+                if got <= 0:
+                    break
                 consumed = session.process(self._readbuf, got, self.commands_per_turn)
                 if consumed < got and session.fd >= 0:
                     buf_append(&session.inbuf, self._readbuf + consumed, got - consumed)
-        else:
-            # Room for what the running argument still wants, but never more than doubling what came:
-            # the announced length is a stranger's word.
-            room = parser_wanted_bytes(&session.parser, have)
-            if room > have:
-                room = have
-            if room < READ_BYTES // 4:
-                room = READ_BYTES // 4
-            buf_reserve(&session.inbuf, room)
-            got = recv(
-                session.fd,
-                session.inbuf.data + session.inbuf.used_bytes,
-                <size_t> (session.inbuf.cap_bytes - session.inbuf.used_bytes),
-                MSG_DONTWAIT,
-            )
-            if got > 0:
-                session.input_bytes += got
-                self.engine.counters.net_input_bytes += got
+            else:
+                # Room for what the running argument still wants, but never more than doubling what came:
+                # the announced length is a stranger's word.
+                room = parser_wanted_bytes(&session.parser, have)
+                if room > have:
+                    room = have
+                if room < READ_BYTES // 4:
+                    room = READ_BYTES // 4
+                buf_reserve(&session.inbuf, room)
+                asked = session.inbuf.cap_bytes - session.inbuf.used_bytes
+                got = recv(
+                    session.fd, session.inbuf.data + session.inbuf.used_bytes, <size_t> asked, MSG_DONTWAIT
+                )
+                if got <= 0:
+                    break
                 session.inbuf.used_bytes += got
                 if not session.in_ready:
                     session.run_buffered(self.commands_per_turn)
-        if got <= 0:
-            if got < 0 and (errno == EAGAIN or errno == EINTR):
-                return 0
+            session.input_bytes += got
+            self.engine.counters.net_input_bytes += got
+            left -= got
+            # A large argument is read on while there is more of it: a round through epoll for each part cost
+            # as much as the part. Beyond READ_BYTES_MAX others come first.
+            if got < asked or left <= 0 or session.fd < 0 or session.in_ready or session.closing or session.blocked:
+                break
+            have = session.inbuf.used_bytes - session.in_at
+            if have == 0 or parser_wanted_bytes(&session.parser, have) <= 0:
+                break
+        if got <= 0 and (got == 0 or (errno != EAGAIN and errno != EINTR)):
             if got == 0 and session.in_ready:
                 session.run_buffered(1 << 30)  # it sent all it had to say and left: that still counts
                 self._send(session)

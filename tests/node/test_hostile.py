@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from tests.oracle import Ours, RedisServer, Wire, parse_reply, request
+from tests.oracle import NodeServer, Ours, RedisServer, Wire, parse_reply, request
 
 hostile = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -224,3 +224,48 @@ def test_commands_in_any_number_of_pieces_over_a_socket(redis_server: RedisServe
     with redis_server.connect() as wire:
         assert isinstance(wire, Wire)
         assert wire.converse(data) == ours.converse(data)
+
+
+LIMIT_BYTES = 1 << 20  # the smallest proto-max-bulk-len that Redis takes
+
+
+@pytest.mark.oracle
+def test_values_at_and_beyond_the_limit(redis_server: RedisServer, node_server: NodeServer) -> None:
+    told = []
+    for server in (node_server, redis_server):
+        with server.connect() as mine, server.connect() as other:
+            mine.call(b"CONFIG", b"SET", b"proto-max-bulk-len", b"%d" % LIMIT_BYTES)
+            try:
+                at_limit = b"v" * LIMIT_BYTES
+                said = [
+                    mine.call(b"SET", b"k", at_limit),
+                    mine.call(b"STRLEN", b"k"),
+                    mine.call(b"APPEND", b"k", b"w"),
+                    mine.call(b"SETRANGE", b"k", b"%d" % (LIMIT_BYTES - 1), b"w"),
+                    mine.call(b"SETRANGE", b"k", b"%d" % LIMIT_BYTES, b"w"),
+                    mine.call(b"SETRANGE", b"k", b"%d" % LIMIT_BYTES, b""),
+                    mine.call(b"SETBIT", b"b", b"%d" % (LIMIT_BYTES * 8 - 1), b"1"),
+                    mine.call(b"SETBIT", b"b", b"%d" % (LIMIT_BYTES * 8), b"1"),
+                    mine.call(b"GETRANGE", b"k", b"-3", b"-1"),
+                ]
+                other.send(b"*2\r\n$3\r\nGET\r\n$%d\r\n" % (LIMIT_BYTES + 1))
+                said.append(other.receive())
+                assert other.ended()
+                told.append([*said, mine.call(b"PING")])
+            finally:
+                mine.call(b"CONFIG", b"SET", b"proto-max-bulk-len", b"%d" % (512 << 20))
+                mine.call(b"DEL", b"k", b"b")
+    assert told[0] == told[1]
+    assert told[0][-2] == b"-ERR Protocol error: invalid bulk length\r\n"
+
+
+@pytest.mark.oracle
+def test_keys_of_no_and_of_many_bytes(ours: Ours, theirs: Wire) -> None:
+    for size in (0, 1, 65_534, 65_535, 65_536, 3_000_000):
+        key, other = b"k" * size, b"o" * size
+        commands = [
+            [b"SET", key, b"v"], [b"GET", key], [b"APPEND", key, b"w"], [b"STRLEN", key], [b"EXISTS", key, key],
+            [b"PEXPIRE", key, b"100000"], [b"PERSIST", key], [b"OBJECT", b"ENCODING", key], [b"COPY", key, other],
+            [b"RENAME", key, other], [b"GET", other], [b"TYPE", other], [b"KEYS", b"*"], [b"DEL", other], [b"DBSIZE"],
+        ]  # fmt: skip
+        assert ours.pipeline(commands) == theirs.pipeline(commands), size

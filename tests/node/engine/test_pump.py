@@ -330,6 +330,49 @@ def test_others_that_a_command_wakes_get_their_turn_after_it(saturated: tuple[Pu
         assert pump.engine.statistics()["commands"] - calls[0] <= 50
 
 
+async def test_who_never_reads_costs_a_bounded_amount(served: Served) -> None:
+    """Replies pile up to 4 MiB and one reply; then nothing of it runs, and its input up to the query limit waits."""
+    served.pump.query_buffer_limit_bytes = 1 << 20
+    deaf, other = await served.connect(), await served.connect()
+    async with trio.open_nursery() as nursery:
+
+        async def flood() -> None:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while True:
+                    await deaf.send_all(encode(b"BLOB", b"1000000") * 1000)
+
+        nursery.start_soon(flood)
+        await until(lambda: served.engine.statistics()["query_limit_disconnections"] == 1)
+        nursery.cancel_scope.cancel()
+    assert served.engine.statistics()["commands"] < 200  # 4 MiB, and what its socket took
+    await other.send_all(encode(b"PING"))
+    assert await receive_exactly(other, 7) == b"+PONG\r\n"
+    await until(lambda: len(served.pump.sessions) == 1)
+    (left,) = served.pump.sessions.values()
+    assert left.output_capacity_bytes + left.query_capacity_bytes < 1 << 17
+
+
+async def test_the_parts_of_a_large_value_need_no_turn_each(saturated: tuple[Pump, socket.socket]) -> None:
+    pump, _ = saturated
+    client, other = socket.socketpair()
+    other.setblocking(False)
+    client.setblocking(False)
+    pump.adopt(other.detach(), session := Session(pump.engine))
+    with client:
+        whole = encode(b"ECHO", b"x" * 10_000_000)
+        at, turns = 0, 0
+        while session.command_count == 0:
+            with contextlib.suppress(BlockingIOError):
+                while at < len(whole):
+                    at += client.send(memoryview(whole)[at : at + 50_000])
+            taken = session.input_bytes
+            pump.run(0, 0)
+            assert session.input_bytes - taken <= 3 << 20  # others come between
+            turns += 1
+        assert turns < 400
+        assert session.query_capacity_bytes < 1 << 17
+
+
 async def test_one_greedy_pipeline_does_not_hold_up_another_client(served: Served) -> None:
     served.pump.commands_per_turn = 50
     greedy, modest = await served.connect(), await served.connect()
