@@ -20,9 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="grapevine chaos sim",
         description="Run simulated clusters through faults; see docs/simulator.md.",
     )
-    parser.add_argument(
-        "--scenario", default="kill-primary", help=f"one of {', '.join(names())} (%(default)s)"
-    )
+    parser.add_argument("--scenario", default="storm", help=f"one of {', '.join(names())} (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (%(default)s)")
     parser.add_argument(
         "--count", type=int, default=1, help="how many seeds, one after the other (%(default)s)"
