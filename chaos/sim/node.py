@@ -133,7 +133,6 @@ class Node:
         self.config = config
         self.active_expiry = True
         self.sessions: dict[int, Session] = {}
-        self.others_ready = 0  # tasks take turns in real processes only
         self._ends: dict[int, End] = {}
         self._sent: dict[int, int] = {}  # by session id of a replica: how much of the stream it was sent
         self._replies: list[tuple[Session, bytes]] = []
