@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -30,6 +31,7 @@ from node.engine.keyspace import Keyspace
 
 CONNECT_MS: Final = (1, 3)
 KEYS_PER_SHARD: Final = 6
+DEPARTED_MAX: Final = 8
 CALM_MS: Final = 4_000  # without a fault: longer than an empty primary looks for a replica with data
 JOIN_RETRY_MS: Final = 300
 
@@ -85,6 +87,7 @@ class Cluster:
         """When a fault last began or ended."""
         self._settings = (*settings, f"write-durability={durability}")
         self._durability = durability
+        self._departed: deque[Process] = deque(maxlen=DEPARTED_MAX)
         self._bugs = bugs
         self._dice = events.dice("cluster")
         self._moment = 0
@@ -199,6 +202,7 @@ class Cluster:
     def kill(self, machine: Machine) -> None:
         if machine.process is not None:
             self.events.trace(f"{machine.process.life} is killed")
+            self._departed.append(machine.process)
             machine.process.die()
             machine.process = None
             machine.paused = False
@@ -404,8 +408,10 @@ class Cluster:
         )
 
     def holders(self, history: str, offset: int) -> tuple[str, ...]:
-        """Who has everything before `offset` of that history."""
-        return tuple(process.life for process in self.processes() if process.node.holds(history, offset))
+        """Who has everything before `offset` of that history, or had when it died not long ago: its word may
+        still be on its way."""
+        known = (*self.processes(), *self._departed)
+        return tuple(process.life for process in known if process.node.holds(history, offset))
 
     def _witness(self, process: Process) -> str:
         """Somebody in sync with a whole copy, who could be heard while `process` looked for one; '' if nobody

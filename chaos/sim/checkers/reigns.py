@@ -143,7 +143,7 @@ class Reigns:
         """Its client is told that a write was done.
 
         Args:
-            holders: lives that have it at this moment.
+            holders: lives that have it at this moment, or had it when they ended.
         Raises:
             Violation: fewer than its primary promised.
         """
