@@ -28,7 +28,7 @@ from node.engine.pump import Pump
 # How long the pump works while a task waits for its turn. A round through trio costs about 60 us: 3 %.
 SHARED_US: Final = 2_000
 # The same while nobody does: for whatever is noticed in no other way.
-ALONE_US: Final = 20_000
+ALONE_US: Final = 100_000
 SLEEP_MAX_S: Final = 60.0  # when trio has no deadline at all
 SEARCH_ROUNDS: Final = 100
 
