@@ -24,6 +24,7 @@ from node.commands import (
     sets,
     slowlog,
     sorted_sets,
+    streams,
     strings,
     transactions,
 )
@@ -43,6 +44,7 @@ _FAMILIES = (
     geo.COMMANDS,
     keys.COMMANDS,
     lists.COMMANDS,
+    streams.COMMANDS,
     transactions.COMMANDS,
     connection.COMMANDS,
     client.COMMANDS,

@@ -147,7 +147,7 @@ def _describe_keys(keys: KeySpec) -> dict[bytes, Reply]:
     else:
         out[b"find_keys"] = {
             b"type": b"range",
-            b"spec": {b"lastkey": keys.last, b"keystep": keys.step, b"limit": 0},
+            b"spec": {b"lastkey": keys.last, b"keystep": keys.step, b"limit": 2 if keys.half else 0},
         }
     return out
 

@@ -10,7 +10,7 @@ as nested Python would bury the table, so a row carries one line:
 | `seconds:integer`  | an argument and its type                                           |
 | `EX seconds:integer` | the same, introduced by a token                                  |
 | `NX`               | a token that stands for itself                                     |
-| `change=CH`        | the same under another name                                        |
+| `change=CH`, `equal==` | the same under another name                                    |
 | `[...]`            | optional                                                           |
 | `x...`             | may be repeated                                                    |
 | `TOKEN x +...`     | may be repeated, each time with its token                          |
@@ -88,7 +88,7 @@ def _one(words: list[str], at: int, whole: str) -> tuple[Argument, int]:
         if at >= len(words) or words[at] != "]":
             raise NotationError(f"{whole!r}: '[' holds one argument; name a block to group several")
         argument, at = replace(inner, optional=True), at + 1
-    elif word.endswith("="):
+    elif word.endswith("=") and not word.endswith("=="):
         argument, at = _group(words, at, whole)
     elif _has_type(word):
         argument, at = _typed(word), at + 1

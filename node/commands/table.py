@@ -46,6 +46,7 @@ class KeySpec:
         note: shown by COMMAND INFO.
         counted: the word at `begin` says how many keys follow it; `last` and `step` mean nothing then.
         keyword: the key follows this word, the last of its kind from `begin` on; it may be missing.
+        half: with a keyword, the first half of all words behind the first one of its kind (XREAD's keys).
         unknown: clients are told that they cannot find these keys; we do when there is a `keyword`.
     """
 
@@ -57,6 +58,7 @@ class KeySpec:
     counted: bool = False
     keyword: str = ""
     unknown: bool = False
+    half: bool = False
 
     @property
     def moves(self) -> bool:
@@ -67,6 +69,10 @@ class KeySpec:
         """Positions of this run's keys among the words of a command; none if its count is wrong."""
         if self.keyword:
             wanted = self.keyword.lower().encode()
+            if self.half:
+                found = (at for at in range(self.begin, len(words)) if words[at].lower() == wanted)
+                at = next(found, len(words))
+                return range(at + 1, at + 1 + (len(words) - at - 1) // 2)
             for at in range(len(words) - 2, self.begin - 1, -1):
                 if words[at].lower() == wanted:
                     return range(at + 1, at + 2)

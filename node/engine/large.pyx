@@ -7,7 +7,7 @@ an indirect call and no way for the compiler to look inside; there are five type
 
 from node.engine.alloc cimport heap_give
 from node.engine.chunks cimport List, list_audit, list_copy, list_free_some
-from node.engine.entry cimport TYPE_HASH, TYPE_LIST, TYPE_SET, TYPE_ZSET
+from node.engine.entry cimport TYPE_HASH, TYPE_LIST, TYPE_SET, TYPE_STREAM, TYPE_ZSET
 from node.engine.members cimport (
     Members,
     members_copy,
@@ -15,6 +15,7 @@ from node.engine.members cimport (
     members_empty_some,
     members_held_bytes,
 )
+from node.engine.stream cimport Stream, stream_audit, stream_copy, stream_free_some
 from node.engine.zset cimport Zset, zset_copy, zset_empty_some, zset_held_bytes
 
 
@@ -23,6 +24,8 @@ cdef int64_t object_count(Object *value) noexcept nogil:
         return members_count(<Members *> value)
     if value.type == TYPE_LIST:
         return (<List *> value).count
+    if value.type == TYPE_STREAM:
+        return (<Stream *> value).length
     return 0
 
 
@@ -33,6 +36,8 @@ cdef bint object_free_some(Store *store, Object *value, int64_t *budget) noexcep
         heap_give(store.heap, value, sizeof(Members))
     elif value.type == TYPE_LIST:
         return list_free_some(store.heap, <List *> value, budget)
+    elif value.type == TYPE_STREAM:
+        return stream_free_some(store.heap, <Stream *> value, budget)
     elif value.type == TYPE_ZSET:
         return zset_empty_some(store, <Zset *> value, budget)
     return False
@@ -43,6 +48,8 @@ cdef Object *object_copy(Store *store, Object *value) noexcept nogil:
         return <Object *> members_copy(store, <Members *> value, sizeof(Members))
     if value.type == TYPE_LIST:
         return <Object *> list_copy(store.heap, <List *> value)
+    if value.type == TYPE_STREAM:
+        return <Object *> stream_copy(store.heap, <Stream *> value)
     if value.type == TYPE_ZSET:
         return <Object *> zset_copy(store, <Zset *> value)
     return NULL
@@ -53,6 +60,8 @@ cdef uint64_t object_held_bytes(Store *store, Object *value) noexcept nogil:
         return members_held_bytes(store, <Members *> value, sizeof(Members))
     if value.type == TYPE_LIST:
         return <uint64_t> max(list_audit(<List *> value), <int64_t> 0)
+    if value.type == TYPE_STREAM:
+        return <uint64_t> max(stream_audit(<Stream *> value), <int64_t> 0)
     if value.type == TYPE_ZSET:
         return zset_held_bytes(store, <Zset *> value)
     return 0

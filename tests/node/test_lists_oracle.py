@@ -27,8 +27,8 @@ from tests.oracle import Ours, Wire, compare, decoded, fresh
         "LINSERT n before b 2|LINSERT n foo b 2|LRANGE a 0 -1",
         "RPUSH a 1 2 3 4 5|LTRIM a 1 -2|LRANGE a 0 -1|LTRIM a 5 9|EXISTS a|LTRIM a 0 1|LTRIM a x 1",
         "RPUSH a a b c a b c a 1 2|LPOS a a|LPOS a a RANK 2|LPOS a a RANK -1|LPOS a a RANK -9|"
-        "LPOS a a COUNT 0|LPOS a a COUNT 2 RANK -1|LPOS a a MAXLEN 1 RANK 2|LPOS a a MAXLEN 4 RANK 2|LPOS a z COUNT 1|"
-        "LPOS a z|LPOS n a COUNT 1|LPOS n a",
+        "LPOS a a COUNT 0|LPOS a a COUNT 2 RANK -1|LPOS a a MAXLEN 1 RANK 2|LPOS a a MAXLEN 4 RANK 2|"
+        "LPOS a z COUNT 1|LPOS a z|LPOS n a COUNT 1|LPOS n a",
         "RPUSH a a|LPOS a a RANK 0|LPOS a a RANK x|LPOS a a COUNT -1|LPOS a a COUNT x|LPOS a a MAXLEN -1|"
         "LPOS a a RANK|LPOS a a FOO 1|LPOS a a RANK -9223372036854775808|LPOS a a RANK -9223372036854775807|"
         "LPOS a a RANK 9223372036854775807",
