@@ -178,10 +178,17 @@ class _Probe:
 
     target: str
     indirect_due_ms: int
+    again_due_ms: int
     due_ms: int
     asked: int = 0
     nacks: int = 0
     indirect: bool = False
+    again: bool = False
+
+    def next_due_ms(self) -> int:
+        if not self.indirect:
+            return self.indirect_due_ms
+        return self.due_ms if self.again else min(self.again_due_ms, self.due_ms)
 
 
 @dataclass(slots=True)
@@ -265,7 +272,7 @@ class Detector:
         if len(self.news):
             due_ms = min(due_ms, self._gossip_due_ms)
         for probe in self._probes.values():
-            due_ms = min(due_ms, probe.due_ms if probe.indirect else probe.indirect_due_ms)
+            due_ms = min(due_ms, probe.next_due_ms())
         for relay in self._relays.values():
             due_ms = min(due_ms, relay.due_ms)
         suspicion_ms = self.members.next_due_ms()
@@ -468,6 +475,9 @@ class Detector:
             elif probe.indirect and probe.due_ms <= now_ms:
                 del self._probes[sequence]
                 self._probe_failed(probe)
+            elif probe.indirect and not probe.again and probe.again_due_ms <= now_ms:
+                probe.again = True
+                self._ask_around(sequence, probe)
         for sequence, relay in list(self._relays.items()):
             if relay.due_ms <= now_ms:
                 del self._relays[sequence]
@@ -506,6 +516,7 @@ class Detector:
         self.members.stand_still(late_ms)
         for probe in self._probes.values():
             probe.indirect_due_ms += late_ms
+            probe.again_due_ms += late_ms
             probe.due_ms += late_ms
 
     # -- what others say --------------------------------------------------------------------------------
@@ -644,23 +655,35 @@ class Detector:
                     self._probe_indirectly(sequence, running)
                 return
         sequence = self._next_sequence()
-        probe = self._probes[sequence] = _Probe(member.id, self._now_ms + timeout_ms, due_ms)
+        again_due_ms = self._now_ms + (timeout_ms * 3 // 4 if urgent else (timeout_ms + patience_ms) // 2)
+        probe = _Probe(member.id, self._now_ms + timeout_ms, again_due_ms, due_ms)
+        self._probes[sequence] = probe
         self._send(member.meta.bus_address, Ping(sequence, member.id), member.id)
         if urgent:
             self._probe_indirectly(sequence, probe)
 
     def _probe_indirectly(self, sequence: int, probe: _Probe) -> None:
         probe.indirect = True
+        # Those of the second round have no time for a nack, so only these count.
+        probe.asked += self._ask_around(sequence, probe, direct=self._now_ms >= probe.indirect_due_ms)
+
+    def _ask_around(self, sequence: int, probe: _Probe, *, direct: bool = True) -> int:
+        """Ask some others to probe it, and (`direct`) ping it once more ourselves; how many were asked.
+
+        Done twice before anybody is accused. With a tenth of the packets lost, one round accuses 12 times an
+        hour, which everybody has to be told, and that load grows with the cluster; two rounds hardly ever.
+        """
         target = self.members.get(probe.target)
         if target is None or target.status not in PRESENT:
-            return
+            return 0
         helpers = [member for member in self._present_members() if member.id != probe.target]
-        for helper in self._rng.sample(helpers, min(self.config.indirect_probes, len(helpers))):
-            probe.asked += 1
+        chosen = self._rng.sample(helpers, min(self.config.indirect_probes, len(helpers)))
+        for helper in chosen:
             asked = ProbeFor(sequence, target.id, target.meta.host, target.meta.bus_port)
             self._send(helper.meta.bus_address, asked, helper.id)
-        if self._now_ms >= probe.indirect_due_ms:  # once more: packets do get lost
+        if direct:
             self._send(target.meta.bus_address, Ping(sequence, target.id), target.id)
+        return len(chosen)
 
     def _probe_failed(self, probe: _Probe) -> None:
         target = self.members.get(probe.target)

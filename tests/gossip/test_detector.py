@@ -176,6 +176,32 @@ def test_a_silent_member_is_probed_indirectly_then_accused() -> None:
     assert core.failure_reports(D) == (ME,)
 
 
+def test_everybody_is_asked_twice_before_an_accusation() -> None:
+    """Times from the first ping; helpers that stay silent count against our own health once, not twice."""
+    core = detector(A, B, C, D)
+    seen: list[tuple[int, str]] = []
+    began_ms, now_ms = None, START_MS
+    while began_ms is None or now_ms < began_ms + 260:
+        now_ms = core.next_due_ms()
+        core.tick(now_ms)
+        for send in core.actions():
+            if isinstance(send, MemberChanged):
+                seen.append((now_ms - (began_ms or 0), send.after.value))
+                continue
+            message = send.envelope.message if isinstance(send, Send) else None
+            if isinstance(message, Ping) and message.target != D:
+                hear(core, message.target, Ack(message.sequence), now_ms=now_ms + 1)
+            elif isinstance(message, Ping | ProbeFor):
+                began_ms = now_ms if began_ms is None else began_ms
+                seen.append((now_ms - began_ms, type(message).__name__))
+    whole_round = ["ProbeFor"] * 3 + ["Ping"]
+    assert [what for at_ms, what in seen if at_ms == 0] == ["Ping"]
+    assert [what for at_ms, what in seen if at_ms == 100] == whole_round
+    assert [what for at_ms, what in seen if at_ms == 175] == whole_round
+    assert (250, "suspect") in seen
+    assert core.awareness.score == 3
+
+
 def test_a_member_that_answered_us_anyway_is_not_probed() -> None:
     core = detector(A)
     pings = 0
