@@ -45,7 +45,7 @@ class GossipConfig:
             in 700 misses a piece (and learns it later); with 6 one in 10,000.
         news_max: pieces of news kept for passing on; the most transmitted ones fall out first.
         exchange_interval_ms: time between two full state exchanges over TCP of one member, up to 32 members;
-            grows with log2(n / 32) beyond, since each exchange costs bytes in proportion to n.
+            grows with n / 32 beyond, up to 40 times, since each exchange costs bytes in proportion to n.
         reconnect_interval_ms: how often a dead member is tried again. Heals partitions in which both sides
             declared the other dead.
         dead_keep_ms: how long a dead or departed member stays listed before it turns into a tombstone.

@@ -256,7 +256,7 @@ class Detector:
         self._probe_due_ms = now_ms + rng.randrange(config.probe_interval_ms)
         self._gossip_due_ms = now_ms
         self._gossiped_ms = now_ms - config.gossip_interval_ms
-        self._exchange_due_ms = now_ms + self._exchange_pause_ms()
+        self._exchange_due_ms = now_ms + self.exchange_pause_ms()
         self._reconnect_due_ms = now_ms + config.reconnect_interval_ms
 
     # -- what the shell reads ---------------------------------------------------------------------------
@@ -501,7 +501,7 @@ class Detector:
             self._reconnect_due_ms = self._on_beat(now_ms + self.config.reconnect_interval_ms)
             self._reconnect()
         if self._exchange_due_ms <= now_ms:
-            self._exchange_due_ms = self._on_beat(now_ms + self._exchange_pause_ms())
+            self._exchange_due_ms = self._on_beat(now_ms + self.exchange_pause_ms())
             present = self._present_members()
             if present:
                 self._out.append(ExchangeWith(self._rng.choice(present).meta.bus_address))
@@ -704,6 +704,8 @@ class Detector:
 
     def _reconnect(self) -> None:
         """Try one of the dead. Our belief rides along, so that a live one can deny it."""
+        if len(self.members) == self.members.present:
+            return  # nobody is; not looked for one by one, which thousands of members would make dear
         dead = [member for member in self.members if member.status is Status.DEAD]
         if dead:
             self._start_probe(self._rng.choice(dead))
@@ -852,15 +854,18 @@ class Detector:
         self._sequence += 1
         return self._sequence
 
-    def _exchange_pause_ms(self) -> int:
-        """The interval, longer in large clusters, with a quarter of jitter
-        so that members do not march in step.
+    def exchange_pause_ms(self) -> int:
+        """Until our next state exchange, with a quarter of jitter so that members do not march in step.
+
+        In proportion to the members beyond 32, since an exchange costs bytes in proportion to them.
         """
         count = self.members.present + 1
-        scale = max(1, (count - 1).bit_length() - 4)
-        pause_ms = self.config.exchange_interval_ms * scale
+        scale = min(max(1.0, count / 32), EXCHANGE_SCALE_MAX)
+        pause_ms = int(self.config.exchange_interval_ms * scale)
         return pause_ms - self._rng.randrange(pause_ms // 4 + 1)
 
 
+EXCHANGE_SCALE_MAX: Final = 40
+"""From 1,280 members on the pause grows no more: 20 minutes are long enough to believe something outdated."""
 ENCRYPTION_BYTES: Final = 48
 """Room kept in each datagram for a nonce, a tag and a key id."""

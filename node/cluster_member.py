@@ -15,7 +15,9 @@ from gossip.service import Service
 from gossip.topology import SLOT_COUNT, Topology
 from node.errands import Errands
 
-MAJORITY_LEASES: Final = 2  # silence of the voters for so many leases puts a member without a lease in doubt
+# Silence of the voters for so many leases puts a member without a lease in doubt. What one primary of 60
+# members hears is up to 2 leases old when it has come to the last of them in a quiet cluster.
+MAJORITY_LEASES: Final = 3
 
 
 class ClusterMember:

@@ -134,12 +134,12 @@ def test_everybody_knows_of_the_majority_and_a_minority_does_not(seed: int) -> N
     for _ in range(50):
         net.stations[0].core.majority_there(net.now_ms)
         net.run(100)
-    assert oldest_ms(range(60)) < 1_600
+    assert oldest_ms(range(60)) < 2_600
     net.partition(list(range(40)), list(range(40, 60)))
     for _ in range(30):
         net.stations[0].core.majority_there(net.now_ms)
         net.run(100)
-    assert oldest_ms(range(40)) < 1_600
+    assert oldest_ms(range(40)) < 2_600
     minority = [net.stations[number].core for number in range(40, 60)]
     assert min(net.now_ms - core.majority_ms for core in minority) >= 2_900  # 12 hops of up to 3 ms
 
