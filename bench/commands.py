@@ -17,7 +17,7 @@ from bench.servers import Server
 PIPELINES: Final = (1, 16)
 CONNECTIONS: Final = 50
 VALUE_BYTES: Final = 3
-SECONDS: Final = 0.4
+SECONDS: Final = 0.3
 REPEATS: Final = 3
 _PUSH: Final = "LPUSH mylist xxx"
 

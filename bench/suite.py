@@ -164,7 +164,7 @@ def _peers(place: Place) -> Figures:
     with ExitStack() as stack:
         servers = place.servers(stack, kinds, "peers")
         _say(peers.head([kind.name for kind in kinds]))
-        repeats, seconds = (1, 0.05) if place.quick else (5, 0.6)
+        repeats, seconds = (1, 0.05) if place.quick else (3, 0.6)
         for row in peers.measure(servers, Probe(place.directory), repeats=repeats, seconds=seconds):
             rows.append(row)
             _say(peers.line(row))
@@ -197,13 +197,13 @@ def _timing(place: Place) -> Figures:
 
 SECTIONS: Final[dict[str, Section]] = {
     "compare": Section("GET and SET beside redis-server and a bare loop", 160, _compare),
-    "commands": Section("redis-benchmark's default list", 100, _commands),
+    "commands": Section("redis-benchmark's default list", 115, _commands),
     "pauses": Section("snapshots and full syncs of 1 GB", 70, _pauses),
-    "storm": Section("a million keys expire in one second", 50, _storm),
+    "storm": Section("a million keys expire in one second", 60, _storm),
     "memory": Section("resident bytes per entry", 110, _memory),
     "peers": Section("memcached beside us", 25, _peers),
-    "eviction": Section("hit ratios of eviction policies", 120, _eviction),
-    "timing": Section("what timing every command costs", 60, _timing),
+    "eviction": Section("hit ratios of eviction policies", 130, _eviction),
+    "timing": Section("what timing every command costs", 50, _timing),
 }
 
 
