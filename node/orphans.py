@@ -1,8 +1,8 @@
 """Replica migration: which replica moves to a primary that has none left, and when. A core.
 
-Of the shards that can spare a replica the one with the most gives, and of its replicas the one with the lowest
-id goes: everybody comes to the same answer from the same topology, so one moves and not all. Views differ for a
-moment, hence the wait. Two that move at once do no harm, and the next look sends nobody back.
+Of the shards that can spare a replica the one with the most gives, and of its replicas the one with the
+lowest id goes: everybody comes to the same answer from the same topology, so one moves and not all. Views
+differ for a moment, hence the wait. Two that move at once do no harm, and the next look sends nobody back.
 
 Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (replica migration)
 """
