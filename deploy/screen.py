@@ -78,22 +78,23 @@ class Screen:
             self._console.print("no member tells of an election")
             return
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("when", "node", "instead of", "epoch", "waited", "voted", "took"):
-            table.add_column(heading, no_wrap=True, min_width=len(heading))
-        table.add_column("outcome, reason, what was lost", overflow="fold", min_width=20)
+        for heading in ("when", "node", "instead of", "epoch", "took", "outcome"):
+            table.add_column(heading, no_wrap=heading != "outcome", overflow="fold")
         for each in told:
-            end = f"{each.text('outcome')} ({each.text('reason')}); lost: {each.text('lost')}"
             table.add_row(
                 time.strftime("%H:%M:%S", time.localtime(each.unix_ms / 1000)),
                 str(each.node),
                 names.get(each.text("old-primary"), each.text("old-primary")[:8]),
                 each.text("new-epoch") if each.ms("new-epoch") else "",
-                each.ms("waited-ms"),
-                each.ms("voted-ms"),
                 each.ms("took-ms"),
-                escape(end),
+                escape(each.text("outcome")),
             )
         self._console.print(table)
+        for each in told:
+            if each.ms("new-epoch"):
+                steps = f"waited {each.ms('waited-ms') or 'for nothing'}, voted {each.ms('voted-ms')}"
+                story = f"{each.text('reason')}; {steps}; lost: {each.text('lost')}"
+                self._console.print(f"epoch {each.text('new-epoch')}: {story}", markup=False)
 
     def failovers_json(self, told: Sequence[Told]) -> None:
         """The same with everything that was told."""
