@@ -13,7 +13,7 @@ three are 0, one of which says that the entry has an expiry):
 
 The home of a hash is window * bucket_count >> 16, `window` being its 16 leading bits: monotone in the
 hash for any number of buckets. Two things follow. The number of buckets need not be a power of two, so
-a table grows by 3/8, a large one by a quarter, and is 65 to 89 % full instead of 45 to 89 %. And the order of the hash survives
+a table grows by 3/8 and is 65 to 89 % full instead of 45 to 89 %. And the order of the hash survives
 growing and shrinking: a SCAN or a snapshot remembers how far in the order it has come, not a bucket, and
 neither misses nor repeats what stays put.
 
@@ -54,13 +54,6 @@ cdef inline uint32_t _buckets_for(uint32_t count) noexcept nogil:
     if count <= 1:
         return 0
     return (count * 10 + 48) // 49
-
-
-# A quarter more where there are many, 3/8 up to there: what is free costs more then than what is moved.
-cdef inline uint32_t _larger(uint32_t bucket_count) noexcept nogil:
-    if bucket_count <= 2:
-        return bucket_count + 1
-    return bucket_count + (bucket_count // 4 if bucket_count >= 64 else bucket_count * 3 // 8)
 
 
 cdef inline uint64_t _line_bytes(Segment *segment) noexcept nogil:
@@ -160,7 +153,7 @@ cdef inline size_t _directory_bytes(int depth) noexcept nogil:
 
 # Splits a segment by its next hash bit. 0: no memory, nothing changed.
 cdef bint _split(Store *store, Table *table, Segment *segment, uint64_t hash) noexcept nogil:
-    cdef uint32_t want = _buckets_for(segment.count // 2)
+    cdef uint32_t want = _buckets_for(segment.count // 2 + segment.count // 16)
     cdef int depth = segment.depth + 1
     cdef int old_depth = table.root.depth
     cdef bint rooted = table.root.bucket_count != DIRECTORY
@@ -299,7 +292,7 @@ cdef uint64_t *table_insert(Store *store, Table *table, uint64_t hash, Entry *en
         return <uint64_t *> &segment.line
     bucket_count = segment.bucket_count
     if segment.count + 1 > _capacity(bucket_count):
-        more = _larger(bucket_count)
+        more = bucket_count + (bucket_count * 3 // 8 if bucket_count > 2 else 1)
         if more > SEGMENT_BUCKETS_MAX and bucket_count < SEGMENT_BUCKETS_MAX:
             more = SEGMENT_BUCKETS_MAX
         if more > SEGMENT_BUCKETS_MAX and segment.depth < DEPTH_MAX:
