@@ -1,4 +1,4 @@
-"""Replies of stream commands are a real server's: what chance seldom finds, waiting, and how streams are kept."""
+"""Replies of stream commands are a real server's: what chance seldom finds, and waiting; how streams are kept."""
 
 import shlex
 
