@@ -18,6 +18,7 @@ from node.engine.entry cimport (
     TYPE_HASH,
     TYPE_LIST,
     TYPE_SET,
+    TYPE_STREAM,
     Entry,
 )
 from node.engine.large cimport object_free_some
@@ -35,6 +36,7 @@ from node.engine.run cimport (
     run_next,
 )
 from node.engine.span cimport span_of
+from node.engine.stream cimport stream_new
 from node.engine.zset cimport (
     Zset,
     pair_bytes,
@@ -66,6 +68,10 @@ cdef class Builder:
         self.drop()
         self.type = type
         self.sorted = type == TYPE_SET
+        if type == TYPE_STREAM:  # its reader fills it
+            self.object = <Object *> stream_new(self.keyspace.store.heap)
+            if self.object == NULL:
+                raise MemoryError("no memory for a stream")
         return 0
 
     # Forgets what was added.

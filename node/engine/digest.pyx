@@ -14,16 +14,23 @@ from node.engine.crc64 cimport crc64_update
 from node.engine.entry cimport (
     TYPE_HASH,
     TYPE_LIST,
+    TYPE_STREAM,
     TYPE_STRING,
     TYPE_ZSET,
     Entry,
     entry_expiry_ms,
     entry_key,
+    entry_object,
     entry_string,
     entry_type,
 )
+from node.engine.groups cimport StreamGroup, consumer_name, cursor_pending, group_name, pending_seek, stream_group_at
 from node.engine.keyspace cimport Keyspace
+from node.engine.ordered cimport OrderedCursor, ordered_next
+from node.engine.run cimport Item, item_text, run_next
 from node.engine.span cimport Span
+from node.engine.stream cimport Stream, StreamEntry, StreamWalk, stream_walk_from, stream_walk_next
+from node.engine.stream_id cimport StreamId, id_of
 from node.engine.table cimport GATHER_MAX
 
 
@@ -61,6 +68,52 @@ cdef uint64_t _contents_digest(const Entry *entry) noexcept:
     return total
 
 
+# Entries in their order; groups, what they and their consumers have pending, but not when that was delivered.
+cdef uint64_t _stream_digest(const Stream *stream) noexcept:
+    cdef StreamWalk walk
+    cdef StreamGroup *group
+    cdef OrderedCursor cursor
+    cdef uint64_t crc = 0
+    cdef uint32_t index
+    cdef bint more
+    stream_walk_from(stream, id_of(0, 0), &walk)
+    while stream_walk_next(&walk):
+        crc = crc64_update(crc, <const uint8_t *> &walk.entry.id, sizeof(StreamId))
+        crc = _fields_digest(crc, &walk.entry)
+    crc = crc64_update(crc, <const uint8_t *> &stream.last_id, sizeof(StreamId))
+    crc = crc64_update(crc, <const uint8_t *> &stream.deleted_id, sizeof(StreamId))
+    crc = crc64_update(crc, <const uint8_t *> &stream.added, 8)
+    for index in range(stream.groups.count):
+        group = stream_group_at(stream, index)
+        crc = _text(crc, group_name(group))
+        crc = crc64_update(crc, <const uint8_t *> &group.last_id, sizeof(StreamId))
+        crc = crc64_update(crc, <const uint8_t *> &group.entries_read, 8)
+        more = pending_seek(&group.pending, id_of(0, 0), &cursor)
+        while more:
+            crc = crc64_update(crc, <const uint8_t *> &cursor_pending(&cursor).id, sizeof(StreamId))
+            crc = crc64_update(crc, <const uint8_t *> &cursor_pending(&cursor).count, 8)
+            crc = _text(crc, consumer_name(cursor_pending(&cursor).consumer))
+            more = ordered_next(&cursor)
+    return crc
+
+
+cdef uint64_t _fields_digest(uint64_t crc, const StreamEntry *entry) noexcept:
+    cdef const uint8_t *names = entry.fields
+    cdef const uint8_t *at = entry.content
+    cdef uint8_t scratch[24]
+    cdef Item item
+    cdef uint32_t left
+    for left in range(entry.field_count):
+        if names != NULL:
+            names = run_next(names, entry.end, &item)
+        else:
+            at = run_next(at, entry.end, &item)
+        crc = _text(crc, item_text(&item, scratch))
+        at = run_next(at, entry.end, &item)
+        crc = _text(crc, item_text(&item, scratch))
+    return crc
+
+
 cdef uint64_t _entry_digest(int database, const Entry *entry) noexcept:
     cdef uint8_t scratch[24]
     cdef int64_t frame[2]
@@ -72,7 +125,11 @@ cdef uint64_t _entry_digest(int database, const Entry *entry) noexcept:
     if entry_type(entry) == TYPE_STRING:
         crc = _text(crc, entry_string(entry, scratch))
     else:
-        contents = _contents_digest(entry)
+        contents = (
+            _stream_digest(<const Stream *> entry_object(entry))
+            if entry_type(entry) == TYPE_STREAM
+            else _contents_digest(entry)
+        )
         crc = crc64_update(crc, <const uint8_t *> &contents, 8)
     return _mixed(crc)
 

@@ -30,7 +30,7 @@ cdef enum:
     FOOTER_BYTES = 10
 
 # Types that readers of version 9 do not know.
-cdef dict VERSION_OF_KIND = {21: 11, 24: 12}
+cdef dict VERSION_OF_KIND = {19: 10, 24: 12}
 
 
 cdef class _Payload(ValueReader):

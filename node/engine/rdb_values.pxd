@@ -3,8 +3,11 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from node.engine.buf cimport Buf
 from node.engine.builder cimport Builder
+from node.engine.groups cimport StreamConsumer, StreamGroup
 from node.engine.keyspace cimport Key, Keyspace
 from node.engine.span cimport Span
+from node.engine.stream cimport Stream
+from node.engine.stream_id cimport StreamId
 
 # Which piece of a value comes next.
 cdef enum Piece:
@@ -19,6 +22,13 @@ cdef enum Piece:
     PIECE_BLOB  # a whole collection in a packed form
     PIECE_CONTAINER  # how a list's next node is kept
     PIECE_NODE
+    PIECE_STREAM_NODE
+    PIECE_STREAM_TAIL
+    PIECE_GROUP
+    PIECE_PENDING
+    PIECE_CONSUMERS  # how many
+    PIECE_CONSUMER
+    PIECE_CONSUMER_PENDING
     PIECE_NONE  # it is complete
 
 
@@ -40,6 +50,11 @@ cdef class ValueReader:
     cdef Buf _first  # a field or member whose other half has not arrived
     cdef Span _string_value  # of PIECE_STRING; valid until the next piece
     cdef Builder _builder
+    cdef StreamGroup *_group  # borrowed from the stream that is being built
+    cdef StreamConsumer *_consumer
+    cdef uint64_t _groups_left
+    cdef uint64_t _consumers_left
+    cdef dict _pending  # id -> when it was delivered and how often; of the group, until a consumer claims it
 
     cdef object _damage(self, str what)
     # A value of this type is next; raises when we can't read such.
@@ -49,6 +64,14 @@ cdef class ValueReader:
     # Puts the complete value under a key; 0: it was empty.
     cdef bint put_value(self, int database, Key *key, int64_t expire_ms) except -1
     cdef int _next_element(self) except -1
+    cdef bint _stream_piece(self) except -1
+    cdef bint _tail(self, Stream *stream) except -1
+    cdef bint _begin_group(self, Stream *stream) except -1
+    cdef bint _begin_consumer(self, Stream *stream) except -1
+    cdef int _next_group(self) except -1
+    cdef int _next_consumer(self) except -1
+    cdef bint _raw_id(self, StreamId *id) noexcept
+    cdef bint _id(self, StreamId *id) except -1
     cdef int _blob(self, Span blob) except -1
     cdef int _add(self, Span name, Span value) except -1
     cdef int _add_score(self, double score) except -1

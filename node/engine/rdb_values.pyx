@@ -14,11 +14,22 @@ from libc.stdint cimport int8_t, int16_t, int32_t
 from libc.string cimport memcpy
 
 from node.engine.buf cimport buf_append, buf_free, buf_reserve
-from node.engine.entry cimport TYPE_HASH, TYPE_LIST, TYPE_SET, TYPE_STRING, TYPE_ZSET
+from node.engine.entry cimport TYPE_HASH, TYPE_LIST, TYPE_SET, TYPE_STREAM, TYPE_STRING, TYPE_ZSET
+from node.engine.groups cimport (
+    NOT_KNOWN,
+    group_consumer,
+    group_consumer_add,
+    pending_add,
+    stream_group,
+    stream_group_add,
+)
 from node.engine.lzf cimport LZF_GROWTH_MAX, lzf_unpack
 from node.engine.packed cimport PACKED_INTSET, PACKED_LISTPACK, PACKED_ZIPLIST, Packed, packed_next, packed_open
+from node.engine.rdb_stream cimport read_raw_id, read_stream_node
 from node.engine.run cimport Item, item_text
 from node.engine.span cimport int64_to_bytes, span_bytes, span_of
+from node.engine.stream cimport stream_edge
+from node.engine.stream_id cimport id_compare, id_of
 
 cdef enum:
     KIND_STRING = 0
@@ -35,7 +46,10 @@ cdef enum:
     KIND_HASH_LISTPACK = 16
     KIND_ZSET_LISTPACK = 17
     KIND_LIST_LISTPACKS = 18
+    KIND_STREAM_5 = 15
+    KIND_STREAM = 19
     KIND_SET_LISTPACK = 20
+    KIND_STREAM_7_2 = 21
     KIND_EXPIRING_HASH = 24
 
 cdef enum:
@@ -68,6 +82,9 @@ cdef dict BEGINNINGS = {
     KIND_HASH_ZIPLIST: (TYPE_HASH, PIECE_BLOB),
     KIND_HASH_LISTPACK: (TYPE_HASH, PIECE_BLOB),
     KIND_SET_LISTPACK: (TYPE_SET, PIECE_BLOB),
+    KIND_STREAM_5: (TYPE_STREAM, PIECE_COUNT),
+    KIND_STREAM: (TYPE_STREAM, PIECE_COUNT),
+    KIND_STREAM_7_2: (TYPE_STREAM, PIECE_COUNT),
     KIND_EXPIRING_HASH: (TYPE_HASH, PIECE_EARLIEST),
 }
 
@@ -176,6 +193,8 @@ cdef class ValueReader:
                 return False
             self._piece = PIECE_NONE
             return True
+        if self._piece >= PIECE_STREAM_NODE:
+            return self._stream_piece()
         if self._piece == PIECE_COUNT:
             if not self._plain_length(&self._left):
                 return False
@@ -221,7 +240,9 @@ cdef class ValueReader:
     # The element that was announced is done with; 1, as whoever took the last piece of it.
     cdef int _next_element(self) except -1:
         self._left -= 1
-        if self._left == 0:
+        if self._builder.type == TYPE_STREAM:
+            self._piece = PIECE_STREAM_TAIL if self._left == 0 else PIECE_STREAM_NODE
+        elif self._left == 0:
             self._piece = PIECE_NONE
         elif self._kind == KIND_EXPIRING_HASH:
             self._piece = PIECE_EXPIRY
@@ -233,6 +254,167 @@ cdef class ValueReader:
         else:
             self._piece = PIECE_FIRST
         return 1
+
+    # --- streams ---------------------------------------------------------------------------------------------
+
+    cdef bint _raw_id(self, StreamId *id) noexcept:
+        cdef const uint8_t *at
+        if not self._fixed(16, &at):
+            return False
+        id[0] = read_raw_id(at)
+        return True
+
+    cdef bint _id(self, StreamId *id) except -1:
+        return self._plain_length(&id.ms) and self._plain_length(&id.seq)
+
+    cdef bint _stream_piece(self) except -1:
+        cdef Stream *stream = <Stream *> self._builder.object
+        cdef StreamId id
+        cdef Span value
+        cdef const uint8_t *at
+        cdef int64_t delivered_ms
+        cdef uint64_t times
+        if self._piece == PIECE_STREAM_NODE:
+            if not self._string(&value):
+                return False
+            if value.len_bytes != 16:
+                raise self._damage(f"a stream's node whose id has {value.len_bytes} bytes")
+            id = read_raw_id(value.at)
+            if not self._string(&value):
+                return False
+            if not read_stream_node(
+                self.keyspace.store.heap,
+                stream,
+                id,
+                value,
+                self.keyspace.limits.stream_chunk_bytes,
+                self.keyspace.limits.stream_chunk_entries,
+            ):
+                raise self._damage(f"a stream's node of {value.len_bytes} bytes is damaged")
+            return self._next_element()
+        if self._piece == PIECE_STREAM_TAIL:
+            return self._tail(stream)
+        if self._piece == PIECE_GROUP:
+            return self._begin_group(stream)
+        if self._piece == PIECE_PENDING:
+            if not self._raw_id(&id) or not self._fixed(8, &at):
+                return False
+            memcpy(&delivered_ms, at, 8)
+            if not self._plain_length(&times):
+                return False
+            if (id.ms, id.seq) in self._pending:
+                raise self._damage(f"entry {id.ms}-{id.seq} is pending twice in a group")
+            self._pending[id.ms, id.seq] = (delivered_ms, <int64_t> times)
+            self._left -= 1
+            self._piece = PIECE_PENDING if self._left > 0 else PIECE_CONSUMERS
+            return True
+        if self._piece == PIECE_CONSUMERS:
+            if not self._plain_length(&self._consumers_left):
+                return False
+            return self._next_consumer()
+        if self._piece == PIECE_CONSUMER:
+            return self._begin_consumer(stream)
+        # PIECE_CONSUMER_PENDING
+        if not self._raw_id(&id):
+            return False
+        found = self._pending.pop((id.ms, id.seq), None)
+        if found is None:
+            raise self._damage(f"entry {id.ms}-{id.seq} is a consumer's and not its group's, or two consumers'")
+        delivered_ms, deliveries = found
+        pending_add(self.keyspace.store.heap, stream, self._group, self._consumer, id, delivered_ms, deliveries)
+        self._left -= 1
+        return True if self._left > 0 else self._next_consumer()
+
+    cdef bint _tail(self, Stream *stream) except -1:
+        cdef uint64_t length, added
+        cdef StreamId last, first, deleted
+        if not self._plain_length(&length) or not self._id(&last):
+            return False
+        first = stream_edge(stream, True)
+        deleted = id_of(0, 0)
+        added = length
+        if self._kind != KIND_STREAM_5 and not (
+            self._id(&first) and self._id(&deleted) and self._plain_length(&added)
+        ):
+            return False
+        if not self._plain_length(&self._groups_left):
+            return False
+        if length != <uint64_t> stream.length or id_compare(last, stream.last_id) < 0:
+            raise self._damage(f"a stream of {length} entries up to {last.ms}-{last.seq} holds {stream.length}")
+        stream.last_id = last
+        stream.first_id = stream_edge(stream, True)
+        stream.deleted_id = deleted
+        stream.added = added
+        self._builder.count = 1  # an empty stream is one, too
+        return self._next_group()
+
+    cdef int _next_group(self) except -1:
+        if self._groups_left == 0:
+            self._piece = PIECE_NONE
+        else:
+            self._groups_left -= 1
+            self._piece = PIECE_GROUP
+        return 1
+
+    cdef bint _begin_group(self, Stream *stream) except -1:
+        cdef Span name
+        cdef StreamId last
+        cdef uint64_t entries_read = <uint64_t> NOT_KNOWN
+        if not self._string(&name):
+            return False
+        self._first.used_bytes = 0
+        buf_append(&self._first, name.at, name.len_bytes)
+        if not self._id(&last) or (self._kind != KIND_STREAM_5 and not self._plain_length(&entries_read)):
+            return False
+        if not self._plain_length(&self._left):
+            return False
+        name = span_of(self._first.data, self._first.used_bytes)
+        if stream_group(stream, name) != NULL:
+            raise self._damage(f"group {span_bytes(name)[:40]!r} is twice in a stream")
+        self._group = stream_group_add(self.keyspace.store.heap, stream, name, last, <int64_t> entries_read)
+        self._pending = {}
+        self._piece = PIECE_PENDING if self._left > 0 else PIECE_CONSUMERS
+        return True
+
+    cdef int _next_consumer(self) except -1:
+        if self._consumers_left > 0:
+            self._consumers_left -= 1
+            self._piece = PIECE_CONSUMER
+            return 1
+        if self._pending:
+            raise self._damage(f"{len(self._pending)} pending entries of a group are no consumer's")
+        return self._next_group()
+
+    cdef bint _begin_consumer(self, Stream *stream) except -1:
+        cdef Span name
+        cdef const uint8_t *at
+        cdef int64_t seen_ms, active_ms
+        if not self._string(&name):
+            return False
+        self._first.used_bytes = 0
+        buf_append(&self._first, name.at, name.len_bytes)
+        if not self._fixed(8, &at):
+            return False
+        memcpy(&seen_ms, at, 8)
+        active_ms = seen_ms
+        if self._kind == KIND_STREAM_7_2:
+            if not self._fixed(8, &at):
+                return False
+            memcpy(&active_ms, at, 8)
+        if not self._plain_length(&self._left):
+            return False
+        name = span_of(self._first.data, self._first.used_bytes)
+        if group_consumer(self._group, name) != NULL:
+            raise self._damage(f"consumer {span_bytes(name)[:40]!r} is twice in a group")
+        self._consumer = group_consumer_add(self.keyspace.store.heap, stream, self._group, name, seen_ms)
+        self._consumer.seen_ms = seen_ms
+        self._consumer.active_ms = active_ms
+        if self._left == 0:
+            return self._next_consumer()
+        self._piece = PIECE_CONSUMER_PENDING
+        return True
+
+    # --- packed collections ----------------------------------------------------------------------------------
 
     cdef int _blob(self, Span blob) except -1:
         cdef Packed packed

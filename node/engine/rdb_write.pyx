@@ -2,8 +2,8 @@
 
 Collections are written element by element, in the forms that every Redis can read (its types 1, 2, 4 and 5), not in
 the packed ones: a reader makes whatever form it likes of them, as we do. Two exceptions. A hash whose fields expire is type 24, which Redis
-knows since 7.4: there is no older way to say it. A stream is type 21, of 7.2: its consumers have an activity time
-that a failover must not forget.
+knows since 7.4: there is no older way to say it. A stream is type 19, of 7.0, because the older one does not say how far a
+group has read; of 7.2's type it lacks when a consumer was last active (rdb_stream.pyx).
 
     24    earliest expiry in ms (8)  count  [expiry - earliest + 1, or 0 for none]  field  value ...
 
@@ -21,6 +21,7 @@ from node.engine.entry cimport (
     TYPE_HASH,
     TYPE_LIST,
     TYPE_SET,
+    TYPE_STREAM,
     TYPE_STRING,
     TYPE_ZSET,
     entry_encoding,
@@ -33,7 +34,9 @@ from node.engine.entry cimport (
     entry_type,
 )
 from node.engine.members cimport Members
+from node.engine.rdb_stream cimport write_stream
 from node.engine.span cimport int64_to_bytes, span_of, span_to_int64
+from node.engine.stream cimport Stream
 
 cdef enum:
     KIND_STRING = 0
@@ -41,6 +44,7 @@ cdef enum:
     KIND_SET = 2
     KIND_HASH = 4
     KIND_ZSET = 5
+    KIND_STREAM = 19
     KIND_EXPIRING_HASH = 24
 
 # A longer text is not an integer of 32 bits.
@@ -124,6 +128,8 @@ cdef int value_kind(const Entry *entry) except -1:
         return KIND_SET
     if type == TYPE_ZSET:
         return KIND_ZSET
+    if type == TYPE_STREAM:
+        return KIND_STREAM
     if type == TYPE_HASH:
         return large_kind(type, _earliest_ms(entry))
     raise TypeError(f"an entry of type {type} cannot be written to a snapshot")
@@ -173,6 +179,8 @@ cdef int write_value(Buf *out, const Entry *entry) except -1:
         if entry_encoding(entry) == ENCODING_INT:
             return write_int64(out, entry_int64(entry))
         return _plain(out, entry_string(entry, scratch))
+    if type == TYPE_STREAM:
+        return write_stream(out, <const Stream *> entry_object(entry))
     earliest_ms = _earliest_ms(entry)
     write_large_head(out, type, contents_count(entry), earliest_ms)
     contents_open(&contents, entry)

@@ -21,7 +21,7 @@ SMALL = st.one_of(
     st.integers(-5, 200).map(lambda number: b"%d" % number),
     st.binary(max_size=80),
 )
-KINDS = ("string", "hash", "list", "set", "zset")
+KINDS = ("string", "hash", "list", "set", "stream", "zset")
 
 
 def build(kind: str, elements: list[bytes]) -> list[list[bytes]]:
@@ -44,7 +44,33 @@ def build(kind: str, elements: list[bytes]) -> list[list[bytes]]:
             ]
             for number, element in enumerate(elements)
         ]
+    if kind == "stream":
+        return _stream(elements)
     raise ValueError(kind)
+
+
+def _stream(elements: list[bytes]) -> list[list[bytes]]:
+    """Entries of several shapes, some deleted; two groups, with and without something pending."""
+    commands = [
+        [
+            b"XADD",
+            b"k",
+            b"%d-%d" % (1 + number // 3, 1 + number % 3),
+            b"f",
+            element,
+            *([b"g", b"7"] * (number % 4 // 3)),
+        ]
+        for number, element in enumerate(elements)
+    ]
+    commands += [
+        [b"XGROUP", b"CREATE", b"k", b"g1", b"0"],
+        [b"XGROUP", b"CREATE", b"k", b"12", b"$", b"ENTRIESREAD", b"3"],
+        [b"XREADGROUP", b"GROUP", b"g1", b"c1", b"COUNT", b"3", b"STREAMS", b"k", b">"],
+        [b"XREADGROUP", b"GROUP", b"g1", b"5", b"COUNT", b"2", b"STREAMS", b"k", b">"],
+        [b"XGROUP", b"CREATECONSUMER", b"k", b"g1", b"idle"],
+        [b"XACK", b"k", b"g1", b"1-2"],
+    ]
+    return [*commands, *([b"XDEL", b"k", b"%d-1" % ms] for ms in range(2, 1 + len(elements) // 3, 3))]
 
 
 def crc64(data: bytes) -> int:
