@@ -324,7 +324,7 @@ def run(chooser: Chooser, length: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_short_sequences_do_what_the_model_does(data: st.DataObject) -> None:
     run(Drawn(data), 12)
