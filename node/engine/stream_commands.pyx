@@ -158,7 +158,8 @@ cdef int _effect(Session s, const Stream *stream, const Trim *trim, int id_index
             elif stream.length == 0:  # all was below the threshold
                 s.effect_arg(s.argv[index])
             else:
-                s.effect_arg(id_text(stream_edge(stream, True), text))
+                # Nothing left: all of it was below the threshold, as it was given.
+                s.effect_arg(id_text(stream_edge(stream, True) if stream.length > 0 else trim.least, text))
         else:
             s.effect_arg(s.argv[index])
     return 0
