@@ -1,4 +1,4 @@
-"""Random sequences of every family, without another server: everything still adds up, and a replica has the same.
+"""Random sequences of every family, alone: everything still adds up, and a replica has the same.
 
 The sequences are those of the comparison with a real server (tests/node/families), so that they run under the
 sanitizers too.
