@@ -155,11 +155,10 @@ cdef int _effect(Session s, const Stream *stream, const Trim *trim, int id_index
         elif trim.roughly and index == trim.threshold_index:
             if trim.strategy == TRIM_LENGTH:
                 s.effect_arg_int64(stream.length)
-            elif stream.length == 0:  # all was below the threshold
-                s.effect_arg(s.argv[index])
+            elif stream.length == 0:  # all of it was below the threshold as it was given
+                s.effect_arg(id_text(trim.least, text))
             else:
-                # Nothing left: all of it was below the threshold, as it was given.
-                s.effect_arg(id_text(stream_edge(stream, True) if stream.length > 0 else trim.least, text))
+                s.effect_arg(id_text(stream_edge(stream, True), text))
         else:
             s.effect_arg(s.argv[index])
     return 0

@@ -264,8 +264,9 @@ def test_keys_of_no_and_of_many_bytes(ours: Ours, theirs: Wire) -> None:
     for size in (0, 1, 65_534, 65_535, 65_536, 3_000_000):
         key, other = b"k" * size, b"o" * size
         commands = [
-            [b"SET", key, b"v"], [b"GET", key], [b"APPEND", key, b"w"], [b"STRLEN", key], [b"EXISTS", key, key],
-            [b"PEXPIRE", key, b"100000"], [b"PERSIST", key], [b"OBJECT", b"ENCODING", key], [b"COPY", key, other],
-            [b"RENAME", key, other], [b"GET", other], [b"TYPE", other], [b"KEYS", b"*"], [b"DEL", other], [b"DBSIZE"],
+            [b"SET", key, b"v"], [b"GET", key], [b"APPEND", key, b"w"], [b"STRLEN", key],
+            [b"EXISTS", key, key], [b"PEXPIRE", key, b"100000"], [b"PERSIST", key],
+            [b"OBJECT", b"ENCODING", key], [b"COPY", key, other], [b"RENAME", key, other], [b"GET", other],
+            [b"TYPE", other], [b"KEYS", b"*"], [b"DEL", other], [b"DBSIZE"],
         ]  # fmt: skip
         assert ours.pipeline(commands) == theirs.pipeline(commands), size

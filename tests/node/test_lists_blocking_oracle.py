@@ -110,7 +110,8 @@ def test_scene(redis_server: RedisServer, node_server: NodeServer, name: str, re
         "RPUSH a 1 2 3|BLPOP n a 0|BRPOP a 0.1|BLPOP a x|BLPOP a -1|BLPOP a nan|"
         "SET s 1|BLPOP s 0|BLPOP s a 0|BLPOP a s 0|EXISTS a",
         "RPUSH a 1 2 3|BLMOVE a b LEFT RIGHT 0|BLMOVE a b FOO RIGHT 0|BLMOVE a b LEFT RIGHT x|"
-        "BRPOPLPUSH a b 0|BRPOPLPUSH a b -1|SET s 1|BRPOPLPUSH a s 0|BRPOPLPUSH s a 0|BLMOVE a s LEFT LEFT 0|LRANGE b 0 -1",
+        "BRPOPLPUSH a b 0|BRPOPLPUSH a b -1|SET s 1|BRPOPLPUSH a s 0|BRPOPLPUSH s a 0|"
+        "BLMOVE a s LEFT LEFT 0|LRANGE b 0 -1",
         "RPUSH a 1 2 3|BLMPOP 0 2 n a LEFT|BLMPOP 0 1 a RIGHT COUNT 9|BLMPOP x 1 a LEFT|BLMPOP 0 0 a LEFT|"
         "BLMPOP -1 1 a LEFT|BLMPOP 0 1 a FOO|BLMPOP 0 1 a LEFT COUNT 0",
         "MULTI|BLPOP a 0|BRPOP a 0|BLMOVE a b LEFT LEFT 0|BRPOPLPUSH a b 0|BLMPOP 0 1 a LEFT|EXEC",

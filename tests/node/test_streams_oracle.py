@@ -1,4 +1,4 @@
-"""Replies of stream commands are a real server's: what chance seldom finds, and waiting; how streams are kept."""
+"""Stream commands reply as a real server: what chance seldom finds, and waiting; how streams are kept."""
 
 import shlex
 

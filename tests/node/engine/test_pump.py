@@ -331,7 +331,7 @@ def test_others_that_a_command_wakes_get_their_turn_after_it(saturated: tuple[Pu
 
 
 async def test_who_never_reads_costs_a_bounded_amount(served: Served) -> None:
-    """Replies pile up to 4 MiB and one reply; then nothing of it runs, and its input up to the query limit waits."""
+    """Replies pile up to 4 MiB and one reply; then nothing of it runs and its input waits, up to a limit."""
     served.pump.query_buffer_limit_bytes = 1 << 20
     deaf, other = await served.connect(), await served.connect()
     async with trio.open_nursery() as nursery:
