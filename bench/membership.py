@@ -1,7 +1,7 @@
 """What membership costs and how fast it is, from 10 to thousands of members, under virtual time.
 
     python -m bench.membership run --sizes 10,100,1000 --out docs/results/membership.json
-    python -m bench.membership plot --out docs/results/membership.json --figure docs/membership.svg
+    python -m bench.membership plot --out docs/results/membership.json --figures docs/results
 
 Per size and share of lost packets: bytes a second that one member sends in a quiet cluster; how long a change
 takes to reach everybody; how long until everybody holds a frozen member dead, whom nobody misses in
@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from bench.plots import lines
 from chaos.sim.membership import CLUSTER, Network, member_id, meta_of
 from gossip.exchange import half
 from gossip.members import Status
@@ -183,30 +184,22 @@ def table(rows: list[dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def plot(rows: list[dict[str, float]], figure: Path) -> None:
-    """Four small pictures over the number of members. Needs matplotlib, which nothing else of ours does."""
-    import matplotlib as mpl  # noqa: PLC0415
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "grapevine"  # the same figures give the same file
-    from matplotlib import pyplot  # noqa: PLC0415
-
+def plot(rows: list[dict[str, float]], directory: Path) -> None:
+    """A picture for each figure, over the number of members."""
     pictures = (
-        ("bytes_per_s", "bytes/s sent by one member"),
-        ("spread_ms", "a change everywhere (ms)"),
-        ("detect_ms", "a frozen member dead everywhere (ms)"),
-        ("false_suspicions", "false suspicions per member-hour"),
+        ("bytes_per_s", "Sent by one member", "bytes/s"),
+        ("spread_ms", "A change known everywhere", "ms"),
+        ("detect_ms", "A frozen member dead everywhere", "ms"),
+        ("false_suspicions", "False suspicions of a member", "1/h"),
     )
-    canvas, axes = pyplot.subplots(2, 2, figsize=(9, 6), layout="constrained")
-    for axis, (name, title) in zip(axes.flat, pictures, strict=True):
-        for loss in LOSSES:
-            chosen = [row for row in rows if row["loss"] == loss]
-            sizes, values = [row["members"] for row in chosen], [row[name] for row in chosen]
-            axis.plot(sizes, values, marker="o", label=f"{loss:.0%} of the packets lost")
-        axis.set(xscale="log", title=title, ylim=(0, None), xlabel="members")
-        axis.grid(alpha=0.3)
-    axes.flat[0].legend()
-    canvas.savefig(figure, metadata={"Date": None})
+    points = [f"{size:,.0f} members" for size in sorted({row["members"] for row in rows})]
+    for name, title, unit in pictures:
+        series = {
+            f"{loss:.0%} of the packets lost": [row[name] for row in rows if row["loss"] == loss]
+            for loss in LOSSES
+        }
+        picture = directory / f"membership-{name.replace('_', '-')}.svg"
+        picture.write_text(lines(title, points, series, unit))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -215,14 +208,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--sizes", default="10,100,1000", metavar="N,...", help="(%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/results/membership.json"))
-    parser.add_argument("--figure", type=Path, default=Path("docs/membership.svg"))
+    parser.add_argument("--figures", type=Path, default=Path("docs/results"), help="directory (%(default)s)")
     options = parser.parse_args(argv)
     if options.what == "run":
         gc.disable()  # nothing here goes in circles, and to look through millions of entries takes minutes
         run([int(size) for size in options.sizes.split(",")], options.seed, options.out)
     else:
         rows = json.loads(options.out.read_text())
-        plot(rows, options.figure)
+        plot(rows, options.figures)
         print(table(rows))
     return 0
 

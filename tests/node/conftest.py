@@ -15,11 +15,26 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+# What tests may have changed in the one server they share.
+DEFAULTS = {
+    b"hash-max-listpack-entries": b"512",
+    b"hash-max-listpack-value": b"64",
+    b"hll-sparse-max-bytes": b"3000",
+    b"list-max-listpack-size": b"-2",
+    b"set-max-intset-entries": b"512",
+    b"stream-node-max-bytes": b"4096",
+    b"stream-node-max-entries": b"100",
+    b"zset-max-listpack-entries": b"128",
+    b"zset-max-listpack-value": b"64",
+}
+
+
 @pytest.fixture
 def theirs(redis_server: RedisServer) -> Iterator[Wire]:
     with redis_server.connect() as wire:
         # The slow log last: emptying the data may itself have been slow.
-        wire.pipeline([[b"FLUSHALL"], [b"CONFIG", b"RESETSTAT"], [b"SLOWLOG", b"RESET"]])
+        settings = [b"CONFIG", b"SET", *(word for pair in DEFAULTS.items() for word in pair)]
+        wire.pipeline([[b"FLUSHALL"], settings, [b"CONFIG", b"RESETSTAT"], [b"SLOWLOG", b"RESET"]])
         yield wire
 
 
