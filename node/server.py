@@ -32,6 +32,7 @@ from node.commands import all_commands
 from node.config import Config, ConfigError
 from node.context import InfoSection
 from node.driving import drive_pump
+from node.engine.alloc import keep_pages
 from node.engine.engine import Engine
 from node.engine.lapse import expire_fields
 from node.engine.pump import Pump, boottime_ms
@@ -367,6 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one node; returns the exit status: 0 stopped as told, 1 could not start."""
     arguments = _parser().parse_args(argv)
     log_to_stderr(arguments.log_level)
+    keep_pages()
     try:
         config = load_config(arguments)
         _run(Node(config, arguments.join, arguments.replica_of))

