@@ -115,6 +115,7 @@ cdef class Decoder(ValueReader):
                 self._accept()
         except SnapshotError as error:
             self._broken = str(error)
+            self._builder.drop()  # nothing will follow: what was being built is in nobody's way
             raise
         rest_bytes = self._end - self._at
         if self._expecting == EXPECT_NOTHING:

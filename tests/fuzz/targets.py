@@ -280,6 +280,7 @@ class Rdb(Target):
             must("snapshot" in str(refused).lower(), refused)
         must(decoder.offset <= len(data), f"{decoder.offset} bytes decoded of {len(data)}")
         if self._runs % 8 == 0:
+            del decoder  # and what it was building, where the data ended in the middle of a collection
             wrong = audit(keyspace)
             must(not wrong, wrong)
             again = Decoder(self._second, keep_expired=True)
