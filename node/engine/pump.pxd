@@ -26,6 +26,9 @@ cdef class Pump:
 
     cdef uint64_t _first_ticks  # what the tick counter is compared with the clock from
     cdef int64_t _first_ticks_us
+    cdef uint64_t _spin_ticks  # 0 until the counter's pace is known: no spin
+    cdef uint64_t _short_sleep_ticks
+    cdef int _short_sleeps  # the last ones, at most SHORT_SLEEPS_MAX of them
 
     cdef int _epoll_fd
     cdef int _event_fd
@@ -44,6 +47,7 @@ cdef class Pump:
     cdef list _graveyard  # closed in this turn: epoll may still name them
 
     cdef int _measure_ticks(self) except -1
+    cdef int _sleep(self, void *into, int timeout_ms) noexcept nogil
     cdef int _turn(self, int timeout_ms) except -1
     cdef int _event(self, Session session, uint32_t events) except -1
     cdef int _readable(self, Session session) except -1
