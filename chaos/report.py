@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from chaos.client import Outcome
-from chaos.scenarios.hurt_primary import Result, RoundResult
+from chaos.scenarios import stutter
+from chaos.scenarios.hurt_primary import Fault, Result, RoundResult
 from chaos.topology import Address
 
 LOSSES_SHOWN: Final = 20
@@ -17,8 +18,8 @@ def as_json(result: Result) -> dict[str, Any]:
     """Everything that was measured, units last in every name."""
     plan = result.plan
     return {
-        "scenario": plan.scenario,
-        "freeze_ms": plan.freeze_ms,
+        "scenario": plan.fault.value,
+        "freeze_ms": plan.freeze_ms if plan.fault is Fault.FREEZE else None,
         "seed": plan.seed,
         "entry": str(plan.entry),
         "rounds_planned": plan.rounds,
@@ -69,7 +70,7 @@ def _round_json(each: RoundResult) -> dict[str, Any]:
 
 def print_table(result: Result, console: Console) -> None:
     """The table of rounds, then what was lost and what could not be checked."""
-    title = f"{result.plan.scenario}, seed {result.plan.seed}"
+    title = f"{result.plan.fault.value}, seed {result.plan.seed}"
     table = Table(
         title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )  # fits 80 columns
@@ -124,3 +125,57 @@ def print_table(result: Result, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def stutter_json(result: stutter.Result) -> dict[str, Any]:
+    """Everything that was measured, units last in every name."""
+    plan = result.plan
+    return {
+        "scenario": "stutter",
+        "seconds": plan.seconds,
+        "freeze_ms": plan.freeze_ms,
+        "pause_ms": plan.pause_ms,
+        "seed": plan.seed,
+        "entry": str(plan.entry),
+        "freezes": result.freezes,
+        "frozen_ms": round(result.frozen_ms, 1),
+        "failovers": list(result.failovers),
+        "epoch_before": result.epochs[0],
+        "epoch_after": result.epochs[1],
+        "gap_worst_ms": round(result.gap_ms, 1),
+        "acknowledged": result.counts[Outcome.ACKNOWLEDGED],
+        "not_applied": result.counts[Outcome.NOT_APPLIED],
+        "unknown": result.counts[Outcome.UNKNOWN],
+        "missing": len(result.losses),
+        "unread": result.unread,
+        "ended_early": result.ended_early,
+    }
+
+
+def print_stutter(result: stutter.Result, console: Console) -> None:
+    """What happened while members stood still, a line each."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    say(
+        f"stutter, seed {result.plan.seed}: {result.freezes} freezes of up to "
+        f"{result.plan.freeze_ms:.0f} ms, {result.frozen_ms / 1000:.1f} s in all, "
+        f"within {result.plan.seconds:.0f} s"
+    )
+    say(
+        f"failovers without cause: {len(result.failovers)}; "
+        f"epoch {result.epochs[0]} before, {result.epochs[1]} after"
+    )
+    for text in result.failovers:
+        say(f"  {text}")
+    say(
+        f"{result.counts[Outcome.ACKNOWLEDGED]} writes acknowledged, "
+        f"{len(result.losses)} of them missing afterwards, "
+        f"{result.counts[Outcome.NOT_APPLIED]} refused, {result.counts[Outcome.UNKNOWN]} unknown. "
+        f"Longest gap {result.gap_ms:.0f} ms."
+    )
+    if result.unread:
+        say(f"The last check could not be made: {result.unread}")
+    if result.ended_early:
+        say(f"Not whole at the end: {result.ended_early}")

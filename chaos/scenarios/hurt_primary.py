@@ -4,7 +4,7 @@ A round:
 
     warm up      writers run against the whole cluster for a moment
     choose       a primary with a replica, by the seed; prove which process it is
-    hurt         SIGKILL, or SIGSTOP and after a while SIGCONT
+    hurt         SIGKILL, or SIGSTOP and after a while SIGCONT, or CLUSTER FAILOVER at its best replica
     heal         wait until the cluster is whole again: promoted, restarted or thawed, in sync
     settle       a moment more, so that an outage at the very end of the healing is seen whole
     check        read back every write that was acknowledged this round
@@ -15,19 +15,31 @@ Victims are chosen among primaries in slot order, so the same seed picks the sam
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
 
 import trio
 
 from chaos.checkers.gaps import Gap, longest_gap, tally
-from chaos.checkers.losses import Loss, ghosts, missing_writes
-from chaos.client import ClusterClient, Connection, Outcome
+from chaos.checkers.losses import Loss
+from chaos.client import Connection, ConnectionLost, NotConnected, Outcome
 from chaos.faults.processes import Refused, Target, freeze, kill, prove, thaw
-from chaos.health import View, look
-from chaos.resp import encode_command
-from chaos.scenarios.watch import NotWhole, Patience, members, wait_whole
-from chaos.topology import Address, NodeLine
+from chaos.health import View, look, observe
+from chaos.resp import ErrorReply, encode_command
+from chaos.scenarios.watch import NotWhole, Patience, members, read_back, wait_whole
+from chaos.topology import Address, BadView, NodeLine
 from chaos.workloads.history import History, Write
 from chaos.workloads.writers import Load, SlotGroup, write_steadily
+
+HAND_OVER_LOOK_S: Final = 0.005
+
+
+class Fault(StrEnum):
+    """What happens to the victim. The value is the scenario's name."""
+
+    KILL = "kill-primary"
+    FREEZE = "freeze-primary"
+    HAND_OVER = "hand-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Plan:
     """One run of the scenario. Times in milliseconds.
 
     entry: any member of the cluster.
-    freeze_ms: None kills the victim; a number freezes it for so long and lets it go on.
+    freeze_ms: with Fault.FREEZE, how long the victim stands still.
     op_timeout_ms: a write without an answer for so long is unknown; a bound on how finely outages of silent
         (not refusing) nodes are seen.
     warm_up_ms, settle_ms: see the round above; settle_ms is watched for gaps too.
@@ -43,8 +55,9 @@ class Plan:
     """
 
     entry: Address
+    fault: Fault = Fault.KILL
     rounds: int = 5
-    freeze_ms: float | None = None
+    freeze_ms: float = 3_000.0
     seed: int = 0
     load: Load = field(default_factory=Load)
     patience: Patience = field(default_factory=Patience)
@@ -53,14 +66,10 @@ class Plan:
     settle_ms: float = 500.0
     durability: str = ""
 
-    @property
-    def scenario(self) -> str:
-        return "kill-primary" if self.freeze_ms is None else "freeze-primary"
-
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= 1_000:
             raise ValueError(f"rounds={self.rounds}: between 1 and 1000")
-        if self.freeze_ms is not None and not 10 <= self.freeze_ms <= 60_000:
+        if not 10 <= self.freeze_ms <= 60_000:
             raise ValueError(f"freeze_ms={self.freeze_ms}: between 10 and 60000")
         if not 10 <= self.op_timeout_ms <= 60_000:
             raise ValueError(f"op_timeout_ms={self.op_timeout_ms}: between 10 and 60000")
@@ -134,13 +143,19 @@ def choose_victim(view: View, rng: random.Random) -> NodeLine:
 
 def lag_bytes(view: View, primary: NodeLine) -> int | None:
     """How far its best replica with a link is behind `primary`; None when it has no such replica."""
+    best = best_replica(view, primary)
+    return None if best is None else best[0]
+
+
+def best_replica(view: View, primary: NodeLine) -> tuple[int, Address] | None:
+    """The replica with a link that is least behind `primary`, as (bytes behind, address)."""
     facts = view.facts.get(primary.address)
-    lags = [
-        max(0, facts.offset - replica.offset)
+    linked = [
+        (max(0, facts.offset - replica.offset), replica.address)
         for line in view.replicas_of(primary.id)
         if facts and (replica := view.facts.get(line.address)) and replica.link_up and not replica.loading
     ]
-    return min(lags, default=None)
+    return min(linked, default=None)
 
 
 def owner_of(view: View, slot: int) -> Address | None:
@@ -206,7 +221,9 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
                 break
         nursery.cancel_scope.cancel()
     say("reading every acknowledged write back")
-    losses, refusals, unread = await _check(plan, addresses, list(history.since(0)))
+    losses, refusals, unread = await read_back(
+        addresses, list(history.since(0)), plan.patience, plan.op_timeout_ms
+    )
     known = {loss.write.key: loss for each in rounds for loss in each.losses} | {
         loss.write.key: loss for loss in losses
     }
@@ -266,16 +283,17 @@ async def _round(
         if number == 1:
             raise
         return None, str(error)
-    lag = lag_bytes(view, victim)
+    lag, heir = best_replica(view, victim) or (0, None)
     group = next(each for each in groups if victim.first_slot in each.slots)
     say(
-        f"round {number} of {plan.rounds}: {'kill' if plan.freeze_ms is None else 'freeze'} {victim.address} "
+        f"round {number} of {plan.rounds}: {plan.fault.value} {victim.address} "
         f"(process {target.pid}, {victim.slot_count} slots)"
     )
-    hurt_ms = await _hurt(plan, target, clock_ms)
     healed_ms, ended_early = None, ""
+    hurt_ms = clock_ms()
     try:
-        killed = victim.address if plan.freeze_ms is None else None
+        hurt_ms = await _hurt(plan, target, heir, clock_ms)
+        killed = victim.address if plan.fault is Fault.KILL else None
         view = await wait_whole(addresses, plan.patience, killed=killed, say=say)
         healed_ms = clock_ms() - hurt_ms
     except NotWhole as error:
@@ -286,7 +304,7 @@ async def _round(
     writes = list(history.since(first_index))
     victim_gap = longest_gap(writes, group.index, from_ms, to_ms)
     others = [longest_gap(writes, each.index, from_ms, to_ms) for each in groups if each.index != group.index]
-    losses, refusals, unread = await _check(plan, addresses, writes)
+    losses, refusals, unread = await read_back(addresses, writes, plan.patience, plan.op_timeout_ms)
     say(
         f"round {number} of {plan.rounds}: {victim_gap.length_ms:.0f} ms without an acknowledged write, "
         + ("not checked" if unread else f"{len(losses)} acknowledged writes missing")
@@ -296,7 +314,7 @@ async def _round(
         victim=victim.address,
         pid=target.pid,
         slot_count=victim.slot_count,
-        replica_lag_bytes=lag or 0,
+        replica_lag_bytes=lag,
         promoted=owner_of(view, victim.first_slot),
         healed_ms=healed_ms,
         victim_gap=victim_gap,
@@ -310,29 +328,49 @@ async def _round(
     return result, ended_early
 
 
-async def _hurt(plan: Plan, target: Target, clock_ms: Callable[[], float]) -> float:
-    """Injects the fault and returns the moment it began. Whatever happens to us, nothing stays frozen."""
+async def _hurt(plan: Plan, target: Target, heir: Address | None, clock_ms: Callable[[], float]) -> float:
+    """Injects the fault and returns the moment it began. Whatever happens to us, nothing stays frozen.
+
+    Raises:
+        NotWhole: the planned failover was refused, or did not happen.
+    """
     await trio.lowlevel.checkpoint()  # so that the moment we note is the moment it happens
     hurt_ms = clock_ms()
-    if plan.freeze_ms is None:
-        kill(target)
-        return hurt_ms
-    freeze(target)
-    try:
-        await trio.sleep(plan.freeze_ms / 1000)
-    finally:
-        thaw(target)
+    match plan.fault:
+        case Fault.KILL:
+            kill(target)
+        case Fault.FREEZE:
+            freeze(target)
+            try:
+                await trio.sleep(plan.freeze_ms / 1000)
+            finally:
+                thaw(target)
+        case Fault.HAND_OVER:
+            await _hand_over(heir, plan.patience.restart_ms)
     return hurt_ms
 
 
-async def _check(
-    plan: Plan, addresses: Sequence[Address], writes: Sequence[Write]
-) -> tuple[list[Loss], tuple[Write, ...], str]:
-    """Reads back what was acknowledged or refused. The text says why it could not be done, '' when it was."""
-    keys = [each.key for each in writes if each.outcome is not Outcome.UNKNOWN]
-    async with ClusterClient(addresses, op_timeout_ms=max(plan.op_timeout_ms, 1_000)) as client:
+async def _hand_over(heir: Address | None, limit_ms: float) -> None:
+    """CLUSTER FAILOVER, and the wait until the replica leads: the reply only says that it will try."""
+    if heir is None:
+        raise NotWhole("nobody to hand over to", ["the victim's replica has lost its link"])
+    try:
+        connection = await Connection.open(heir, 1_000)
         try:
-            found = await client.read_all(keys, limit_ms=plan.patience.restart_ms)
-        except TimeoutError as error:
-            return [], (), str(error)
-    return missing_writes(writes, found), tuple(ghosts(writes, found)), ""
+            reply = await connection.request("CLUSTER", "FAILOVER", timeout_ms=5_000)
+        finally:
+            connection.abandon()
+    except (NotConnected, ConnectionLost) as error:
+        raise NotWhole(f"{heir} does not answer CLUSTER FAILOVER", [str(error)]) from None
+    if isinstance(reply, ErrorReply):
+        raise NotWhole(f"{heir} refuses CLUSTER FAILOVER", [reply.text])
+    role = "?"
+    with trio.move_on_after(limit_ms / 1000):
+        while role != "master":
+            try:
+                role = (await observe(heir, 1_000)).role
+            except (NotConnected, ConnectionLost, BadView) as error:
+                raise NotWhole(f"{heir} was lost while it took over", [str(error)]) from None
+            await trio.sleep(HAND_OVER_LOOK_S)
+    if role != "master":
+        raise NotWhole(f"{heir} has not taken over within {limit_ms / 1000:.0f} s", [])

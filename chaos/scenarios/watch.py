@@ -1,4 +1,4 @@
-"""Waiting for a cluster to be whole, with a bound and with reasons.
+"""Waiting for a cluster to be whole, with a bound and with reasons; and reading back what it acknowledged.
 
 Shared by the scenarios: each of them begins from a whole cluster, breaks something, and may only go on when
 everything is healed, or the second fault would be blamed for what the first one left behind.
@@ -11,9 +11,11 @@ from typing import Final
 
 import trio
 
-from chaos.client import Connection
+from chaos.checkers.losses import Loss, ghosts, missing_writes
+from chaos.client import ClusterClient, Connection, Outcome
 from chaos.health import View, look, troubles
 from chaos.topology import Address, parse_nodes
+from chaos.workloads.history import Write
 
 LOOK_INTERVAL_S: Final = 0.2
 
@@ -105,3 +107,19 @@ async def wait_whole(
             told = kind
             say(f"waiting: {reasons[0]}")
         await trio.sleep(LOOK_INTERVAL_S)
+
+
+async def read_back(
+    addresses: Sequence[Address], writes: Sequence[Write], patience: Patience, op_timeout_ms: float
+) -> tuple[list[Loss], tuple[Write, ...], str]:
+    """Reads what was acknowledged or refused: (what is missing, what is there though refused).
+
+    The text says why it could not be done within patience.restart_ms, '' when it was.
+    """
+    keys = [each.key for each in writes if each.outcome is not Outcome.UNKNOWN]
+    async with ClusterClient(addresses, op_timeout_ms=max(op_timeout_ms, 1_000)) as client:
+        try:
+            found = await client.read_all(keys, limit_ms=patience.restart_ms)
+        except TimeoutError as error:
+            return [], (), str(error)
+    return missing_writes(writes, found), tuple(ghosts(writes, found)), ""

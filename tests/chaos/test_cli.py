@@ -37,6 +37,20 @@ def test_a_freeze_has_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     assert "freeze_ms=1.0: between 10 and 60000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--seconds", "0"], "seconds=0"),
+        (["--for-ms", "10"], "freeze_ms=10.0: between 50 and 60000"),
+        (["--pause-ms", "-1"], "pause_ms=-1"),
+        (["--busy", "1000"], "busy=1000: between 0 and 256"),
+    ],
+)
+def test_a_stutter_has_bounds(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stutter", "--port", "7000", *words]) == 2
+    assert text in capsys.readouterr().err
+
+
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

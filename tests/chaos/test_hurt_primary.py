@@ -12,7 +12,7 @@ from rich.console import Console
 from chaos.client import Connection, Outcome
 from chaos.peers import PeerOptions, redis_cluster
 from chaos.report import as_json, print_table
-from chaos.scenarios.hurt_primary import CannotBegin, Plan, run
+from chaos.scenarios.hurt_primary import CannotBegin, Fault, Plan, run
 from chaos.scenarios.watch import Patience
 from chaos.workloads.writers import Load
 
@@ -50,7 +50,7 @@ async def test_two_rounds(tmp_path: Path) -> None:
         assert each.counts[Outcome.NOT_APPLIED] > 0
     assert result.acknowledged >= sum(each.counts[Outcome.ACKNOWLEDGED] for each in result.rounds)
     assert result.false_refusals == ()
-    assert sum("kill 127.0.0.1:" in line for line in told) == 2
+    assert sum("kill-primary 127.0.0.1:" in line for line in told) == 2
     values = json.loads(json.dumps(as_json(result)))
     assert (values["seed"], values["missing"], len(values["rounds"])) == (11, len(result.losses), 2)
     assert "writes acknowledged" in text_of(result)
@@ -58,12 +58,12 @@ async def test_two_rounds(tmp_path: Path) -> None:
 
 async def test_a_frozen_primary_goes_on_and_follows(tmp_path: Path) -> None:
     async with redis_cluster(tmp_path, PeerOptions(node_timeout_ms=500)) as addresses:
-        plan = Plan(addresses[0], rounds=1, freeze_ms=2_500, seed=8, load=LOAD, warm_up_ms=300)
+        plan = Plan(addresses[0], Fault.FREEZE, rounds=1, freeze_ms=2_500, seed=8, load=LOAD, warm_up_ms=300)
         told: list[str] = []
         result = await run(plan, told.append)
     assert result.ended_early == ""
     (only,) = result.rounds
-    assert "round 1 of 1: freeze " in told[0]
+    assert "round 1 of 1: freeze-primary " in told[0]
     assert only.promoted not in (None, only.victim)
     assert only.healed_ms is not None
     assert only.healed_ms > 2_500

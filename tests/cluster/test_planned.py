@@ -1,19 +1,16 @@
 """CLUSTER FAILOVER with real processes under writers: nobody sees an error, and the pause is short."""
 
-import random
 import statistics
 import time
 
 import pytest
 import trio
 
-from chaos.checkers.gaps import longest_gap, tally
-from chaos.client import ClusterClient, Connection, Outcome
-from chaos.resp import encode_command
-from chaos.scenarios.hurt_primary import slot_groups
+from chaos.client import Outcome
+from chaos.scenarios import stutter
+from chaos.scenarios.hurt_primary import Fault, Plan, run
 from chaos.topology import Address
-from chaos.workloads.history import History
-from chaos.workloads.writers import Load, write_steadily
+from chaos.workloads.writers import Load
 from tests.cluster.local import LocalCluster
 
 pytestmark = pytest.mark.slow
@@ -21,58 +18,6 @@ pytestmark = pytest.mark.slow
 ROUNDS = 5
 PAUSE_LIMIT_MS = 50.0  # on a machine that is not busy, where a vote takes some 10 ms
 VOTES_MAX = 3  # elsewhere: so many plain votes, measured in the same run, come on top
-
-
-async def handed_over(cluster: LocalCluster) -> tuple[list[float], dict[Outcome, int], list[str]]:
-    """Lets a replica of the first shard take over again and again: longest gaps, outcomes, complaints."""
-    view = await trio.to_thread.run_sync(cluster.whole)
-    groups = slot_groups(view)
-    history = History()
-    addresses = [Address("127.0.0.1", port) for port in cluster.ports]
-    began = trio.current_time()
-
-    def clock_ms() -> float:
-        return (trio.current_time() - began) * 1000
-
-    gaps: list[float] = []
-    async with trio.open_nursery() as nursery:
-
-        async def writers(task_status: trio.TaskStatus[None]) -> None:
-            await write_steadily(
-                groups,
-                addresses,
-                Load(rate=400.0, writers=4),
-                history,
-                run=f"{random.SystemRandom().getrandbits(48):012x}",
-                rng=random.Random(1),
-                op_timeout_ms=2_000,
-                clock_ms=clock_ms,
-                task_status=task_status,
-            )
-
-        await nursery.start(writers)
-        async with ClusterClient(addresses) as client:
-            for _ in range(ROUNDS):
-                view = await trio.to_thread.run_sync(cluster.whole)
-                primary = view.primaries()[0]
-                heir = view.replicas_of(primary.id)[0].address
-                await trio.sleep(0.3)  # the load itself, so that the gap has edges
-                from_ms = clock_ms()
-                connection = await Connection.open(heir, 1_000)
-                assert (
-                    await connection.pipeline([encode_command("CLUSTER", "FAILOVER")], timeout_ms=2_000)
-                ) == [b"OK"]
-                connection.abandon()
-                with trio.fail_after(10):
-                    while client.slots.owner(primary.first_slot) != heir:
-                        await client.refresh()
-                await trio.sleep(0.3)
-                writes = list(history.since(0))
-                gaps.append(longest_gap(writes, 0, from_ms, clock_ms()).length_ms)
-        nursery.cancel_scope.cancel()
-    writes = [each for each in history.since(0) if each.detail != "the run ended before the answer"]
-    complaints = [each.detail for each in writes if each.outcome is not Outcome.ACKNOWLEDGED]
-    return gaps, tally(writes), complaints
 
 
 def vote_ms(cluster: LocalCluster) -> float:
@@ -89,9 +34,35 @@ def vote_ms(cluster: LocalCluster) -> float:
 def test_a_planned_failover_shows_no_error_and_pauses_shortly(cluster: LocalCluster) -> None:
     cluster.whole()
     votes_ms = vote_ms(cluster)
-    gaps, counts, complaints = trio.run(handed_over, cluster)
+    plan = Plan(
+        Address("127.0.0.1", cluster.port),
+        Fault.HAND_OVER,
+        rounds=ROUNDS,
+        seed=2,
+        load=Load(rate=400.0, writers=4),
+        op_timeout_ms=2_000,
+        warm_up_ms=300,
+        settle_ms=300,
+    )
+    result = trio.run(run, plan, print)
     votes_ms = max(votes_ms, vote_ms(cluster))
-    print(f"gaps {[round(gap) for gap in gaps]} ms, a vote {votes_ms:.0f} ms, {counts} {set(complaints)}")
-    assert complaints == [], cluster.logs()
-    assert counts[Outcome.ACKNOWLEDGED] > 500
-    assert statistics.median(gaps) < PAUSE_LIMIT_MS + VOTES_MAX * votes_ms, (gaps, cluster.logs())
+    assert (result.ended_early, result.unread, len(result.rounds)) == ("", "", ROUNDS), cluster.logs()
+    for each in result.rounds:
+        assert each.promoted not in (None, each.victim)
+        assert each.counts[Outcome.ACKNOWLEDGED] > 100
+        assert (each.counts[Outcome.NOT_APPLIED], each.counts[Outcome.UNKNOWN]) == (0, 0), cluster.logs()
+    assert result.losses == ()
+    gaps_ms = [each.victim_gap.length_ms for each in result.rounds]
+    assert statistics.median(gaps_ms) < PAUSE_LIMIT_MS + VOTES_MAX * votes_ms, (gaps_ms, cluster.logs())
+
+
+def test_members_that_stand_still_for_moments_are_not_replaced(cluster: LocalCluster) -> None:
+    """A second process for each core wants it all the while. `grapevine chaos stutter` runs for longer."""
+    plan = stutter.Plan(Address("127.0.0.1", cluster.port), seconds=8.0, pause_ms=300.0, seed=5)
+    result = trio.run(stutter.run, plan, print)
+    assert (result.ended_early, result.unread) == ("", "")
+    assert result.freezes >= 5
+    assert result.failovers == (), cluster.logs()
+    assert result.epochs[0] == result.epochs[1]
+    assert result.losses == ()
+    assert result.counts[Outcome.ACKNOWLEDGED] > 500

@@ -10,7 +10,7 @@ import trio
 
 from chaos.client import Outcome
 from chaos.faults.processes import freeze, prove, thaw
-from chaos.scenarios.hurt_primary import CannotBegin, Plan, Result, run
+from chaos.scenarios.hurt_primary import CannotBegin, Fault, Plan, Result, run
 from chaos.topology import Address
 from tests.cluster.local import LocalCluster, grapevine, raw, running_cluster
 
@@ -33,10 +33,10 @@ def scenario(cluster: LocalCluster, **more: object) -> Result:
     return trio.run(run, plan, print)
 
 
-@pytest.mark.parametrize("freeze_ms", [None, 2_500.0])
-def test_nothing_acknowledged_is_lost(quorum_cluster: LocalCluster, freeze_ms: float | None) -> None:
+@pytest.mark.parametrize("fault", [Fault.KILL, Fault.FREEZE])
+def test_nothing_acknowledged_is_lost(quorum_cluster: LocalCluster, fault: Fault) -> None:
     quorum_cluster.whole()
-    result = scenario(quorum_cluster, rounds=2, freeze_ms=freeze_ms)
+    result = scenario(quorum_cluster, rounds=2, fault=fault, freeze_ms=2_500.0)
     assert result.ended_early == "", quorum_cluster.logs()
     for each in result.rounds:
         assert each.promoted not in (None, each.victim), quorum_cluster.logs()
