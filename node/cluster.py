@@ -354,7 +354,7 @@ class ClusterNode(ClusterMember):
         self.service.update_self(shard_id=action.shard_id)
         if self.service.lease_valid_until_ms() <= self.service.now_ms():
             self.hold_clients(self.service.now_ms() + FIRST_LEASE_MS)
-        self.durability.lead(self.election.shard)
+        self.durability.lead(self.election.shard, self.election.deposed)
         self._note_data()
         self._route()
         self._publish()

@@ -99,13 +99,13 @@ class Durability:
 
     # -- what the cluster tells us
 
-    def lead(self, shard: ShardView) -> None:
-        """We lead this shard. Within one epoch nobody but us changes its set, and `decided` hears of that
-        first: what gossip says of it may be older."""
+    def lead(self, shard: ShardView, deposed: str) -> None:
+        """We lead this shard, in place of `deposed` if that did not hand over. Within one epoch nobody but us
+        changes its set, and `decided` hears of that first: what gossip says of it may be older."""
         if self._in_sync is not None and (shard.id, shard.epoch) == (self._shard.id, self._shard.epoch):
             return
         now_ms = self._clock_ms()
-        self._in_sync = InSync(self._member_id)
+        self._in_sync = InSync(self._member_id, deposed=deposed, began_offset=self._engine.effects.offset)
         self._progress_ms = now_ms
         if self._engine.gate.closed:
             self._engine.gate.close(self._engine.effects.offset)  # nothing is committed yet in a new reign

@@ -16,7 +16,9 @@ replica is left, the shard waits for its primary, or for a person (CLUSTER FAILO
 Where the register says `quorum`, membership in the decided in-sync set counts instead of the epoch: whoever
 is in it has every acknowledged write, also of reigns it slept through, since nothing was acknowledged without
 it. Nobody else may stand, and a successor keeps the others in the set, so that a second death loses nothing
-either.
+either. That goes for the primary that it replaces, too: perhaps it only stood still. It has everything that
+was ever acknowledged until its successor has voted it out (in_sync.py says when) and acknowledged more. So it
+keeps the claim of its data as it steps down, and leads again if its successor dies with its memory first.
 
 A primary that comes back *empty*, restarted so quickly that nobody noticed, still holds office by the
 register. It must not serve emptiness, nor let its replicas copy it. It is `returning`: it cedes to an in-sync
@@ -208,6 +210,8 @@ class Election:
     of the configuration whose primary we hold a complete copy of (or which we led), 0 while there is none;
     `heard_ms` when the stream last brought anything.
 
+    `deposed` is whom we replaced without its help when we took office; '' after a handover.
+
     `accounts` tell of elections, the last few; `take_ended` gives each once, when it is over.
     """
 
@@ -221,6 +225,7 @@ class Election:
     heard_ms: int = UNKNOWN
     wake_ms: int | None = None
     why_not: str = ""
+    deposed: str = ""
     accounts: deque[Account] = field(default_factory=lambda: deque(maxlen=ACCOUNTS_MAX))
     _topology: Topology | None = None
     _followed: tuple[str, str, int] | None = None
@@ -459,7 +464,7 @@ class Election:
             self._open_account(self.shard, "a person asked for it (CLUSTER FAILOVER FORCE)", event.now_ms)
             self.accounts[-1].stood_ms = event.now_ms
         self._take_account(event)
-        self._lead(event.shard)
+        self._lead(event.shard, deposed=self.shard.primary)
 
     def _take_office(self, event: Event) -> None:
         """The register names us. With data (or founding the shard) we lead; otherwise we came back empty."""
@@ -478,7 +483,8 @@ class Election:
         self._actions.append(Hold(event.shard.id))
         self._seek_heir(event)
 
-    def _lead(self, shard: ShardView) -> None:
+    def _lead(self, shard: ShardView, deposed: str = "") -> None:
+        self.deposed = "" if deposed == self.member_id else deposed
         self.state, self.shard, self.wake_ms = "leading", shard, None
         self.data_epoch = shard.epoch
         self.why_not = ""
@@ -496,10 +502,14 @@ class Election:
             self._actions.append(Lead(event.shard.id, event.shard.epoch))
 
     def _step_down(self, event: Event) -> None:
-        """Somebody else was decided: our reign is over, our tail that nobody has is void."""
+        """Somebody else was decided: our reign is over, our tail that nobody has is void.
+
+        But not our claim, where the set still counts on us: nothing was acknowledged without us since then.
+        """
         self._close_account("another member is the decided primary", event.now_ms)
         self._founded = ""
-        if self.state in ("leading", "returning", "ceding"):
+        counted_on = event.shard.quorum and self.member_id in event.shard.in_sync
+        if self.state in ("leading", "returning", "ceding") and not counted_on:
             self.data_epoch = 0  # ours is another history until the new primary says otherwise (`synced`)
         self._follow(event)
 
@@ -539,7 +549,11 @@ class Election:
         members = self._topology.members
         if not self.shard.quorum:
             return []
-        missing = [other for other in others if other not in members or not members[other].usable]
+        missing = [
+            other
+            for other in others
+            if other not in members or not members[other].usable or members[other].epoch_seen == 0
+        ]  # alive by what others said, before it told of its data itself, is missing too
         self.why_not = f"no data, and in-sync {', '.join(missing)} may have it" if missing else ""
         return missing
 
@@ -636,7 +650,7 @@ def promotion(
                 f"member {member_id[:8]} is not in the in-sync set of shard {seen.id}: it may lack "
                 "acknowledged writes (write-durability quorum). CLUSTER FAILOVER TAKEOVER takes that risk"
             )
-        return _under(shard, member_id, shard.primary, floor).to_data()
+        return _under(shard, member_id, "", floor).to_data()
 
     return change
 
@@ -645,7 +659,7 @@ def _under(shard: ShardView, primary: str, empty: str, floor: int) -> ShardView:
     """The shard with another primary in a new epoch.
 
     Args:
-        empty: who is not counted on to have the data any more.
+        empty: who is known to have no data any more; '' for nobody.
     """
     others = shard.in_sync if shard.quorum and primary in shard.in_sync else ()
     in_sync = (primary, *(other for other in others if other not in (primary, empty)))

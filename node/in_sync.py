@@ -15,6 +15,11 @@ is attached, and the set only says who would lose least.
 
 A set never shrinks below `copies_min`: who is left in it has every acknowledged write and could be elected.
 While that keeps somebody in who is overdue, nothing can be committed: writes are refused (`short`).
+Only those count for it who kept up in this reign: of others nobody knows whether they still live.
+
+A primary that was replaced without its help (`deposed`) is in the set of its successor, and overdue from the
+beginning unless its stream runs: most likely it is dead. It is left out as soon as enough others have shown
+that they are not. With two copies that is never, and it may lead again should its successor lose its memory.
 
 Rejected: judging by the lag in bytes. A replica that applies a large value is far behind and fine; one that
 was frozen is one byte behind and holds everybody up.
@@ -76,6 +81,7 @@ class _Judged:
     standing: str = OUTSIDE
     due_offset: int = 0  # it has to acknowledge this,
     since_ms: int = 0  # which was there at this time
+    sure: bool = False  # it kept up at least once in this reign
 
 
 @dataclass(slots=True)
@@ -86,12 +92,16 @@ class InSync:
         quorum: whether acknowledgements count (decided in the register).
         copies_min: `write-quorum`: the set never shrinks below so many, the primary included.
         bound_ms: a member may lag for so long.
+        deposed: the primary before us, if it did not hand over; '' otherwise.
+        began_offset: where our reign began: all before may have been acknowledged by those before us.
     """
 
     member_id: str
     quorum: bool = False
     copies_min: int = 1
     bound_ms: int = 1000
+    deposed: str = ""
+    began_offset: int = 0
     decided: tuple[str, ...] = ()
     committed: int = 0
     _proposed: frozenset[str] = frozenset()
@@ -124,15 +134,16 @@ class InSync:
             judged = self._members.setdefault(member_id, _Judged())
             copy = copies.get(member_id)
             member = judged.standing in (IN, LATE, OVERDUE)
-            due = judged.due_offset if member else self.committed
+            due = judged.due_offset if member else max(self.committed, self.began_offset)
             if copy is not None and copy.usable and (not self.quorum or copy.ack_offset >= due):
                 self._happens(member_id, "keeps_up")
-                judged.due_offset, judged.since_ms = offset, now_ms
+                judged.due_offset, judged.since_ms, judged.sure = offset, now_ms, True
                 if member and self.quorum and copy.ack_offset < offset:
                     self._happens(member_id, "lags")  # its time for the rest begins only now
                 continue
             self._happens(member_id, "lags")
-            if member_id in dead or now_ms - judged.since_ms >= self.bound_ms:
+            missed = copy is None and member_id == self.deposed and not judged.sure
+            if missed or member_id in dead or now_ms - judged.since_ms >= self.bound_ms:
                 self._happens(member_id, "time_up")
         for member_id in [name for name, each in self._members.items() if each.standing == OUTSIDE]:
             del self._members[member_id]
@@ -173,10 +184,15 @@ class InSync:
     @property
     def wanted(self) -> tuple[str, ...]:
         """The set that should be decided, ourselves first; the decided one when nothing is to change."""
-        staying = {name for name, each in self._members.items() if each.standing in (READY, IN, LATE)}
-        if self.quorum and 1 + len(staying) < self.copies_min:
+        staying = self._staying()
+        sure = sum(1 for name in staying if self._members[name].sure)
+        if self.quorum and 1 + sure < self.copies_min:
             staying |= {name for name, each in self._members.items() if each.standing == OVERDUE}
         return (self.member_id, *sorted(staying))
+
+    def _staying(self) -> set[str]:
+        """Members and those to be, without those whose time is up."""
+        return {name for name, each in self._members.items() if each.standing in (READY, IN, LATE)}
 
     @property
     def short(self) -> str:
@@ -188,7 +204,7 @@ class InSync:
         overdue = sorted(
             name for name, each in self._members.items() if each.standing == OVERDUE and name in self.decided
         )
-        if overdue and set(overdue) & set(self.wanted):
+        if overdue and 1 + len(self._staying()) < self.copies_min:
             names = ", ".join(name[:8] for name in overdue)
             return (
                 f"{names} did not acknowledge within {self.bound_ms} ms (write-quorum-timeout-ms) and cannot "

@@ -461,10 +461,75 @@ def test_with_quorum_a_member_of_the_set_stands_with_data_of_an_older_epoch() ->
 def test_with_quorum_a_successor_keeps_the_others_in_the_set() -> None:
     shard = replace(SHARD, quorum=True)
     data = shard.to_data()
-    assert ShardView.from_data("s", promotion(Q, shard)(data)) == ShardView("s", Q, (Q, R), 2, quorum=True)
+    promoted = ShardView.from_data("s", promotion(Q, shard)(data))
+    assert promoted == ShardView("s", Q, (Q, P, R), 2, quorum=True), "P may have stood still only"
     assert ShardView.from_data("s", cession(P, Q, shard)(data)).in_sync == (Q, R)
     assert ShardView.from_data("s", cession(P, Q, shard, with_data=True)(data)).in_sync == (Q, P, R)
     assert ShardView.from_data("s", renewal(P, shard)(data)) == ShardView("s", P, (P,), 2, quorum=True)
+
+
+def test_with_quorum_a_deposed_primary_keeps_the_claim_of_its_data() -> None:
+    """It stood still, its successor died with its memory, and nothing was acknowledged in between."""
+    election = primary()
+    election.offset = 100
+    deposed = replace(SHARD, primary=Q, epoch=2, in_sync=(Q, P), quorum=True)
+    there = topology(deposed, member(P), member(Q))
+    assert election.observe(there, 50) == [Follow("s", Q, 2)]
+    assert election.announced_offset == 100
+    gone = topology(deposed, member(P), member(Q, status="dead"))
+    election.observe(gone, 60)
+    _stop, proposal = election.tick(60)
+    assert isinstance(proposal, Propose)
+    again = ShardView.from_data("s", proposal.change(deposed.to_data()))
+    assert again == ShardView("s", P, (P, Q), 3, quorum=True)
+
+
+def test_a_deposed_primary_that_was_voted_out_has_no_claim() -> None:
+    election = primary()
+    for shard in (
+        replace(SHARD, primary=Q, epoch=2, in_sync=(Q, R), quorum=True),  # more may be acknowledged
+        replace(SHARD, primary=Q, epoch=2, in_sync=(Q, P)),  # async: its successor acknowledged by itself
+    ):
+        election = primary()
+        election.observe(topology(shard, member(P), member(Q, status="dead"), member(R)), 50)
+        assert (election.state, election.announced_offset) == ("following", -1)
+
+
+def test_a_deposed_primary_that_came_back_empty_has_no_claim() -> None:
+    election = in_state("returning")
+    shard = replace(SHARD, primary=Q, epoch=2, in_sync=(Q, P), quorum=True)
+    election.observe(topology(shard, member(P), member(Q, status="dead")), 50)
+    assert (election.state, election.announced_offset) == ("following", -1)
+
+
+def test_an_empty_successor_gives_the_office_back() -> None:
+    """It was elected, died with its memory, and its predecessor is there but was not heard of at first."""
+    shard = replace(SHARD, primary=Q, epoch=2, in_sync=(Q, P), quorum=True)
+    election = Election(Q, random.Random(1), POLICY)
+    unheard = topology(shard, member(Q), member(P, offset=-1))
+    assert election.observe(unheard, 0) == [Hold("s")]
+    for _ in range(5):
+        assert election.wake_ms is not None
+        assert election.tick(election.wake_ms) == [], "alive by hearsay, and nothing heard of its data"
+    heard = topology(shard, member(Q), member(P, offset=100, epoch_seen=1))
+    (proposal,) = election.observe(heard, 20_000)
+    assert isinstance(proposal, Propose)
+    assert ShardView.from_data("s", proposal.change(shard.to_data())).primary == P
+    election = Election(Q, random.Random(1), POLICY)
+    empty = topology(shard, member(Q), member(P, offset=-1, epoch_seen=2))
+    assert election.observe(empty, 0) == [Hold("s")]
+    assert election.wake_ms is not None
+    (renewed,) = election.tick(election.wake_ms)
+    assert isinstance(renewed, Propose), "both lost their memory: nobody has anything"
+
+
+def test_who_stood_knows_whom_it_deposed() -> None:
+    election = in_state("standing")
+    election.won(replace(SHARD, primary=Q, epoch=2, in_sync=(Q,)), 50)
+    assert election.deposed == P
+    heir = replica()
+    heir.observe(topology(replace(SHARD, primary=Q, epoch=2, in_sync=(Q, P)), member(P), member(Q)), 50)
+    assert (heir.state, heir.deposed) == ("leading", ""), "P handed over and is about to follow"
 
 
 def test_with_quorum_only_takeover_elects_an_outsider() -> None:

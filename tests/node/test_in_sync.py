@@ -157,6 +157,62 @@ def test_a_dead_member_is_replaced_by_one_that_is_ready() -> None:
     assert made.short == "", "a vote will mend it"
 
 
+def deposing(*in_sync: str, began_offset: int = 100) -> InSync:
+    """The keeper of Q, who took the place of P without its help."""
+    made = InSync(Q, quorum=True, copies_min=2, bound_ms=500, deposed=P, began_offset=began_offset)
+    made.note_decided((Q, P, *in_sync), 0)
+    return made
+
+
+def test_the_deposed_primary_stays_while_nobody_else_is_there() -> None:
+    made = deposing()
+    look(made, 0, 100)
+    assert made.standing(P) == OVERDUE
+    assert made.wanted == (Q, P), "it has everything that was acknowledged, and may have to lead again"
+    assert "pppppppp did not acknowledge" in made.short, "refused at once, not held for half a second"
+    look(made, 9000, 130, dead=frozenset({P}))
+    assert made.wanted == (Q, P)
+    look(made, 9100, 130, p=130)
+    assert (made.standing(P), made.short) == (IN, "")
+
+
+def test_the_deposed_primary_goes_once_another_copy_showed_itself() -> None:
+    made = deposing(R)
+    look(made, 0, 100)
+    assert (made.standing(P), made.standing(R)) == (OVERDUE, LATE)
+    assert made.wanted == (Q, P, R), "R may be dead as well: nobody heard of it in this reign"
+    assert made.short == "", "R has its time: writes wait for it"
+    look(made, 20, 100, r=100)
+    assert made.wanted == (Q, R), "at once, not after the bound"
+    assert made.commit({R: 100}, 100) == 0, "until that is decided it counts"
+    made.note_decided((Q, R), 30)
+    assert made.commit({R: 100}, 100) == 100
+
+
+def test_neither_of_two_that_are_silent_is_left_out() -> None:
+    made = deposing(R)
+    look(made, 0, 100)
+    look(made, 600, 100, dead=frozenset({P, R}))
+    assert made.wanted == (Q, P, R)
+    assert made.short
+
+
+def test_a_deposed_primary_that_follows_keeps_up_like_others() -> None:
+    made = deposing()
+    look(made, 5, 100, p=100)
+    assert (made.standing(P), made.wanted, made.short) == (IN, (Q, P), "")
+    look(made, 10, 120)
+    assert (made.standing(P), made.short) == (LATE, ""), "a link that broke has its time"
+
+
+def test_who_lacks_what_earlier_reigns_acknowledged_is_not_taken_in() -> None:
+    made = deposing(began_offset=100)
+    look(made, 5, 110, r=60)
+    assert made.standing(R) == OUTSIDE, "nothing is committed in this reign, but up to 100 in earlier ones"
+    look(made, 10, 110, r=100)
+    assert made.wanted == (Q, R)
+
+
 def test_async_goes_by_attachment_only() -> None:
     made = keeper(Q, quorum=False, bound_ms=1000)
     look(made, 10, 100, q=0)
