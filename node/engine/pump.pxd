@@ -28,7 +28,7 @@ cdef class Pump:
     cdef int64_t _first_ticks_us
     cdef uint64_t _spin_ticks  # 0 until the counter's pace is known: no spin
     cdef uint64_t _short_sleep_ticks
-    cdef int _short_sleeps  # the last ones, at most SHORT_SLEEPS_MAX of them
+    cdef int _spin_credit  # more than 0: looking before sleeping was worth it lately
 
     cdef int _epoll_fd
     cdef int _event_fd
