@@ -152,7 +152,7 @@ class VoterSet:
 
 
 def _is_majority(electorate: tuple[str, ...], present: frozenset[str]) -> bool:
-    return 2 * sum(1 for member in electorate if member in present) > len(electorate)
+    return 2 * len(present.intersection(electorate)) > len(electorate)
 
 
 # -- messages ------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import hashlib
 import heapq
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
+MARKS_MAX: Final = 4_096
 
 class Events:
     """The world's clock.
@@ -26,6 +28,7 @@ class Events:
         self._tell = tell
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._marks: list[str] = []  # that the digest has still to take in
         self._digest = hashlib.blake2b(digest_size=16)
 
     def dice(self, name: str) -> Random:
@@ -35,12 +38,14 @@ class Events:
     def at(self, at_ms: int, event: Callable[[], None]) -> None:
         """Run `event` then, or now if that is past."""
         self._sequence += 1
-        heapq.heappush(self._heap, (max(at_ms, self.now_ms), self._sequence, event))
+        now_ms = self.now_ms
+        heapq.heappush(self._heap, (at_ms if at_ms > now_ms else now_ms, self._sequence, event))
 
     def run_until(self, end_ms: int, done: Callable[[], bool] | None = None) -> bool:
         """Let time pass up to `end_ms`. True as soon as `done` holds, which is looked at after each event."""
-        while self._heap and self._heap[0][0] <= end_ms:
-            self.now_ms, _sequence, event = heapq.heappop(self._heap)
+        heap, pop = self._heap, heapq.heappop
+        while heap and heap[0][0] <= end_ms:
+            self.now_ms, _sequence, event = pop(heap)
             self.count += 1
             event()
             if done is not None and done():
@@ -51,15 +56,22 @@ class Events:
     def trace(self, text: str) -> None:
         """A line of the trace: part of the digest, and read by people."""
         line = f"{self.now_ms:>8} {text}"
-        self._digest.update(line.encode())
+        self._marks.append(line)
         if self._tell is not None:
             self._tell(line)
 
     def mark(self, text: str) -> None:
         """Something too frequent to read (a packet): part of the digest only."""
-        self._digest.update(b"%d %s\n" % (self.now_ms, text.encode()))
+        self._marks.append(f"{self.now_ms} {text}")
+        if len(self._marks) >= MARKS_MAX:
+            self._digest_marks()
+
+    def _digest_marks(self) -> None:
+        marks, self._marks = self._marks, []
+        self._digest.update("\n".join((*marks, "")).encode())
 
     @property
     def digest(self) -> str:
         """Of everything that happened so far, 32 hex characters."""
+        self._digest_marks()
         return self._digest.hexdigest()

@@ -324,8 +324,9 @@ class Node:
     def feed_replicas(self) -> None:
         """First of all what replicas lack goes to them."""
         effects = self.engine.effects
+        feeds = [each for each in self.sessions.values() if each.is_feed]
         oldest: int | None = None
-        for session in [each for each in self.sessions.values() if each.is_feed]:
+        for session in feeds:
             end = self._ends[session.id]
             self._say(session, end)
             at = self._sent.setdefault(session.id, session.feed_offset)
@@ -358,9 +359,12 @@ class Node:
             self._process.answers(end, reply, held=False)
             end.send(reply)
         engine.gate.take_released()  # everybody is looked at anyway
-        for session in [*self.sessions.values()]:
-            if session.output_pending_bytes or session.on_drained is not None:
-                self._say(session, self._ends[session.id])
+        for session in [
+            each
+            for each in self.sessions.values()
+            if each.output_pending_bytes or each.closing or each.on_drained is not None
+        ]:
+            self._say(session, self._ends[session.id])
             if session.closing:
                 self.close(session)
 

@@ -32,6 +32,10 @@ def _unmoved(_reset: bool) -> None:
     pass
 
 
+def _at_once(then: Callable[[], None]) -> None:
+    then()
+
+
 class End:
     """One end of a connection.
 
@@ -49,7 +53,7 @@ class End:
         self.hear: Callable[[bytes], None] = _deaf
         self.gone: Callable[[bool], None] = _unmoved
         self.room: Callable[[], None] = _quiet
-        self.later: Callable[[Callable[[], None]], None] = lambda then: then()
+        self.later: Callable[[Callable[[], None]], None] = _at_once
         self.peer: End = self
         self._flying: deque[tuple[int, bytes | None]] = deque()  # on the way to us; None: the end of it
         self._reset = False
@@ -103,7 +107,9 @@ class Streams:
         delay_ms = low_ms + int(self._dice.random() * (high_ms - low_ms + 1))
         if weather.loss and self._dice.random() < weather.loss:
             delay_ms += RETRANSMIT_MS
-        due_ms = max(self._events.now_ms + delay_ms, target._due_ms)
+        due_ms = self._events.now_ms + delay_ms
+        if due_ms < target._due_ms:
+            due_ms = target._due_ms
         target._due_ms = due_ms
         flying = target._flying
         flying.append((due_ms, data))
@@ -122,20 +128,18 @@ class Streams:
         if not self._network.passes(source.number, target.number):
             self._events.at(now_ms + RETRANSMIT_MS, lambda: self._land(source, target))
             return
-        pieces: list[bytes] = []
-        ended = False
+        data, ended = b"", False
         while flying and flying[0][0] <= now_ms:
             piece = flying.popleft()[1]
             if piece is None:
                 ended = True
                 flying.clear()
                 break
-            pieces.append(piece)
+            data = data + piece if data else piece
         if flying:
             self._events.at(flying[0][0], lambda: self._land(source, target))
-        if not pieces and not ended:
+        if not data and not ended:
             return
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         was_full = source.flying_bytes >= FULL_BYTES
         source.flying_bytes -= len(data)
         target.later(lambda: _tell(target, data, ended))
