@@ -13,6 +13,7 @@ from typing import Final
 
 MARKS_MAX: Final = 4_096
 
+
 class Events:
     """The world's clock.
 

@@ -6,8 +6,8 @@ liveness   everything is healed; within a bound every slot must be served, by so
 """
 
 import gc
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chaos.sim.checkers import Violation
@@ -15,12 +15,21 @@ from chaos.sim.cluster import Cluster
 from chaos.sim.events import Events
 from chaos.sim.faults import Faults
 from chaos.sim.network import Network, Weather
-from chaos.sim.scenario import Options, draw
+from chaos.sim.scenario import ANY_NUMBER, Options, draw
 
-BUGS: Final = (
-    "skip-lease", "late-reply", "skip-epoch", "keep-office", "same-history", "empty-serves", "cached-read",
-    "twice", "early-reply",
-)  # fmt: skip
+PLANTED: Final[Mapping[str, tuple[str, str]]] = {
+    "skip-lease": ("row-07-minority", "one-serving"),
+    "late-reply": ("row-11-pause-before-reply", "one-serving"),
+    "skip-epoch": ("row-13-stale-claims", "epochs-rise"),
+    "keep-office": ("row-10-long-pause", "one-owner"),
+    "same-history": ("row-02-old-primary-returns", "prefix"),
+    "empty-serves": ("row-06-empty-restart", "prefix"),
+    "cached-read": ("row-10-long-pause", "linearizable"),
+    "twice": ("row-10-long-pause", "linearizable"),
+    "early-reply": ("row-21-quorum-lost", "acknowledged"),
+}
+"""The bugs that can be planted: where each shows, and which checker has to speak."""
+BUGS: Final = tuple(PLANTED)
 SETUP_MS: Final = 5_000
 SETTLE_MS: Final = 2_000
 """Until every member has written down which shard it belongs to."""
@@ -49,9 +58,19 @@ class Outcome:
     lost: int
 
 
-def options_of(scenario: str, seed: int) -> Options:
-    """What this seed draws. Raises BadScenario."""
-    return draw(scenario, Events(f"{scenario}/{seed}").dice("options"))
+def options_of(scenario: str, seed: int, *, safety_ms_max: int = ANY_NUMBER) -> Options:
+    """What this seed draws.
+
+    Args:
+        safety_ms_max: faults last no longer, and all else is as it would be until then. A scenario that
+            bounds the number of failovers is not cut short.
+    Raises:
+        BadScenario: no such scenario, or its file makes no sense.
+    """
+    options = draw(scenario, Events(f"{scenario}/{seed}").dice("options"))
+    if options.failovers_max != ANY_NUMBER:
+        return options
+    return replace(options, safety_ms=min(options.safety_ms, safety_ms_max))
 
 
 def run(

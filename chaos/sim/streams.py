@@ -108,8 +108,7 @@ class Streams:
         if weather.loss and self._dice.random() < weather.loss:
             delay_ms += RETRANSMIT_MS
         due_ms = self._events.now_ms + delay_ms
-        if due_ms < target._due_ms:
-            due_ms = target._due_ms
+        due_ms = max(due_ms, target._due_ms)
         target._due_ms = due_ms
         flying = target._flying
         flying.append((due_ms, data))
