@@ -6,6 +6,8 @@ sides of a partition. What it got back decides what is known of an operation:
     a value or OK                              it happened, between call and reply
     an error that refuses (MOVED, CLUSTERDOWN) it did not; the client tries again
     UNKNOWN, no reply in time, a broken link   unknown: it may happen at any time from the call on, or never
+
+Where a scenario says so, each client also has keys of its own, which it writes with a time to live.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ Address = tuple[str, int]
 
 PATIENCE_MS: Final = (300, 1500)
 REST_MS: Final = (10, 80)
+OWN_KEYS: Final = 3
+OWN_SHARE: Final = 0.5
+"""How often a client that has keys of its own uses one of them."""
 REFUSALS: Final = (
     b"-MOVED",
     b"-CLUSTERDOWN",
@@ -51,8 +56,12 @@ class Client:
         keys: tuple[Key, ...],
         rest_ms: tuple[int, int],
         value_bytes: int,
+        lasts_ms: tuple[int, int],
     ) -> None:
         self._cluster, self._keys, self._rest_ms = cluster, keys, rest_ms
+        self._lasts_ms = lasts_ms
+        self._own = tuple(_own_key(key, number) for key in keys[:OWN_KEYS]) if lasts_ms[1] else ()
+        self._began_ms = self._duration_ms = 0
         self._events = cluster.events
         self._dice: Random = cluster.events.dice(f"client {number}")
         self._number = number
@@ -82,13 +91,19 @@ class Client:
         if self._over:
             return
         dice = self._dice
-        self._key = key = dice.choice(self._keys)
+        own = bool(self._own) and dice.random() < OWN_SHARE
+        self._key = key = dice.choice(self._own if own else self._keys)
         if dice.random() < 0.5:
             self._request, kind, value = command_bytes(b"GET", key.name), "read", None
         elif key.kind == "register":
             self._writes += 1
             value = (b"%d.%d" % (self._number, self._writes)).ljust(self._value_bytes, b".")
             self._request, kind = command_bytes(b"SET", key.name, value), "write"
+        elif key.kind == "lapsing":
+            self._writes += 1
+            value, kind = b"%d.%d" % (self._number, self._writes), "write"
+            self._duration_ms = dice.randint(*self._lasts_ms)
+            self._request = command_bytes(b"SET", key.name, value, b"PX", b"%d" % self._duration_ms)
         else:
             self._request, kind, value = command_bytes(b"INCR", key.name), "increment", None
         self._operation = Operation(kind, value, 0, PENDING)
@@ -129,6 +144,7 @@ class Client:
         self._asked, self._asked_life = end, self._cluster.life_at(address)
         self._operation.began = self._cluster.moment()
         self._operation.asked = True
+        self._began_ms = self._events.now_ms
         end.note = self._key
         end.send(self._request)
 
@@ -175,7 +191,10 @@ class Client:
         operation, self._operation = self._operation, None
         assert operation is not None
         if operation.asked and operation.kind != "read":
-            self._cluster.histories.add(self._key, operation, None, self._asked_life)
+            if self._key.kind == "lapsing":
+                self._cluster.lapses.unknown(self._key.name)
+            else:
+                self._cluster.histories.add(self._key, operation, None, self._asked_life)
         self._rest(self._rest_ms)
 
     def _answered(self, address: Address, end: End, reply: bytes) -> None:
@@ -195,8 +214,19 @@ class Client:
         office = end.note
         assert isinstance(office, Office)
         self._owners[self._key.slot] = address
-        self._cluster.histories.add(self._key, operation, office, self._asked_life)
+        if self._key.kind == "lapsing":
+            self._note_lapse(operation, office)
+        else:
+            self._cluster.histories.add(self._key, operation, office, self._asked_life)
         self._rest(self._rest_ms)
+
+    def _note_lapse(self, operation: Operation, office: Office) -> None:
+        lapses, name, now_ms = self._cluster.lapses, self._key.name, self._events.now_ms
+        if operation.kind == "read":
+            lapses.read(name, operation.value, self._began_ms, now_ms, office)
+        else:
+            assert operation.value is not None
+            lapses.wrote(name, operation.value, self._began_ms, now_ms, self._duration_ms, office)
 
     def _refusal(self, reply: bytes) -> None:
         if reply.startswith(b"-UNKNOWN"):
@@ -210,6 +240,11 @@ class Client:
             host, _, port = words[2].decode().rpartition(":")
             self._owners[self._key.slot] = (host, int(port))
         self._again()
+
+
+def _own_key(like: Key, number: int) -> Key:
+    """A key in the same slot that only client `number` uses."""
+    return Key(b"{%b}.%d" % (like.name, number), like.slot, like.shard, "lapsing")
 
 
 def _value(reply: bytes) -> bytes | None:

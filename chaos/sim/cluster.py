@@ -9,6 +9,7 @@ from typing import Final
 
 from chaos.sim.checkers import Violation
 from chaos.sim.checkers.epochs import EpochsRise
+from chaos.sim.checkers.lapses import Lapses
 from chaos.sim.checkers.owners import one_owner
 from chaos.sim.checkers.reigns import Reign, Reigns
 from chaos.sim.checkers.serving import OneServing
@@ -81,6 +82,7 @@ class Cluster:
         self.streams = Streams(events, network)
         self.serving, self.epochs, self.reigns = OneServing(), EpochsRise(), Reigns(durability)
         self.histories = Histories()
+        self.lapses = Lapses(durability)
         self.shards = tuple(f"s{number}" for number in range(shards))
         self.failed_over = 0
         self.disturbed_ms = 0
@@ -91,6 +93,7 @@ class Cluster:
         self._bugs = bugs
         self._dice = events.dice("cluster")
         self._moment = 0
+        self._foreign_keys = False  # whether there are other keys than ours, which come and go
         self._names: dict[str, str] = {"": "nobody"}
         self._by_address: dict[Address, Machine] = {}
         self._by_client_address: dict[Address, Machine] = {}
@@ -349,10 +352,17 @@ class Cluster:
 
     # -- clients ---------------------------------------------------------------------------------------------
 
-    def start_clients(self, count: int, rest_ms: tuple[int, int], value_bytes: int) -> None:
-        """So many of them, each resting so long between two operations."""
+    def start_clients(
+        self, count: int, rest_ms: tuple[int, int], value_bytes: int, lasts_ms: tuple[int, int] = (0, 0)
+    ) -> None:
+        """So many of them, each resting so long between two operations.
+
+        Args:
+            lasts_ms: times to live of what each writes to keys of its own; it has none if that is 0.
+        """
+        self._foreign_keys = bool(lasts_ms[1])
         for number in range(count):
-            client = Client(self, number, self.keys, rest_ms, value_bytes)
+            client = Client(self, number, self.keys, rest_ms, value_bytes, lasts_ms)
             self._clients.append(client)
             client.start()
 
@@ -385,7 +395,7 @@ class Cluster:
                 value = keyspace.get(0, key.name)
                 if value is not None:
                     found[key.name] = value
-        if len(found) != keyspace.size(0):
+        if len(found) != keyspace.size(0) and not self._foreign_keys:
             raise Violation(f"prefix: {keyspace.size(0)} keys, of which {len(found)} were ever written")
         return found
 

@@ -21,7 +21,8 @@ class Key:
     """A key that clients use.
 
     Attributes:
-        kind: 'register': SET with values that are never repeated, and GET; 'counter': INCR and GET.
+        kind: 'register': SET with values that are never repeated, and GET; 'counter': INCR and GET;
+            'lapsing': SET with a time to live, and GET, all by one client.
     """
 
     name: bytes

@@ -21,6 +21,7 @@ from node.engine.digest import digest
 from node.engine.engine import Engine
 from node.engine.room import install_compiled
 from node.engine.session import Session
+from node.engine.steady import SteadyClock
 from node.replication.link import Cause
 from node.replication.manager import ReplicationManager
 
@@ -141,6 +142,7 @@ class Node:
         self._dice = dice
         self.run_id = f"{dice.getrandbits(160):040x}"
         self.started_ms = process.now_ms()
+        self._steady = SteadyClock()
         clock = process.clock
         self.engine = Engine(cluster=True, hash_key=dice.randbytes(16), clock_ms=clock.wall_ms)
         self.tell_time()
@@ -179,8 +181,13 @@ class Node:
 
     @property
     def digest(self) -> int:
-        """Of all data."""
-        return digest(self.engine.keyspace)
+        """Of all data, with what has expired and was not removed yet: each machine has a time of its own."""
+        keyspace = self.engine.keyspace
+        keyspace.set_clock_ms(0)
+        try:
+            return digest(keyspace)
+        finally:
+            self.tell_time()
 
     def clock_us(self) -> int:
         return self._process.clock.wall_ms * 1000
@@ -188,7 +195,10 @@ class Node:
     def tell_time(self) -> None:
         """As the pump does before it executes anything."""
         clock = self._process.clock
-        self.engine.set_clock_ms(clock.wall_ms, clock.now_ms)
+        wall_ms, now_ms = clock.wall_ms, clock.now_ms
+        if "jumping-clock" not in self._process.bugs:
+            wall_ms = self._steady.now_ms(wall_ms, now_ms)
+        self.engine.set_clock_ms(wall_ms, now_ms)
 
     # -- time ------------------------------------------------------------------------------------------------
 

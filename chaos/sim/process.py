@@ -386,7 +386,7 @@ class Process:
     def executed(self, end: End) -> None:
         """A client's write."""
         key, office = end.peer.note, self.office
-        if isinstance(key, Key) and office is not None:
+        if isinstance(key, Key) and key.kind != "lapsing" and office is not None:
             node = self.node
             write = Written(node.engine.effects.offset, key.name, node.engine.keyspace.get(0, key.name))
             self._unanswered[end] = write

@@ -27,6 +27,7 @@ PLANTED: Final[Mapping[str, tuple[str, str]]] = {
     "cached-read": ("row-10-long-pause", "linearizable"),
     "twice": ("row-10-long-pause", "linearizable"),
     "early-reply": ("row-21-quorum-lost", "acknowledged"),
+    "jumping-clock": ("row-12-time-to-live", "lapses"),
 }
 """The bugs that can be planted: where each shows, and which checker has to speak."""
 BUGS: Final = tuple(PLANTED)
@@ -119,7 +120,7 @@ def _run(options: Options, seed: int, bugs: frozenset[str], tell: Callable[[str]
             raise Violation(f"liveness: the cluster never began to work: {cluster.trouble()}")
         events.run_until(events.now_ms + SETTLE_MS)
         network.weather = options.weather
-        cluster.start_clients(options.clients, options.rest_ms, options.value_bytes)
+        cluster.start_clients(options.clients, options.rest_ms, options.value_bytes, options.lasts_ms)
         faults.start()
         events.run_until(events.now_ms + options.safety_ms)
         faults.stop()

@@ -15,6 +15,7 @@
     count = 6
     rest_ms = [20, 80]
     value_bytes = 400               # of what is written, at least
+    lasts_ms = [500, 5000]          # time to live of what is written to keys of its own; none when missing
 
     [clocks]                        # drawn for each machine
     spread_ms = 100000              # so far ahead, at most
@@ -88,6 +89,7 @@ class Options:
     clients: int
     rest_ms: tuple[int, int]
     value_bytes: int
+    lasts_ms: tuple[int, int]
     settings: tuple[str, ...]
     clocks: tuple[tuple[int, int], ...]
     weather: Weather
@@ -104,7 +106,9 @@ class Options:
         return (
             f"nodes={self.nodes} shards={self.shards} voters={self.voters} safety_ms={self.safety_ms}"
             f" liveness_ms={self.liveness_ms} durability={self.durability} clients={self.clients}"
-            f" rest_ms={self.rest_ms[0]}-{self.rest_ms[1]} settings={','.join(self.settings) or 'none'}"
+            f" rest_ms={self.rest_ms[0]}-{self.rest_ms[1]}"
+            + (f" lasts_ms={self.lasts_ms[0]}-{self.lasts_ms[1]}" if self.lasts_ms[1] else "")
+            + f" settings={','.join(self.settings) or 'none'}"
             f" clocks={','.join(f'{ahead:+d}{drift:+d}ppm' for ahead, drift in self.clocks)}"
             f" delay_ms={weather.delay_ms[0]}-{weather.delay_ms[1]} loss={weather.loss:.3f}"
             f" duplicate={weather.duplicate:.3f} late={weather.late:.3f} faults: {faults or 'none'}"
@@ -151,6 +155,7 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
         clients=clients.integer("count", 6),
         rest_ms=clients.span("rest_ms", (20, 80)),
         value_bytes=clients.whole("value_bytes"),
+        lasts_ms=clients.span("lasts_ms", (0, 0)),
         settings=tuple(f"{key}={value}" for key, value in settings.items()),
         clocks=tuple((dice.randint(0, spread_ms), dice.randint(-drift_ppm, drift_ppm)) for _ in range(nodes)),
         weather=Weather(

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from node.engine.buf cimport Buf
 from node.engine.engine cimport Engine
 from node.engine.session cimport Session
+from node.engine.steady cimport SteadyClock
 
 
 cdef enum:
@@ -23,6 +24,7 @@ cdef class Pump:
     cdef public int keepalive_s  # 0: leave the kernel's default off
     cdef public int commands_per_turn
     cdef bint _others_due
+    cdef SteadyClock _steady  # what expiry is told
 
     cdef uint64_t _first_ticks  # what the tick counter is compared with the clock from
     cdef int64_t _first_ticks_us

@@ -35,6 +35,7 @@ from node.engine.engine cimport Engine
 from node.engine.resp cimport parser_wanted_bytes
 from node.engine.session cimport OUTPUT_PAUSE_BYTES, Session
 from node.engine.span cimport Span
+from node.engine.steady cimport SteadyClock
 
 
 cdef extern from "sys/epoll.h" nogil:
@@ -185,6 +186,7 @@ cdef class Pump:
         self._unsent = []
         self._feeds = []
         self._graveyard = []
+        self._steady = SteadyClock()
         self._readbuf = <uint8_t *> malloc(READ_BYTES)
         if self._readbuf == NULL:
             raise MemoryError("no memory for the read buffer")
@@ -330,7 +332,10 @@ cdef class Pump:
     # ------------------------------------------------------------------------------------------- running
 
     def _tell_time(self):
-        self.engine.set_clock_ms(_clock_us(CLOCK_REALTIME) // 1000, _clock_us(CLOCK_BOOTTIME) // 1000)
+        cdef int64_t monotonic_ms = _clock_us(CLOCK_BOOTTIME) // 1000
+        self.engine.set_clock_ms(
+            self._steady.now_ms(_clock_us(CLOCK_REALTIME) // 1000, monotonic_ms), monotonic_ms
+        )
 
     cdef int _measure_ticks(self) except -1:
         """Tells the engine how to time commands, once the counter's pace is known.
@@ -428,8 +433,8 @@ cdef class Pump:
             raise OSError(errno, "epoll_wait: " + os.strerror(errno))
         if count == 0 and not self._ready:
             return 0
-        engine.keyspace.set_clock_ms(_clock_us(CLOCK_REALTIME) // 1000)
         now_us = _clock_us(CLOCK_BOOTTIME)
+        engine.keyspace.set_clock_ms(self._steady.now_ms(_clock_us(CLOCK_REALTIME) // 1000, now_us // 1000))
         deadline_us = now_us + TURN_US
         engine.monotonic_ms = now_us // 1000
         lease_ran = engine.lease_until_ms != 0 and engine.monotonic_ms < engine.lease_until_ms

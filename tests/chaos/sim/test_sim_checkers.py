@@ -4,6 +4,7 @@ import pytest
 
 from chaos.sim.checkers import Violation
 from chaos.sim.checkers.epochs import EpochsRise
+from chaos.sim.checkers.lapses import Lapses
 from chaos.sim.checkers.owners import one_owner
 from chaos.sim.checkers.serving import OneServing
 
@@ -77,3 +78,44 @@ def test_all_agree() -> None:
 def test_disagreement_and_orphans_are_noticed(answers: dict[str, dict[int, str]]) -> None:
     with pytest.raises(Violation, match="slot 0"):
         one_owner(answers, [0])
+
+
+def lapses(durability: str) -> Lapses:
+    """One key, set to `v` from 1,000 to 1,010 ms for 500 ms under office 1."""
+    told = Lapses(durability)
+    told.wrote(b"k", b"v", 1_000, 1_010, 500, 1)
+    return told
+
+
+@pytest.mark.parametrize("durability", ["async", "quorum"])
+def test_a_value_may_be_there_for_its_time_and_is_gone_after_it(durability: str) -> None:
+    told = lapses(durability)
+    for value, at_ms in [(b"v", 1_020), (b"v", 1_500), (None, 1_500), (None, 9_999)]:
+        told.read(b"k", value, at_ms, at_ms + 3, 1)
+    assert told.reads == 4
+    told.unknown(b"k")
+    told.read(b"k", b"another", 1_020, 1_021, 1)
+    assert told.reads == 4
+
+
+@pytest.mark.parametrize(
+    ("durability", "office", "value", "at_ms", "text"),
+    [
+        ("async", 1, b"v", 2_000, "v, set at 1000 ms for 500 ms, was still there at 2000 ms"),
+        ("async", 2, b"v", 9_000, "was still there at 9000 ms"),
+        ("async", 1, None, 1_100, "was gone at 1101 ms"),
+        ("async", 1, b"u", 1_100, "was u again at 1101 ms"),
+        ("quorum", 2, b"u", 1_100, "was u again at 1101 ms"),
+    ],
+)
+def test_values_that_outlive_their_time_or_go_too_early_are_noticed(
+    durability: str, office: int, value: bytes | None, at_ms: int, text: str
+) -> None:
+    with pytest.raises(Violation, match=text):
+        lapses(durability).read(b"k", value, at_ms, at_ms + 1, office)
+
+
+def test_an_async_failover_may_forget() -> None:
+    told = lapses("async")
+    told.read(b"k", None, 1_100, 1_101, 2)
+    assert told.reads == 1
