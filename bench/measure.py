@@ -33,6 +33,14 @@ def _cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def voluntary_switches(pid: int) -> int:
+    """How often the main thread has gone to sleep of its own accord."""
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("voluntary_ctxt_switches:"):
+            return int(line.split()[1])
+    return 0  # a kernel without CONFIG_SCHED_INFO tells none
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process."""
     return int((PROC / str(pid) / "statm").read_text().split()[1]) * PAGE_BYTES

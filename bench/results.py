@@ -280,6 +280,50 @@ def _off_on(off: float, on: float, digits: int) -> list[str]:
     return [f"{off:.{digits}f}", f"{on:.{digits}f}", f"{on / off - 1:+.1%}"]
 
 
+def outages_part(data: Data) -> Part:
+    members = data["idle"]
+    costs = [
+        [
+            each["name"],
+            f"{each['cpu_share']:.2%}",
+            f"{each['wakes_per_s']:.0f}",
+            f"{each['resident_bytes'] / (1 << 20):.0f} MB",
+        ]
+        for each in members
+    ]
+    rows = [
+        [
+            each["fault"],
+            each["server"],
+            str(each["rounds"]),
+            f"**{each['gap_median_ms']:.0f}**",
+            f"{each['gap_worst_ms']:.0f}",
+            f"{each['elsewhere_worst_ms']:.0f}",
+            f"{each['acknowledged']:,}",
+            f"{each['refused']} / {each['unknown']}",
+            str(each["missing"]),
+        ]
+        for each in sorted(data["outages"], key=lambda one: one["fault"])
+    ]
+    text = [
+        f"3 shards with a replica each, all on this machine. `grapevine up` took {data['up_s']:.1f} s until"
+        " every slot was served and every replica in sync. While nobody asked for anything:",
+        "",
+        *table(["process", "of a core", "wake-ups/s", "resident"], costs),
+        "One primary a round, with 300 writes a second in each shard ([what the columns mean](chaos.md))."
+        " *Gap* is the longest time without an acknowledged write in the victim's slots. A server without"
+        " persistence that comes back before it is missed loses everything, so the peers' victims stay away until their"
+        " failover is over.",
+        "",
+        *table(
+            ["fault", "server", "rounds", "gap ms, median", "worst", "elsewhere", "acknowledged",
+             "refused / unknown", "missing"],
+            rows,
+        ),
+    ]  # fmt: skip
+    return text, {}
+
+
 def fuzz_part(data: Data) -> Part:
     counts: dict[str, Counter[str]] = {}
     seconds: Counter[str] = Counter()
@@ -318,6 +362,7 @@ PARTS: Final[Sequence[tuple[str, str, Callable[[Data], Part]]]] = (
     ("peers", "memcached beside us", peers_part),
     ("eviction", "Hit ratios", eviction_part),
     ("timing", "What timing every command costs", timing_part),
+    ("outages", "A cluster at rest, and when a primary goes", outages_part),
     ("fuzz", "Fuzzing", fuzz_part),
 )
 INTRODUCTION: Final = """# Results

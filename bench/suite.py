@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench import commands, compare, eviction, memory, pauses, peers, storm, timing
+from bench import commands, compare, eviction, memory, outages, pauses, peers, storm, timing
 from bench.client import Refused
 from bench.figures import write_figures
 from bench.load import PROGRAM, LoadFailed
@@ -195,6 +195,28 @@ def _timing(place: Place) -> Figures:
     return {"instructions_per_get": counts, "cpu_us_per_get": cpu}
 
 
+def _outages(place: Place) -> Figures:
+    directory = place.directory / "cluster"
+    found: list[outages.Outage] = []
+    _say(outages.HEAD)
+    with outages.grapevine_cluster(directory) as (port, up_s):
+        members = outages.idle(directory, 1.0 if place.quick else outages.IDLE_S)
+        for each in outages.ours(port, place.quick):
+            found.append(each)
+            _say(outages.line(each))
+    if any(kind.name == "redis" for kind in place.kinds):
+        for each in outages.theirs(place.quick):
+            found.append(each)
+            _say(outages.line(each))
+    _say(f"up: {up_s:.1f} s; while idle:")
+    for member in members:
+        _say(
+            f"{member.name:12} {member.cpu_share:.2%} of a core, {member.wakes_per_s:.0f} wake-ups/s,"
+            f" {member.resident_bytes / (1 << 20):.0f} MB"
+        )
+    return outages.as_json(up_s, members, found)
+
+
 SECTIONS: Final[dict[str, Section]] = {
     "compare": Section("GET and SET beside redis-server and a bare loop", 160, _compare),
     "commands": Section("redis-benchmark's default list", 115, _commands),
@@ -204,6 +226,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "peers": Section("memcached beside us", 25, _peers),
     "eviction": Section("hit ratios of eviction policies", 130, _eviction),
     "timing": Section("what timing every command costs", 50, _timing),
+    "outages": Section("a cluster at rest, and when a primary is killed, frozen, handed over", 560, _outages),
 }
 
 
