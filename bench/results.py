@@ -312,8 +312,8 @@ def outages_part(data: Data) -> Part:
         *table(["process", "of a core", "wake-ups/s", "resident"], costs),
         "One primary a round, with 300 writes a second in each shard ([what the columns mean](chaos.md))."
         " *Gap* is the longest time without an acknowledged write in the victim's slots. A server without"
-        " persistence that comes back before it is missed loses everything, so the peers' victims stay away until their"
-        " failover is over.",
+        " persistence that comes back before it is missed loses everything, so the peers' victims stay away"
+        " until their failover is over.",
         "",
         *table(
             ["fault", "server", "rounds", "gap ms, median", "worst", "elsewhere", "acknowledged",
