@@ -2,8 +2,8 @@
 
 3 shards with a replica each, started by `grapevine up` as a user would: how long that takes, what every
 member costs while nobody asks for anything, and then the rounds of `grapevine chaos`: a primary killed,
-frozen, handed over. The same rounds hit a cluster of redis-server processes, with its own default of 15 s before a
-member counts as dead, and with 1 s.
+frozen, handed over. The same rounds hit a cluster of redis-server processes, with its own default of 15 s
+before a member counts as dead, and with 1 s.
 """
 
 import subprocess
