@@ -71,6 +71,7 @@ TICK_MS: Final = 200  # between two looks after something of ours changed
 LEASE_TICK_MS: Final = 4  # a person who adds slots waits for the first lease
 TEND_PAUSE_MS: Final = 500
 FIRST_LEASE_MS: Final = 250  # a new primary lets clients wait so long for its first lease, then it refuses
+LEASELESS_LEASES: Final = 1  # a primary without a lease hopes so long for the next one
 SEEN_TIMEOUT_S: Final = 2.0
 KEYS_PER_SLICE: Final = 200  # dropped between two turns of everybody else
 
@@ -122,6 +123,7 @@ class ClusterNode(ClusterMember):
         self._holding = False
         self._held_until_ms = 0  # clients wait, at most until then
         self._tending_until_ms = 0
+        self._leaseless_since_ms = 0  # we lead and cannot serve since then; 0: we can
         self._routes: object = None
         self._marked: set[int] = set()  # slots that the engine was told are on the move
         self._foreign: list[int] = []  # slots whose keys are being dropped
@@ -216,6 +218,7 @@ class ClusterNode(ClusterMember):
         self._serve_or_not()
         self._chronicle.tell(now_ms, self.engine.now_ms, serves=self.election.leads and self._has_lease)
         self._tend(now_ms)
+        self._mind_lease(now_ms)
         self._consider_moving(now_ms)
         wake_ms = self.election.wake_ms
         due_ms = next_beat_ms(now_ms, IDLE_BEAT_MS)
@@ -256,10 +259,22 @@ class ClusterNode(ClusterMember):
         if report.cause in (Cause.REFUSED, Cause.RESET, Cause.UNREACHABLE, Cause.SILENT):
             self.service.report_broken(target.member_id, refused=report.cause is Cause.REFUSED)
         # A primary that forgot its data is as good as gone: it will give way, or we have the better claim.
-        if report.cause in (Cause.REFUSED, Cause.HISTORY_LOST) and target.epoch == self.election.shard.epoch:
+        # One without a lease lives, but the voters do not hear it: if we hear them, we can do better.
+        why = {
+            Cause.REFUSED: "its connections were refused",
+            Cause.HISTORY_LOST: "it lost its data",
+            Cause.LEASELESS: "it has no lease" if self._voters_are_near else "",
+        }.get(report.cause, "")
+        if why and target.epoch == self.election.shard.epoch:
             self._note_data()
-            self._react(self.election.link_refused(self.service.now_ms()))
+            self._react(self.election.link_refused(self.service.now_ms(), why))
         self.wake()
+
+    @property
+    def _voters_are_near(self) -> bool:
+        """Whether a majority of them was there a moment ago; later than the last time our primary's was."""
+        silence_ms = self.service.now_ms() - self.service.majority_heard_ms()
+        return silence_ms <= self.service.config.lease_ms * 3 // 2
 
     def _hear_error(self, told: Callable[[BaseException], None] | None, error: BaseException) -> None:
         """A command broke. In our primary's stream that makes us unelectable until we have a new copy."""
@@ -498,6 +513,8 @@ class ClusterNode(ClusterMember):
         if self._held_until_ms and enough and not self.handing_over:
             self.release_clients()
             return
+        if lease_ms > now_ms or not self.election.leads:
+            self._leaseless_since_ms, self.replication.feeder.no_lease = 0, ""
         # 0 would mean that leases do not matter; a primary that has none yet is past the end of it.
         engine.lease_until_ms = self._held_until_ms or (max(1, lease_ms) if self.election.leads else 0)
         if self._holding:
@@ -546,6 +563,17 @@ class ClusterNode(ClusterMember):
         if another_set and not self.handing_over:
             self._tending_until_ms = now_ms + TEND_PAUSE_MS
             self.errands.start_own(lambda: self._change_in_sync(shard))
+
+    def _mind_lease(self, now_ms: int) -> None:
+        """A primary that lives, and that no majority of the voters hears, keeps its office though it cannot
+        use it: gossip reaches it by way of its replicas. After a while it sends those away, and one that
+        hears the voters stands. Their grants have ended by then, so they agree at once."""
+        if not self.election.leads or self.handing_over or self._has_lease:
+            return
+        self._leaseless_since_ms = self._leaseless_since_ms or now_ms
+        patience_ms = LEASELESS_LEASES * self.service.config.lease_ms
+        if now_ms - self._leaseless_since_ms >= patience_ms and not self.replication.feeder.no_lease:
+            self.replication.feeder.send_away("this primary has no lease: no majority of the voters hears it")
 
     async def _change_in_sync(self, shard: ShardView) -> None:
         wanted = self.durability.propose(self.topology)

@@ -264,9 +264,9 @@ class Election:
         """
         self._founded = shard_id
 
-    def link_refused(self, now_ms: int) -> list[Action]:
-        """Connecting to our primary was refused or reset: its process is gone, or its machine says so."""
-        return self._happens(Event("refused", now_ms, self.shard))
+    def link_refused(self, now_ms: int, why: str = "its connections were refused") -> list[Action]:
+        """Our primary's process is gone, or its machine says so; or it says itself that it cannot serve."""
+        return self._happens(Event("refused", now_ms, self.shard, why))
 
     def sync_started(self) -> None:
         """A full copy begins to replace our data: until it is complete we hold nothing."""
@@ -349,7 +349,7 @@ class Election:
         self.state = "waiting"
         self.wake_ms = event.now_ms + rank * self.policy.turn_ms + self._backoff_ms()
         if self._account is None:
-            reason = "its connections were refused" if event.kind == "refused" else "dead by gossip"
+            reason = event.why if event.kind == "refused" else "dead by gossip"
             self._open_account(self.shard, reason, event.now_ms, rank, rivals)
 
     def _reason_not_to_stand(self) -> str:

@@ -88,6 +88,7 @@ class Feeder:
     Attributes:
         source: the core: who is attached and how far.
         full_sync_count, partial_sync_count, refused_partial_count: for INFO.
+        no_lease: why copies of our kind are sent away, '' when they are not (`send_away`).
         watch_acknowledgements: each of them calls `wake`.
         on_acknowledged: called after each REPLCONF ACK.
         on_online: called when a replica begins to get the stream.
@@ -116,6 +117,7 @@ class Feeder:
         self._clock_ms = clock_ms
         self._wake = wake
         self._new_id = new_id
+        self.no_lease = ""
         self.watch_acknowledgements = False
         self.on_acknowledged: Callable[[], None] | None = None
         self.on_online: Callable[[], None] | None = None
@@ -157,6 +159,8 @@ class Feeder:
         if self.on_returned is not None and asked_id == history.second_id:
             self.on_returned(replica.member_id, max(0, asked_offset - history.second_end))
         if isinstance(decision, Continue):
+            if self.no_lease and replica.member_id:
+                raise CommandError(f"NOLEASE {self.no_lease}")
             return self._continue(session, replica, decision)
         if asked_id != "?":
             self.refused_partial_count += 1
@@ -221,6 +225,17 @@ class Feeder:
             session = self._pump.sessions.get(replica.session_id)
             if session is not None:
                 self._pump.close(session, reason)
+
+    def send_away(self, why: str) -> None:
+        """Tells copies of our kind that we cannot serve: one of them may be able to. Until `no_lease` is
+        cleared they get this answer when they ask to go on. Who has no copy yet, or is no member of the
+        cluster (a redis-server), is served as ever.
+        """
+        self.no_lease = why
+        for replica in list(self.source.attached()):
+            session = self._pump.sessions.get(replica.session_id)
+            if session is not None and replica.member_id and replica.stage is Stage.ONLINE:
+                self._pump.close(session, why)
 
     def on_close(self, session: Session) -> None:
         """A session of the pump ended."""

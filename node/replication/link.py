@@ -88,6 +88,7 @@ class Cause(enum.Enum):
     OUTDATED = "outdated"  # its epoch is older than the one we follow
     HISTORY_LOST = "history lost"  # same primary and epoch, but it forgot the data that we still have
     DAMAGED = "damaged"  # its snapshot could not be read
+    LEASELESS = "leaseless"  # it lives, and the voters do not answer it: somebody else should lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,7 +462,10 @@ class Link:
         if words[0] == "+CONTINUE":
             return self._on_continue(words, text, facts)
         if line.startswith(b"-"):
-            cause = Cause.NOT_READY if text[1:].split(" ", 1)[0] in _RETRY_CODES else Cause.DENIED
+            code = text[1:].split(" ", 1)[0]
+            cause = Cause.NOT_READY if code in _RETRY_CODES else Cause.DENIED
+            if code == "NOLEASE":
+                cause = Cause.LEASELESS
             return self._failed(cause, f"answered PSYNC with: {text[1:]}", facts.now_ms)
         return self._failed(Cause.PROTOCOL, f"answered PSYNC with {text[:80]!r}", facts.now_ms)
 

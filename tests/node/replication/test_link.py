@@ -231,6 +231,7 @@ def test_lines_may_arrive_in_any_split(cuts: list[int]) -> None:
         (b"-LOADING Redis is loading\r\n", Cause.NOT_READY, "is not ready: LOADING"),
         (b"HTTP/1.1 400 Bad Request\r\n", Cause.PROTOCOL, "answered PING with 'HTTP/1.1 400"),
         (b"+PONG\r\n+OK\r\n-NOPERM no\r\n", Cause.DENIED, "answered REPLCONF with: NOPERM"),
+        (GREETED + b"-NOLEASE no majority\r\n", Cause.LEASELESS, "answered PSYNC with: NOLEASE no majority"),
         (GREETED + b"-NOMASTERLINK Can't SYNC\r\n", Cause.NOT_READY, "answered PSYNC with: NOMASTERLINK"),
         (GREETED + b"-ERR unknown command 'PSYNC'\r\n", Cause.DENIED, "answered PSYNC with: ERR unknown"),
         (GREETED + b"+WHAT\r\n", Cause.PROTOCOL, "answered PSYNC with '+WHAT'"),
