@@ -1,8 +1,7 @@
-"""Voting: the registers and the leases of one member, with the disk before the mouth. Part of the trio shell.
+"""Voting: the registers and the leases of one member.
 
-Register actions are carried out in order by one task. Whatever follows a `Persist` waits until the state
-file is on disk; all that has piled up by then shares one write, since the state written is the newest and
-covers every promise made so far.
+What the registers want done piles up in order until `actions` hands it over; whoever carries it out lets
+nothing that follows a `Persist` leave before the state file is on disk (participant.py).
 
 What a majority may have accepted without anybody knowing is read again after a while (repair.py).
 
@@ -10,14 +9,9 @@ Leases need no disk (lease.py says why), but they meet the registers here: a vot
 while a lease it granted may be in use, and grants nothing against a change that it accepted.
 """
 
-import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
-
-import trio
 
 from gossip.config import GossipConfig
 from gossip.errors import PeerError
@@ -31,7 +25,6 @@ from gossip.register import (
     Learned,
     NoMajority,
     Persist,
-    RegisterError,
     Registers,
     Send,
     Timing,
@@ -46,38 +39,9 @@ from gossip.topology import (
     shard_register,
 )
 from gossip.voters import VoterPolicy, next_voters
-from gossip.votes import VOTERS, Message, MessageError, Plain, Value, VoterSet, decode
-
-_log = logging.getLogger("grapevine.gossip")
+from gossip.votes import VOTERS, MessageError, Plain, Value, VoterSet, decode
 
 ACTIONS_MAX: Final = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Ties:
-    """What voting needs of the member that votes.
-
-    Attributes:
-        now_ms: the clock. save: writes the state file; returns only once it is on disk.
-        tell: sends a register message to a member. learned: a newer decided value is there.
-        settled: some actions were carried out. is_gone: we ourselves found its port closed.
-    """
-
-    now_ms: Callable[[], int]
-    save: Callable[[], Awaitable[None]]
-    tell: Callable[[str, Message], None]
-    learned: Callable[[str, Value], None]
-    settled: Callable[[], None]
-    is_gone: Callable[[str], bool]
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Somebody waits for the end of a proposal."""
-
-    done: trio.Event = field(default_factory=trio.Event)
-    value: Value | None = None
-    error: RegisterError | None = None
 
 
 def _nobody_follows() -> None:
@@ -89,12 +53,25 @@ class Voting:
 
     Args:
         forgot_until_ms: until when leases granted in a previous life may still run, 0 without one.
+        now_ms: the time of the event that is being handled: registers ask for our voter's word in the middle
+            of a round.
+        is_gone: whether we ourselves found a member's port closed.
     """
 
-    def __init__(self, me: str, config: GossipConfig, rng: Random, ties: Ties, forgot_until_ms: int) -> None:
+    def __init__(
+        self,
+        me: str,
+        config: GossipConfig,
+        rng: Random,
+        forgot_until_ms: int,
+        *,
+        now_ms: Callable[[], int],
+        is_gone: Callable[[str], bool],
+    ) -> None:
         self._me = me
         self._config = config
-        self._ties = ties
+        self._now_ms = now_ms
+        self._is_gone = is_gone
         self.registers = Registers(
             me,
             VoterSet(1, (me,)),
@@ -110,9 +87,7 @@ class Voting:
         self.on_lease: Callable[[], None] = _nobody_follows
         """Called whenever the end of the lease we hold has moved."""
         self._lease_told_ms = 0
-        self._actions: deque[Action] = deque()
-        self._work = trio.Event()
-        self._pending: dict[int, _Pending] = {}
+        self._actions: list[Action] = []
         self.messages_dropped = 0
         """Register messages given up because the disk was far behind; losing one is allowed."""
 
@@ -160,15 +135,21 @@ class Voting:
 
     # -- registers --------------------------------------------------------------------------------------
 
-    async def propose(self, register: str, change: Change, timeout_ms: int | None) -> Value:
-        """See Service.propose."""
-        now_ms = self._ties.now_ms()
-        return await self._outcome(*self.registers.propose(register, change, now_ms, timeout_ms=timeout_ms))
+    def propose(self, register: str, change: Change, timeout_ms: int | None) -> int:
+        """Begins a proposal; `Decided` or `Failed` with the id returned ends it."""
+        proposal_id, actions = self.registers.propose(register, change, self._now_ms(), timeout_ms=timeout_ms)
+        self.queue(actions)
+        return proposal_id
 
-    async def change_voters(self, voters: tuple[str, ...], expected_version: int) -> Value:
-        """See Service.change_voters."""
-        now_ms = self._ties.now_ms()
-        return await self._outcome(*self.registers.change_voters(voters, expected_version, now_ms))
+    def change_voters(self, voters: tuple[str, ...], expected_version: int) -> int:
+        """As `propose`, for the voter set; see `Registers.change_voters`."""
+        proposal_id, actions = self.registers.change_voters(voters, expected_version, self._now_ms())
+        self.queue(actions)
+        return proposal_id
+
+    def cancel(self, proposal_id: int) -> None:
+        """Nobody waits for its end any more."""
+        self.queue(self.registers.cancel(proposal_id, self._now_ms()))
 
     def hear(self, sender: str, payload: Plain) -> None:
         """A register message.
@@ -177,7 +158,7 @@ class Voting:
             PeerError: it is none.
         """
         try:
-            self.queue(self.registers.receive(sender, decode(payload), self._ties.now_ms()))
+            self.queue(self.registers.receive(sender, decode(payload), self._now_ms()))
         except MessageError as error:
             raise PeerError("malformed", str(error)) from None
 
@@ -187,7 +168,7 @@ class Voting:
         Raises:
             MessageError: it cannot be what a register of that name holds.
         """
-        actions = self.registers.learn(name, value, self._ties.now_ms())
+        actions = self.registers.learn(name, value, self._now_ms())
         self.queue(actions)
         return bool(actions)
 
@@ -195,7 +176,7 @@ class Voting:
         """Leave our own cluster for another; nothing voted or granted here counts there."""
         self.granted = LeaseVoter(self._config.lease_ms, 0)
         self.repair.clear()
-        self.queue(self.registers.move_to(voters, decided, self._ties.now_ms()))
+        self.queue(self.registers.move_to(voters, decided, self._now_ms()))
 
     def restore(self, state: Mapping[str, Plain]) -> None:
         """Take over the registers of our previous run. Raises MessageError: the state is damaged."""
@@ -204,7 +185,7 @@ class Voting:
 
     def queue(self, actions: list[Action]) -> None:
         """Actions to be carried out in order, behind those already waiting."""
-        now_ms = self._ties.now_ms()
+        now_ms = self._now_ms()
         for action in actions:
             if isinstance(action, Persist):
                 self._review_all()
@@ -214,11 +195,19 @@ class Voting:
                 self.repair.settle(action.register, ("unknown",))
             elif isinstance(action, Failed) and isinstance(action.error, NoMajority) and action.error.unknown:
                 self.repair.doubt(action.register, "unknown", now_ms)
-        self.enqueue(actions)
+            if isinstance(action, Send) and len(self._actions) >= ACTIONS_MAX:
+                self.messages_dropped += 1
+            else:
+                self._actions.append(action)
+
+    def actions(self) -> list[Action]:
+        """What is to be done, in order. Empties the list."""
+        actions, self._actions = self._actions, []
+        return actions
 
     def _review_all(self) -> None:
         """Our voter's memory changed: rare, and small."""
-        now_ms = self._ties.now_ms()
+        now_ms = self._now_ms()
         for register in self.registers.acceptor.ledgers:
             self._review(register, now_ms)
 
@@ -232,74 +221,18 @@ class Voting:
         else:
             self.repair.settle(register, ("accepted",))
 
-    def enqueue(self, actions: list[Action]) -> None:
-        """Hands them to `run`."""
-        for action in actions:
-            if isinstance(action, Send) and len(self._actions) >= ACTIONS_MAX:
-                self.messages_dropped += 1
-                continue
-            self._actions.append(action)
-        if actions:
-            self._work.set()
-
-    async def run(self) -> None:
-        """Carries out what the registers want, for as long as the member lives."""
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            batch, self._actions = self._actions, deque()
-            if any(isinstance(action, Persist) for action in batch):
-                await self._ties.save()
-            for action in batch:
-                if isinstance(action, Send):
-                    self._ties.tell(action.to, action.message)
-                elif isinstance(action, Learned):
-                    self._ties.learned(action.register, action.value)
-                elif isinstance(action, Decided):
-                    self._finish(action.proposal_id, action.value, None)
-                elif isinstance(action, Failed):
-                    self._finish(action.proposal_id, None, action.error)
-            self._ties.settled()
-
-    def _finish(self, proposal_id: int, value: Value | None, error: RegisterError | None) -> None:
-        pending = self._pending.pop(proposal_id, None)
-        if pending is not None:
-            pending.value, pending.error = value, error
-            pending.done.set()
-
-    async def _outcome(self, proposal_id: int, actions: list[Action]) -> Value:
-        pending = self._pending[proposal_id] = _Pending()
-        self.queue(actions)
-        self._ties.settled()  # a timer may be due earlier than anybody sleeps
-        try:
-            await pending.done.wait()
-        finally:
-            if self._pending.pop(proposal_id, None) is not None:
-                self.queue(self.registers.cancel(proposal_id, self._ties.now_ms()))
-        if pending.error is not None:
-            raise pending.error
-        assert pending.value is not None
-        return pending.value
-
-    async def tend(
+    def voters_due(
         self, members: Mapping[str, MemberView], gone_since_ms: Mapping[str, int], policy: VoterPolicy
-    ) -> None:
-        """Let the voter set grow or heal as `policy` has it, if that is for us to do: one member sees to it,
-        the voter with the lowest id among those alive. Others that think they are it do no harm.
+    ) -> tuple[str, ...] | None:
+        """The voter set as `policy` has it, if it grows or heals and that is for us to see to: for the voter
+        with the lowest id among those alive. Others that think they are it do no harm.
         """
         current = self.voter_set
         usable = [voter for voter in current.everyone() if voter in members and members[voter].usable]
         if not usable or min(usable) != self._me:
-            return
-        wanted = next_voters(members, current, gone_since_ms, self._ties.now_ms(), policy)
-        if wanted is None or (wanted == current.voters and not current.joining):
-            return
-        try:
-            await self.change_voters(wanted, current.version)
-        except RegisterError as error:
-            _log.info("voter set %d stays as it is for now: %s", current.version, error)
-        else:
-            _log.info("voters are now %s", ", ".join(wanted))
+            return None
+        wanted = next_voters(members, current, gone_since_ms, self._now_ms(), policy)
+        return None if wanted == current.voters and not current.joining else wanted
 
     # -- leases -----------------------------------------------------------------------------------------
 
@@ -363,13 +296,13 @@ class Voting:
             after = ShardView.from_data(shard_id, new)
         except MessageError as error:
             return str(error)
-        now_ms = self._ties.now_ms()
+        now_ms = self._now_ms()
         before = self.newest_shard(shard_id)
         if before.primary in ("", after.primary):
             return True
         holder = self.granted.holder(shard_id, now_ms) or before.primary
         wait_ms = self.granted.wait_ms(shard_id, after.primary, now_ms)
-        if wait_ms <= 0 or self._ties.is_gone(holder):
+        if wait_ms <= 0 or self._is_gone(holder):
             return True
         return (
             f"shard {shard_id} epoch {before.epoch}: the lease of primary {holder} may run {wait_ms} ms more,"

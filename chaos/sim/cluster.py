@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -18,11 +19,10 @@ from chaos.sim.clock import Clock
 from chaos.sim.events import Events
 from chaos.sim.histories import Histories, Key, Office
 from chaos.sim.network import Network
-from chaos.sim.process import CLUSTER_ID, Disk, Process
+from chaos.sim.process import CLUSTER_ID, Process
 from chaos.sim.streams import OUTSIDE, End, Streams
-from gossip.config import GossipConfig
-from gossip.memory import content
 from gossip.messages import Address, Envelope
+from gossip.past import Past
 from gossip.slots import slot_of
 from gossip.state import StateError, decode_state, encode_state
 from gossip.topology import SLOT_COUNT, SLOTS_REGISTER
@@ -35,12 +35,13 @@ KEYS_PER_SHARD: Final = 6
 DEPARTED_MAX: Final = 8
 CALM_MS: Final = 4_000  # without a fault: longer than an empty primary looks for a replica with data
 JOIN_RETRY_MS: Final = 300
+EMPTY: Final = Past(True, "", CLUSTER_ID)
 
 
 class Machine:
     """Keeps its disk and its number through all lives of its process."""
 
-    def __init__(self, number: int, disk: Disk, clock: Clock) -> None:
+    def __init__(self, number: int, disk: Past, clock: Clock) -> None:
         self.number = number
         self.disk = disk
         self.clock = clock
@@ -102,15 +103,12 @@ class Cluster:
         self.keys = self._choose_keys()
         self._clients: list[Client] = []
         for number in range(nodes):
-            self.machines.append(
-                Machine(number, Disk("", 0), Clock(events, *(clocks[number] if clocks else ())))
-            )
+            self.machines.append(Machine(number, EMPTY, Clock(events, *(clocks[number] if clocks else ()))))
         processes = [self._boot(machine, self._blank(machine)) for machine in self.machines]
         chosen = VoterSet(2, tuple(process.id for process in processes[:voters]))
-        records = tuple(process.detector.records()[0] for process in processes)
+        records = tuple(process.core.detector.records()[0] for process in processes)
         for process in processes:
-            process.be_given_voters(chosen)
-            process.detector.merge(records, process.id, process.now_ms())
+            process.enter(chosen, records, {})
             process.start()
         processes[0].ask(SLOTS_REGISTER, self._share_slots)
         for process in processes:
@@ -179,19 +177,19 @@ class Cluster:
 
     def voters(self) -> list[Machine]:
         """The machines of the newest voter set that anybody knows."""
-        sets = [process.voting.voter_set for process in self.processes()]
+        sets = [process.core.voting.voter_set for process in self.processes()]
         newest = max(sets, key=lambda voters: voters.version)
         return [self._machine_of[voter] for voter in newest.voters if voter in self._machine_of]
 
     # -- lives
 
-    def _blank(self, machine: Machine) -> Disk:
+    def _blank(self, machine: Machine) -> Past:
         shard = self.shards[machine.number % len(self.shards)]
         member_id = f"{self._dice.getrandbits(160):040x}"
         self._names[member_id] = f"n{machine.number}" + "'" * machine.formats
-        return Disk(member_id, 0, shard_id="" if machine.lives == 0 else shard)
+        return replace(EMPTY, member_id=member_id, shard_id="" if machine.lives == 0 else shard)
 
-    def _boot(self, machine: Machine, disk: Disk) -> Process:
+    def _boot(self, machine: Machine, disk: Past) -> Process:
         machine.lives += 1
         life = f"n{machine.number}/{machine.lives}"
         # Replicas move by an errand that waits, and errands that wait need trio.
@@ -214,13 +212,7 @@ class Cluster:
 
     def tear(self, machine: Machine, dice: Random) -> None:
         """Its state file lacks its end, or has a wrong byte in it. No member starts with that."""
-        disk = machine.disk
-        registers, lease_ms = disk.registers or {}, GossipConfig().lease_ms
-        whole = encode_state(
-            content(
-                disk.member_id, CLUSTER_ID, disk.incarnation, disk.records, registers, disk.shard_id, lease_ms
-            )
-        )
+        whole = encode_state(machine.disk.to_plain())
         at = dice.randrange(len(whole))
         torn = whole[:at] if dice.random() < 0.5 else whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
         try:
@@ -236,7 +228,7 @@ class Cluster:
             return
         if lose_disk or machine.disk.registers is None:
             machine.formats += 1
-            machine.disk = Disk("", 0)
+            machine.disk = EMPTY
         process = self._boot(
             machine, self._blank(machine) if machine.disk.registers is None else machine.disk
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
+from chaos.sim.checkers import Violation
 from chaos.sim.streams import FULL_BYTES, End
 from chaos.sim.tasks import SimulatedErrands
 from gossip.service import Service
@@ -19,6 +20,7 @@ from node.config import Config
 from node.context import NodeContext
 from node.engine.digest import digest
 from node.engine.engine import Engine
+from node.engine.reply import StreamRefused
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.engine.steady import SteadyClock
@@ -163,7 +165,7 @@ class Node:
         self.cluster = ClusterNode(
             self.engine,
             self.replication,
-            cast(Service, process),
+            cast(Service, process),  # of which nothing is asked here that a Membership has not
             config,
             Random(dice.getrandbits(64)),
             SimulatedErrands(lambda do: process.later(0, lambda: self._errand(do))),
@@ -353,8 +355,10 @@ class Node:
     def let_replies_leave(self) -> None:
         """Then everybody gets their replies, unless the lease ended meanwhile: then their clients only learn
         that the connection is over, which says *unknown*."""
-        if self._errors:
-            raise self._errors[0]
+        for error in self._errors:
+            if isinstance(error, StreamRefused):  # what follows is no continuation of what it has
+                raise Violation(f"prefix: {self._process.life}: {error}")
+            raise error
         engine = self.engine
         lease_ran = engine.lease_until_ms != 0 and engine.monotonic_now_ms < engine.lease_until_ms
         late = lease_ran and self._process.now_ms() >= engine.lease_until_ms and not self._process.careless

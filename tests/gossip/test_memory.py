@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from gossip.config import GossipConfig
-from gossip.memory import Memory, content
+from gossip.memory import Memory
 from gossip.messages import Meta, Record
+from gossip.past import Past
 from gossip.service import SelfMeta, Service
 from gossip.state import STATE_FILE, StateDirectory, StateError
 from gossip.votes import Plain
@@ -17,10 +18,11 @@ M = "1" * 40
 RECORD = Record("dead", M, 4, Meta("10.0.0.1", 7000, 17000, "node", "z", "s", 1, "v"), 55)
 
 
+PAST = Past(False, "a" * 40, "b" * 40, 9, (RECORD,), {"x": 1}, "shard", 1_000)
+
+
 def state(**changes: Plain) -> dict[str, Plain]:
-    whole: dict[str, Plain] = content("a" * 40, "b" * 40, 9, (RECORD,), {"x": 1}, "shard", 1_000)
-    whole.update(changes)
-    return whole
+    return PAST.to_plain() | changes
 
 
 async def test_a_fresh_directory_gives_new_ids(tmp_path: Path) -> None:
@@ -37,16 +39,12 @@ async def test_a_fresh_directory_gives_new_ids(tmp_path: Path) -> None:
 
 async def test_a_second_life_knows_the_first(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
-    await memory.save(state)
-    assert not memory.unsaved
+    await memory.save(lambda: PAST)
     memory.close()
     again = Memory(tmp_path)
     past = again.past
     again.close()
-    assert (past.fresh, past.member_id, past.cluster_id, past.incarnation) == (False, "a" * 40, "b" * 40, 9)
-    assert past.members == (RECORD,)
-    assert past.registers == {"x": 1}
-    assert past.shard_id == "shard"
+    assert past == PAST
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,6 @@ async def test_writing_is_tried_until_it_works(
         write(self, whole)
 
     monkeypatch.setattr(StateDirectory, "save", reluctant)
-    await memory.save_surely(state)
+    await memory.save_surely(lambda: PAST)
     assert failures == []
-    assert not memory.unsaved
     memory.close()

@@ -5,8 +5,8 @@ from random import Random
 
 from gossip.config import GossipConfig
 from gossip.repair import DOUBLINGS_MAX, Repair
-from gossip.votes import Accept, Accepted, Ballot, Conflict, Message, Plain, Prepare, Promise, Value, VoterSet
-from gossip.voting import Ties, Voting
+from gossip.votes import Accept, Accepted, Ballot, Conflict, Plain, Prepare, Promise, Value, VoterSet
+from gossip.voting import Voting
 
 LEASE_MS = 800
 ME, P, Q = "0" * 40, "a" * 40, "b" * 40
@@ -67,20 +67,13 @@ async def _no_disk() -> None:
 
 
 class House:
-    """A voter of three, without tasks: what it would send is in `sent`."""
+    """A voter of three, with a clock of its own."""
 
     def __init__(self) -> None:
         self.now_ms = 10_000
-        self.sent: list[tuple[str, Message]] = []
-        ties = Ties(
-            now_ms=lambda: self.now_ms,
-            save=_no_disk,
-            tell=lambda member, message: self.sent.append((member, message)),
-            learned=lambda name, value: None,
-            settled=lambda: None,
-            is_gone=lambda member: False,
+        self.voting = Voting(
+            ME, GossipConfig(), Random(1), 0, now_ms=lambda: self.now_ms, is_gone=lambda member: False
         )
-        self.voting = Voting(ME, GossipConfig(), Random(1), ties, 0)
         self.voting.move_to(VoterSet(2, (ME, P, Q)), {"shard/s": Value(1, shard(ME, 1))})
 
     def at(self, now_ms: int) -> None:

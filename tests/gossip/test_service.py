@@ -248,8 +248,7 @@ async def test_noise_and_foreign_clusters_are_ignored(tmp_path: Path) -> None:
             dice = Random(7)
             for length in (0, 1, 3, 20, 200, 1400, 3000):
                 await sender.sendto(dice.randbytes(length), address)
-            detector = foreign._detector
-            stranger = foreign._codec.encode(detector.envelope(_ping(ours[0].id)))
+            stranger = foreign._codec.encode(foreign.core.detector.envelope(_ping(ours[0].id)))
             await sender.sendto(stranger, address)
         await until(lambda: sum(ours[0].statistics().dropped.values()) >= 8)
         dropped = ours[0].statistics().dropped

@@ -24,7 +24,7 @@ def cut_off_with_the_news(events: Events, network: Network, cluster: Cluster) ->
         count = 0
         for process in voters:
             assert process is not None
-            ledger = process.voting.registers.acceptor.ledgers.get(REGISTER)
+            ledger = process.core.voting.registers.acceptor.ledgers.get(REGISTER)
             if ledger is not None and ledger.accepted is not None:
                 view = ShardView.from_data("s0", ledger.accepted.data)
                 count += replica.process is not None and view.primary == replica.process.id

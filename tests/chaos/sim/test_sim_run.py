@@ -71,13 +71,13 @@ def test_planted_bugs_are_found(bug: str) -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_what_it_drew_first_and_how_to_repeat(capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(["sim", "--scenario", "row-10-long-pause", "--seed", "1", "--plant", "skip-lease"])
+    status = main(["sim", "--scenario", "row-10-long-pause", "--seed", "2", "--plant", "skip-lease"])
     lines = capsys.readouterr().out.splitlines()
     assert status == 1
-    assert lines[0].startswith("seed 1 scenario row-10-long-pause nodes=6 shards=3 voters=5 safety_ms=")
+    assert lines[0].startswith("seed 2 scenario row-10-long-pause nodes=6 shards=3 voters=5 safety_ms=")
     assert lines[1].startswith("  digest ")
     assert lines[2].startswith("  VIOLATION one-serving: shard ")
-    assert "sim --scenario row-10-long-pause --seed 1 --trace --plant skip-lease" in lines[3]
+    assert "sim --scenario row-10-long-pause --seed 2 --trace --plant skip-lease" in lines[3]
     assert lines[-1].startswith("1 seeds, 1 with a violation")
 
 
