@@ -305,7 +305,7 @@ cdef class Call(HeldReplies):
         cdef int last
         cdef int index
         if command.first_key <= 0 and not command.flags & FLAG_MOVABLEKEYS:
-            return self.engine.touch_all_watched(-1)  # FLUSHALL, SWAPDB...
+            return self.engine.waiters.touch_all(-1)  # SWAPDB; watched keys are told by its handler, before
         if command.get_keys is not None:
             for index in command.get_keys(self.arguments()):
                 self.engine.touch_watched(self.database, span_bytes(self.argv[index]))

@@ -105,4 +105,6 @@ cdef class Engine:
     cdef int count_error(self, bytes code) except -1
     cdef int touch_watched(self, int database, bytes key) except -1
     cdef int touch_all_watched(self, int database) except -1
+    cdef int touch_cleared(self, int database) except -1
+    cdef int touch_swapped(self, int left, int right) except -1
     cdef int serve_waiters(self) except -1

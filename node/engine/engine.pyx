@@ -173,13 +173,31 @@ cdef class Engine:
                     watch.broken = True
         return 0
 
+    cdef int touch_cleared(self, int database) except -1:
+        """A database (-1: all) is about to be emptied: only keys that are there change by that."""
+        for (watched_database, key), watches in self.watched.items():
+            if (database < 0 or watched_database == database) and self.keyspace.exists(watched_database, key):
+                for watch in watches:
+                    watch.broken = True
+        return 0
+
+    cdef int touch_swapped(self, int left, int right) except -1:
+        """Two databases are about to change places: what is in neither of them stays away."""
+        for (watched_database, key), watches in self.watched.items():
+            if watched_database in (left, right) and (
+                self.keyspace.exists(left, key) or self.keyspace.exists(right, key)
+            ):
+                for watch in watches:
+                    watch.broken = True
+        return 0
+
     def touch_key(self, int database, bytes key):
         """A key changed by other means than a command with that key among its arguments."""
         if self.watched or self.waiters.pair_count:
             self.touch_watched(database, key)
 
     def touch_database(self, int database):
-        """Every key of a database (-1: of all) may have changed: FLUSHDB, SWAPDB, a full sync."""
+        """Every key of a database (-1: of all) may have changed: a full sync."""
         if self.watched or self.waiters.pair_count:
             self.touch_all_watched(database)
 

@@ -338,7 +338,9 @@ cdef int _swapdb(Session s) except -1:
         return 0
     if left < 0 or right < 0:
         return s.reply_error("ERR DB index is out of range")
-    s.keyspace.swap(left, right)
+    if left != right:
+        s.engine.touch_swapped(left, right)
+        s.keyspace.swap(left, right)
     s.changed(1)
     return s.reply_ok()
 
@@ -347,6 +349,7 @@ cdef int _flush(Session s, int database) except -1:
     if s.argc > 2 or (s.argc == 2 and not span_is(s.argv[1], "ASYNC") and not span_is(s.argv[1], "SYNC")):
         return s.reply_syntax_error()
     # The same for both: what was there is out of sight at once and freed in the background.
+    s.engine.touch_cleared(database)
     s.keyspace.clear(database)
     s.changed(1)
     return s.reply_ok()

@@ -48,7 +48,11 @@ cdef class Transaction:
 
 
 cdef class Watch:
-    """The keys that one client watches. The engine knows it by each of them and breaks it when one changes."""
+    """The keys that one client watches. The engine knows it by each of them and breaks it when one changes.
+
+    `places` has (database, key, whether it was there): a key that was and no longer is has changed too, when its
+    time came and nobody has touched it since.
+    """
 
     def __cinit__(self, Engine engine not None):
         self.engine = engine
@@ -59,18 +63,23 @@ cdef class Watch:
         return len(self.places)
 
     cdef int add(self, int database, bytes key) except -1:
-        place = (database, key)
-        if place not in self.places:
-            self.places.append(place)
-            self.engine.watched.setdefault(place, []).append(self)
+        cdef list others = self.engine.watched.setdefault((database, key), [])
+        if self not in others:
+            others.append(self)
+            self.places.append((database, key, self.engine.keyspace.exists(database, key)))
         return 0
+
+    def lapsed(self):
+        """Whether a key that was there is not any more."""
+        keyspace = self.engine.keyspace
+        return any(there and not keyspace.exists(database, key) for database, key, there in self.places)
 
     cdef int forget(self) except -1:
         """The end of it: nobody tells this one of changes any more."""
-        for place in self.places:
-            others = self.engine.watched[place]
+        for database, key, _ in self.places:
+            others = self.engine.watched[database, key]
             others.remove(self)
             if not others:
-                del self.engine.watched[place]
+                del self.engine.watched[database, key]
         self.places.clear()
         return 0
