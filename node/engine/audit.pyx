@@ -276,7 +276,7 @@ def audit(Keyspace keyspace not None):
     for number in range(keyspace.database_count):
         if keyspace.databases[number] != NULL:
             auditor.check_database(keyspace.databases[number])
-    if keyspace.cleared == NULL and keyspace.condemned == NULL and auditor.heap_bytes != keyspace.store.heap.used_bytes:
+    if keyspace.reclaim.cleared == NULL and keyspace.reclaim.condemned == NULL and auditor.heap_bytes != keyspace.store.heap.used_bytes:
         auditor.told.append(
             f"the heap has given out {keyspace.store.heap.used_bytes} bytes, the tables hold {auditor.heap_bytes}"
         )

@@ -115,7 +115,7 @@ cdef class Evictor:
         for count in range(EVICTIONS_PER_CALL):
             if self.keyspace.wanted_bytes() <= limit:
                 return True
-            if self.keyspace.cleared != NULL:
+            if self.keyspace.reclaim.cleared != NULL:
                 self.keyspace.free_some(FREED_PER_CALL)
                 progress = True
             elif self.policy == EVICT_NOTHING or not self.evict_one():

@@ -13,6 +13,8 @@ from libc.stdint cimport int64_t, uint32_t
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from node.engine.database cimport Database, database_note_fields
+from node.engine.database cimport Database, database_note_fields
 from node.engine.due cimport due_any, due_bound, due_gather
 from node.engine.entry cimport (
     ENCODING_OBJECT,
@@ -23,7 +25,7 @@ from node.engine.entry cimport (
     entry_object,
     entry_type,
 )
-from node.engine.keyspace cimport Database, Edit
+from node.engine.keyspace cimport Edit
 from node.engine.members cimport Members, members_count, members_find, members_remove
 from node.engine.span cimport span_bytes, span_of
 
@@ -61,7 +63,7 @@ cdef int lapse_note(Keyspace keyspace, int database, Key *key, Entry *entry) exc
     # A moment that is too early does no harm.
     if when_ms == 0 or (noted != NULL and entry_expiry_ms(noted) <= when_ms):
         return 0
-    return keyspace.note_fields(opened, key.name, when_ms)
+    return database_note_fields(&keyspace.store, opened, key.name, when_ms)
 
 
 # Removes what is due in one hash; returns about how much it did.
@@ -74,7 +76,7 @@ cdef int64_t _expire_hash(Keyspace keyspace, Database *database, bytes name, int
     cdef int64_t done = 1
     cdef Edit edit
     if entry == NULL or entry_type(entry) != TYPE_HASH or entry_encoding(entry) != ENCODING_OBJECT:
-        keyspace.note_fields(database, key.name, 0)
+        database_note_fields(&keyspace.store, database, key.name, 0)
         return done
     members = <Members *> entry_object(entry)
     while done <= budget:
@@ -91,7 +93,7 @@ cdef int64_t _expire_hash(Keyspace keyspace, Database *database, bytes name, int
         if members_count(members) == 0:
             keyspace.remove(database.number, &key)
             return done
-    keyspace.note_fields(database, key.name, due_bound(members) if members.expiry_count > 0 else 0)
+    database_note_fields(&keyspace.store, database, key.name, due_bound(members) if members.expiry_count > 0 else 0)
     return done
 
 

@@ -365,7 +365,7 @@ cdef int list_keep(Keyspace keyspace, int database, Key *key, Entry *entry, int6
         _no_memory()
     if not list_adopt(keyspace.store.heap, other, chunks, cursor.chunk, kept_chunks):
         keyspace.end_edit(&edit)
-        keyspace._condemn(&other.head)
+        keyspace.give_up(&other.head)
         _no_memory()
     keyspace.end_edit(&edit)
     other.is_quicklist = chunks.is_quicklist

@@ -46,6 +46,7 @@ from node.engine.table cimport (
     table_gather,
     table_held_bytes,
     table_insert,
+    table_leave,
     table_note_expiry,
     table_prefetch,
     table_random,
@@ -249,6 +250,7 @@ cdef bint members_empty_some(Store *store, Members *members, int64_t *budget) no
                 entry = word_entry(words[index])
                 members.table.used_bytes -= heap_block_bytes(entry, entry_bytes(entry))
                 heap_give(store.heap, entry, entry_bytes(entry))
+            table_leave(store, &members.table, members.free_position, following)
             members.head.used_bytes += members.table.used_bytes - before_bytes
             before_bytes = members.table.used_bytes
             budget[0] -= found + 1

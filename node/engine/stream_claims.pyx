@@ -281,7 +281,7 @@ cdef int _destroy(Session s) except -1:
         stream_group_move(s.keyspace.store.heap, stream_of(entry), group, gone)
     finally:
         s.keyspace.end_edit(&edit)
-        s.keyspace._condemn(&gone.head)
+        s.keyspace.give_up(&gone.head)
     s.changed(1)
     return s.reply_int64(1)
 

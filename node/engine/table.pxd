@@ -151,6 +151,9 @@ cdef void table_note_expiry(Table *table, uint64_t hash, int64_t when_ms) noexce
 # The words whose home bucket covers `position` (the leading 32 bits of the hash). Returns how many there
 # are; only the first `room` are written. next_position: where to go on, 0 at the end of the table.
 cdef uint32_t table_gather(Table *table, uint32_t position, uint64_t *into, uint32_t room, uint32_t *next_position) noexcept nogil
+# While the entries are given back in the order of table_gather, which told next_position for `position`: gives back the segment that ends
+# there, if one does. The table is good for nothing but more of this, and table_dismantle in the end.
+cdef void table_leave(Store *store, Table *table, uint32_t position, uint32_t next_position) noexcept nogil
 # Gives back everything but the entries.
 cdef void table_dismantle(Store *store, Table *table) noexcept nogil
 # The blocks of the table itself (not its entries), counted the slow way.

@@ -423,6 +423,21 @@ cdef uint32_t table_gather(Table *table, uint32_t position, uint64_t *into, uint
     return found
 
 
+cdef void table_leave(Store *store, Table *table, uint32_t position, uint32_t next_position) noexcept nogil:
+    cdef Segment **places = <Segment **> table.root.line
+    cdef Segment *segment
+    cdef uint32_t first, index
+    if table.root.bucket_count != DIRECTORY:
+        return
+    segment = places[position >> (32 - table.root.depth)]
+    if next_position != 0 and places[next_position >> (32 - table.root.depth)] == segment:
+        return
+    first = (position >> (32 - segment.depth)) << (table.root.depth - segment.depth)
+    for index in range((<uint32_t> 1) << (table.root.depth - segment.depth)):
+        places[first + index] = NULL
+    _segment_delete(store, table, segment)
+
+
 cdef void table_dismantle(Store *store, Table *table) noexcept nogil:
     cdef Segment **places
     cdef Segment *segment
@@ -431,6 +446,9 @@ cdef void table_dismantle(Store *store, Table *table) noexcept nogil:
         places = <Segment **> table.root.line
         while place < (<uint32_t> 1) << table.root.depth:
             segment = places[place]
+            if segment == NULL:  # given back with its entries
+                place += 1
+                continue
             place += (<uint32_t> 1) << (table.root.depth - segment.depth)
             _segment_delete(store, table, segment)
         table.used_bytes -= heap_block_bytes(places, _directory_bytes(table.root.depth))

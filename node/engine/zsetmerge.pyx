@@ -339,7 +339,7 @@ cdef int _merge(Session s, int kind, bint storing) except -1:
     finally:
         free(merge.source)
         if result != NULL:
-            s.keyspace._condemn(<Object *> result)
+            s.keyspace.give_up(<Object *> result)
 
 
 cdef int _zunion(Session s) except -1:
