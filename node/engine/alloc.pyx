@@ -16,6 +16,9 @@ a time: 8 us each, and when a million entries expire together thousands of arena
 milliseconds. 16 free arenas keep their pages, so that one entry set and deleted over and over costs no
 system call. A chunk without a used arena is unmapped.
 
+Chunks of lists (8,184 bytes, chunks.pyx) are eight to an arena, and none of it is lost. They could be malloc's, but what
+a list of ten million items gives back then becomes one free piece of 200 MB, which malloc returns in one step.
+
 The buckets of tables are runs of lines and have arenas of another kind, see lines.pyx.
 
 Overhead: 64 bytes an arena (0.1 %), plus the tail that does not fit a block (0.9 % for 1,152-byte blocks,
@@ -35,6 +38,7 @@ cdef extern from "malloc.h" nogil:
     size_t malloc_usable_size(void *block)
     int mallopt(int parameter, int value)
     const int M_TRIM_THRESHOLD
+    const int M_TOP_PAD
     const int M_MMAP_THRESHOLD
 
 cdef extern from *:
@@ -45,6 +49,7 @@ cdef extern from *:
 cdef enum:
     MALLOC_HEADER_BYTES = 8
     KEPT_BYTES_MAX = 33554432  # free memory at the end of malloc's own that stays ours
+    RETURNED_BYTES = 2097152  # of it, when there is more
     MAPPED_BYTES_MIN = 16777216  # larger blocks are mapped, and unmapped when they are given back
 
 
@@ -133,9 +138,13 @@ cdef inline void _chunk_unlink(Chunk *chunk) noexcept nogil:
 
 # --- arenas ------------------------------------------------------------------------------------------
 
+cdef inline size_t _size_class(uint32_t block_bytes) noexcept nogil:
+    return 0 if block_bytes > SMALL_BYTES_MAX else block_bytes >> 3
+
+
 cdef inline void _arena_link(Heap *heap, Arena *arena) noexcept nogil:
     # Behind the first one: allocation stays with the arena it is filling, so others can run empty.
-    cdef size_t size_class = arena.block_bytes >> 3
+    cdef size_t size_class = _size_class(arena.block_bytes)
     cdef Arena *first = heap.partial[size_class]
     arena.listed = 1
     if first == NULL:
@@ -155,7 +164,7 @@ cdef inline void _arena_unlink(Heap *heap, Arena *arena) noexcept nogil:
     if arena.previous != NULL:
         arena.previous.next = arena.next
     else:
-        heap.partial[arena.block_bytes >> 3] = arena.next
+        heap.partial[_size_class(arena.block_bytes)] = arena.next
     if arena.next != NULL:
         arena.next.previous = arena.previous
 
@@ -233,9 +242,7 @@ cdef bint heap_trim(Heap *heap, uint64_t keep_count, uint64_t budget_arenas) noe
 # --- blocks ------------------------------------------------------------------------------------------
 
 cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil:
-    cdef Arena *arena
     cdef uint8_t *block
-    cdef size_t block_bytes
     cdef size_t taken
     if len_bytes > SMALL_BYTES_MAX:
         block = <uint8_t *> malloc(len_bytes)
@@ -245,12 +252,17 @@ cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil:
         heap.used_bytes += taken
         heap.held_bytes += taken
         return block
-    block_bytes = _class_bytes(len_bytes)
+    return _take(heap, _class_bytes(len_bytes))
+
+
+cdef inline void *_take(Heap *heap, size_t block_bytes) noexcept nogil:
+    cdef Arena *arena
+    cdef uint8_t *block
     if GRAPEVINE_PLAIN_MALLOC:
         heap.used_bytes += block_bytes
         heap.held_bytes += block_bytes
         return malloc(block_bytes)
-    arena = heap.partial[block_bytes >> 3]
+    arena = heap.partial[_size_class(<uint32_t> block_bytes)]
     if arena == NULL:
         arena = _arena_new(heap, <uint32_t> block_bytes)
         if arena == NULL:
@@ -269,7 +281,6 @@ cdef void *heap_take(Heap *heap, size_t len_bytes) noexcept nogil:
 
 
 cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil:
-    cdef Arena *arena
     cdef size_t taken
     if len_bytes > SMALL_BYTES_MAX:
         taken = malloc_usable_size(block) + MALLOC_HEADER_BYTES
@@ -277,9 +288,14 @@ cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil:
         heap.held_bytes -= taken
         free(block)
         return
+    _give(heap, block, _class_bytes(len_bytes))
+
+
+cdef inline void _give(Heap *heap, void *block, size_t block_bytes) noexcept nogil:
+    cdef Arena *arena
     if GRAPEVINE_PLAIN_MALLOC:
-        heap.used_bytes -= _class_bytes(len_bytes)
-        heap.held_bytes -= _class_bytes(len_bytes)
+        heap.used_bytes -= block_bytes
+        heap.held_bytes -= block_bytes
         free(block)
         return
     arena = <Arena *> (<uintptr_t> block & ~(<uintptr_t> ARENA_BYTES - 1))
@@ -293,6 +309,14 @@ cdef void heap_give(Heap *heap, void *block, size_t len_bytes) noexcept nogil:
         arena_release(heap, arena)
     elif not arena.listed:
         _arena_link(heap, arena)
+
+
+cdef void *heap_take_long(Heap *heap) noexcept nogil:
+    return _take(heap, LONG_BYTES)
+
+
+cdef void heap_give_long(Heap *heap, void *block) noexcept nogil:
+    _give(heap, block, LONG_BYTES)
 
 
 cdef void *heap_resize(Heap *heap, void *block, size_t old_bytes, size_t new_bytes, size_t spare_bytes) noexcept nogil:
@@ -340,6 +364,10 @@ def keep_pages():
     A buffer of 64 KB for a reply is taken and given back thousands of times a second. By default malloc then
     moves the end of its memory up and down, and every page is a fault and is zeroed again: 24,600 replies of 64 KB
     a second, with this 44,000. Concerns the whole process; called by whoever starts it.
+
+    When more than that is free at the end, malloc returns all of it in one step, and 32 MB take 2 to 4 ms. It leaves
+    M_TOP_PAD of it, so with this it returns 2 MB at a time while a large structure is freed block by block.
     """
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX)
+    mallopt(M_TOP_PAD, KEPT_BYTES_MAX - RETURNED_BYTES)
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)

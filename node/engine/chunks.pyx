@@ -35,7 +35,14 @@ from libc.stdint cimport INT64_MAX, int32_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memmove, memset
 
-from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
+from node.engine.alloc cimport (
+    LONG_BYTES,
+    heap_block_bytes,
+    heap_give,
+    heap_give_long,
+    heap_take,
+    heap_take_long,
+)
 from node.engine.directory cimport directory_free, directory_insert, directory_remove, word_count, word_of
 from node.engine.entry cimport TYPE_LIST
 from node.engine.run cimport item_bytes, item_write, run_skip
@@ -78,8 +85,28 @@ cdef inline uint32_t _frame_bytes(const uint8_t *at) noexcept nogil:
 
 # --- chunks ----------------------------------------------------------------------------------------------
 
+# A whole chunk is a long block of the heap's, any other one an ordinary block.
+cdef inline void *_block_take(Heap *heap, uint32_t room) noexcept nogil:
+    if room == CHUNK_ROOM_MAX:
+        return heap_take_long(heap)
+    return heap_take(heap, <size_t> room + CHUNK_HEAD_BYTES)
+
+
+cdef inline void _block_give(Heap *heap, ListChunk *chunk) noexcept nogil:
+    if chunk.room == CHUNK_ROOM_MAX:
+        heap_give_long(heap, chunk)
+    else:
+        heap_give(heap, chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
+
+
+cdef inline size_t _block_bytes(const ListChunk *chunk) noexcept nogil:
+    if chunk.room == CHUNK_ROOM_MAX:
+        return LONG_BYTES
+    return heap_block_bytes(chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
+
+
 cdef ListChunk *_chunk_new(Heap *heap, List *l, uint32_t room) noexcept nogil:
-    cdef ListChunk *chunk = <ListChunk *> heap_take(heap, <size_t> room + CHUNK_HEAD_BYTES)
+    cdef ListChunk *chunk = <ListChunk *> _block_take(heap, room)
     if chunk == NULL:
         return NULL
     chunk.first = 0
@@ -88,17 +115,17 @@ cdef ListChunk *_chunk_new(Heap *heap, List *l, uint32_t room) noexcept nogil:
     chunk.bits = l.head.polarity
     chunk.owed = 0
     chunk.left = 0
-    l.head.used_bytes += heap_block_bytes(chunk, <size_t> room + CHUNK_HEAD_BYTES)
+    l.head.used_bytes += _block_bytes(chunk)
     return chunk
 
 
 cdef void _chunk_free(Heap *heap, List *l, ListChunk *chunk) noexcept nogil:
-    cdef size_t len_bytes = <size_t> chunk.room + CHUNK_HEAD_BYTES
+    cdef size_t len_bytes = _block_bytes(chunk)
     cdef uint8_t owed = (chunk.bits ^ l.head.polarity) & l.head.reading
     cdef Delivery *delivery = l.head.deliveries
-    l.head.used_bytes -= heap_block_bytes(chunk, len_bytes)
+    l.head.used_bytes -= len_bytes
     if owed == 0:
-        heap_give(heap, chunk, len_bytes)
+        _block_give(heap, chunk)
         return
     chunk.owed = owed
     chunk.left = 1
@@ -227,7 +254,7 @@ cdef void list_release(Heap *heap, List *l, const Delivery *delivery, ListChunk 
         return
     chunk.owed &= <uint8_t> ~delivery.bit
     if chunk.owed == 0:
-        heap_give(heap, chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
+        _block_give(heap, chunk)
 
 
 # --- making and freeing ----------------------------------------------------------------------------------
@@ -294,7 +321,7 @@ cdef int64_t list_audit(const List *l) noexcept nogil:
         total += heap_block_bytes(l.directory.word, l.directory.room * sizeof(uint64_t))
     for index in range(l.directory.count):
         chunk = list_chunk(l, index)
-        total += heap_block_bytes(chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
+        total += _block_bytes(chunk)
         if chunk.first >= chunk.end or chunk.end > chunk.room:
             return -1
         at = chunk.first
@@ -624,7 +651,7 @@ cdef bint list_adopt(Heap *heap, List *into, List *l, uint32_t index, uint32_t c
         into.directory.word[at] = word
         chunk = <ListChunk *> word_block(word)
         chunk.bits = into.head.polarity
-        block_bytes = heap_block_bytes(chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
+        block_bytes = _block_bytes(chunk)
         into.head.used_bytes += block_bytes
         l.head.used_bytes -= block_bytes
         into.count += word_count(word)
