@@ -452,12 +452,34 @@ class Cluster:
         share = SLOT_COUNT // len(self.shards)
         return tuple(number * share for number in range(len(self.shards)))
 
+    def waits_for_people(self, shard_id: str) -> bool:
+        """Whether its primary's disk is gone for good and nobody has a copy that may lead: such a shard waits
+        for a person, by design."""
+        processes = self.processes()
+        views = [process.topology.shards.get(shard_id) for process in processes]
+        view = max((view for view in views if view is not None), key=lambda view: view.epoch, default=None)
+        if view is None or any(process.id == view.primary for process in processes):
+            return False
+        for process in processes:
+            election = process.node.cluster.election
+            entitled = process.id in view.in_sync if view.quorum else election.data_epoch == view.epoch
+            whole = process.node.replication.complete and election.data_epoch > 0
+            if election.shard.id == shard_id and whole and entitled:
+                return False
+        return True
+
+    def _judged(self) -> list[tuple[int, str]]:
+        """Slots and their shards that must be served in the end."""
+        homes = zip(self.slots(), self.shards, strict=True)
+        return [(slot, shard_id) for slot, shard_id in homes if not self.waits_for_people(shard_id)]
+
     def trouble(self) -> str:
         """What does not work yet, '' when everything does."""
         processes = self.processes()
         if len(processes) < len(self.machines):
             return f"{len(self.machines) - len(processes)} processes are down"
-        for slot, shard_id in zip(self.slots(), self.shards, strict=True):
+        judged = self._judged()
+        for slot, shard_id in judged:
             serving = [process for process in processes if process.serves(shard_id)]
             if len(serving) != 1:
                 names = ", ".join(process.life for process in serving) or "nobody"
@@ -471,13 +493,15 @@ class Cluster:
                 view = process.topology.members.get(other.id)
                 if view is None or view.status != "alive":
                     return f"{process.life} does not hold {other.life} alive"
-            if process.office is None and not process.node.replication.link_up:
+            follows = process.node.cluster.election.shard.id
+            unlinked = process.office is None and not process.node.replication.link_up
+            if unlinked and not self.waits_for_people(follows):
                 return f"{process.life} has no primary to copy"
         return ""
 
     def check_owners(self) -> None:
         """Raises Violation unless everybody names the same owner of every slot."""
-        slots = self.slots()
+        slots = [slot for slot, _shard in self._judged()]
         one_owner(
             {
                 process.life: {slot: self.name(process.owner_of(slot)) for slot in slots}
