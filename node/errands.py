@@ -1,16 +1,19 @@
-"""Work on behalf of clients that wait: a command whose answer needs other members.
+"""Work on behalf of clients that wait: a command whose answer needs other members; and how such work waits.
 
 A handler cannot await. It hands a coroutine function to `start`, which answers BLOCKED; the client's session
 stands still until the errand has ended and its reply is given to `unblock`. Everybody else is served
 meanwhile. Errands run under one nursery, at most `limit` at a time; more are refused, since each holds a
 client and perhaps a round of votes.
+
+What an errand waits for beside decisions (a pause, a deadline, an answer over a connection) it asks `Errands`
+for, so that the same errands run under virtual time in the simulator.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import trio
 
@@ -26,6 +29,50 @@ Errand: TypeAlias = Callable[[], Awaitable[Reply]]
 
 ERRANDS_MAX: Final = 64
 URGENT_MAX: Final = 16  # more of those at a time would be a bug of ours
+
+ANSWER_BYTES_MAX: Final = 64 << 10
+
+
+async def pause(pause_ms: int) -> None:
+    """Lets time pass."""
+    await trio.sleep(pause_ms / 1000)
+
+
+class Line(Protocol):
+    """A connection to another node's client port, as ordinary as any client's."""
+
+    async def ask(self, request: bytes, last: bytes) -> bytes:
+        """The answers to `request`, of which the last one is `last`.
+
+        Raises:
+            OSError: the connection broke, or something else is answered.
+        """
+
+    async def close(self) -> None: ...
+
+
+class _SocketLine:
+    """A real one."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+
+    async def ask(self, request: bytes, last: bytes) -> bytes:
+        answer = b""
+        try:
+            await self._stream.send_all(request)
+            while not answer.endswith(last):
+                data = await self._stream.receive_some(ANSWER_BYTES_MAX)
+                if not data or len(answer) > ANSWER_BYTES_MAX:
+                    raise OSError("it answers something else")
+                answer += data
+        except trio.BrokenResourceError as error:
+            raise OSError("the connection broke") from error
+        return answer
+
+    async def close(self) -> None:
+        await self._stream.aclose()
+
 
 _Order: TypeAlias = "tuple[Session, Errand] | tuple[None, Callable[[], Awaitable[None]]]"
 
@@ -69,6 +116,20 @@ class Errands:
         self._running += 1
         self._send.send_nowait((None, errand))
         return True
+
+    async def pause(self, pause_ms: int) -> None:
+        """Time passes."""
+        await pause(pause_ms)
+
+    async def within(self, limit_ms: int, work: Awaitable[None]) -> bool:
+        """Does `work`; False when it is given up because it takes longer than `limit_ms`."""
+        with trio.move_on_after(limit_ms / 1000) as scope:
+            await work
+        return not scope.cancelled_caught
+
+    async def dial(self, host: str, port: int) -> Line:
+        """Raises OSError: nobody there."""
+        return _SocketLine(await trio.open_tcp_stream(host, port))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Does errands until cancelled; those under way end with it and their clients are not answered."""

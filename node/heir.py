@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from gossip.register import NoMajority, Refused
 from gossip.topology import ShardView, shard_register
 from node.election import cession
@@ -20,13 +18,14 @@ from node.slot_changes import nomination
 
 if TYPE_CHECKING:
     from node.cluster import ClusterNode
+    from node.errands import Errands
 
 log = logging.getLogger("grapevine.cluster")
 
 HANDOVER_MS: Final = 1000  # clients are held back at most this long
-HEIR_SERVES_S: Final = 0.25  # beyond this MOVED is sent to an heir that may not know yet
-ASK_AGAIN_S: Final = 0.002
-ANSWER_BYTES_MAX: Final = 64 << 10
+HEIR_SERVES_MS: Final = 250  # beyond this MOVED is sent to an heir that may not know yet
+ASK_AGAIN_MS: Final = 2
+QUESTION: Final = command_bytes(b"ROLE") + command_bytes(b"CLUSTER", b"INFO") + command_bytes(b"PING")
 
 
 async def hand_over(node: ClusterNode, shard: ShardView) -> None:
@@ -36,10 +35,8 @@ async def hand_over(node: ClusterNode, shard: ShardView) -> None:
     node.handing_over = True
     try:
         node.hold_clients(began_ms + HANDOVER_MS)
-        caught_up = False
-        with trio.move_on_after(HANDOVER_MS / 2000):
-            await node.replication.drain(shard.heir)
-            caught_up = True
+        drained = node.replication.drain(shard.heir, pause=node.errands.pause)
+        caught_up = await node.errands.within(HANDOVER_MS // 2, drained)
         if not caught_up or shard.heir not in shard.in_sync or not node.election.leads:
             why = "it did not catch up in time" if shard.heir in shard.in_sync else "it is not in sync"
             log.warning("shard %s stays with this primary: %s", shard.id, why)
@@ -54,8 +51,7 @@ async def hand_over(node: ClusterNode, shard: ShardView) -> None:
         decided_ms = service.now_ms()
         heir = node.topology.members.get(shard.heir)
         if heir is not None:
-            with trio.move_on_after(HEIR_SERVES_S):
-                await until_serving(heir.host, heir.port)
+            await node.errands.within(HEIR_SERVES_MS, until_serving(node.errands, heir.host, heir.port))
         node.handed_over(ShardView.from_data(shard.id, decided))
         now_ms = service.now_ms()
         log.info(
@@ -73,30 +69,20 @@ async def hand_over(node: ClusterNode, shard: ShardView) -> None:
         node.stop_handing_over()
 
 
-async def until_serving(host: str, port: int) -> None:
+async def until_serving(errands: Errands, host: str, port: int) -> None:
     """Returns when `host:port` is a primary with a lease, or cannot be asked. Give it a deadline.
 
-    An ordinary command on an ordinary connection: what clients will be told there is what counts.
+    Ordinary commands on an ordinary connection: what clients will be told there is what counts.
     """
     try:
-        async with await trio.open_tcp_stream(host, port) as stream:
-            while not _serves(await _ask(stream)):  # noqa: ASYNC110 (it is another process)
-                await trio.sleep(ASK_AGAIN_S)
-    except (OSError, trio.BrokenResourceError):
+        line = await errands.dial(host, port)
+        try:
+            while not _serves(await line.ask(QUESTION, b"+PONG\r\n")):
+                await errands.pause(ASK_AGAIN_MS)
+        finally:
+            await line.close()
+    except OSError:
         return  # it will be found dead by those whose business that is
-
-
-async def _ask(stream: trio.SocketStream) -> bytes:
-    """The answers to ROLE and CLUSTER INFO, or as much as came."""
-    commands = (command_bytes(b"ROLE"), command_bytes(b"CLUSTER", b"INFO"), command_bytes(b"PING"))
-    await stream.send_all(b"".join(commands))
-    answer = b""
-    while not answer.endswith(b"+PONG\r\n"):
-        data = await stream.receive_some(ANSWER_BYTES_MAX)
-        if not data or len(answer) > ANSWER_BYTES_MAX:
-            raise OSError("it answers something else")
-        answer += data
-    return answer
 
 
 def _serves(answer: bytes) -> bool:

@@ -23,6 +23,7 @@ from node.replication.link import command_bytes
 
 if TYPE_CHECKING:
     from chaos.sim.cluster import Cluster
+    from chaos.sim.scenario import Options
 
 Address = tuple[str, int]
 
@@ -46,26 +47,19 @@ class Client:
     """Runs from `start` to `stop`.
 
     Args:
-        number: names it. rest_ms: between two operations. value_bytes: of what it writes, at least.
+        number: names it. options: how it goes about it, and what it puts up with.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        number: int,
-        keys: tuple[Key, ...],
-        rest_ms: tuple[int, int],
-        value_bytes: int,
-        lasts_ms: tuple[int, int],
-    ) -> None:
-        self._cluster, self._keys, self._rest_ms = cluster, keys, rest_ms
-        self._lasts_ms = lasts_ms
-        self._own = tuple(_own_key(key, number) for key in keys[:OWN_KEYS]) if lasts_ms[1] else ()
-        self._began_ms = self._duration_ms = 0
+    def __init__(self, cluster: Cluster, number: int, keys: tuple[Key, ...], options: Options) -> None:
+        self._cluster, self._keys, self._rest_ms = cluster, keys, options.rest_ms
+        self._lasts_ms = options.lasts_ms
+        self._own = tuple(_own_key(key, number) for key in keys[:OWN_KEYS]) if options.lasts_ms[1] else ()
+        self._moved_only, self._wait_ms_max = options.moved_only, options.wait_ms_max
+        self._began_ms = self._duration_ms = self._first_asked_ms = 0
         self._events = cluster.events
         self._dice: Random = cluster.events.dice(f"client {number}")
         self._number = number
-        self._value_bytes = value_bytes
+        self._value_bytes = options.value_bytes
         self._ends: dict[Address, End] = {}
         self._owners: dict[int, Address] = {}
         self._attempt = 0
@@ -107,6 +101,7 @@ class Client:
         else:
             self._request, kind, value = command_bytes(b"INCR", key.name), "increment", None
         self._operation = Operation(kind, value, 0, PENDING)
+        self._first_asked_ms = self._events.now_ms
         self._try(self._owners.get(key.slot) or self._anybody())
 
     def _anybody(self) -> Address:
@@ -165,7 +160,8 @@ class Client:
             if attempt == self._attempt:
                 self._try(self._owners.get(self._key.slot) or self._anybody())
 
-        self._events.at(self._events.now_ms + self._dice.randint(*REST_MS), retry)
+        pause_ms = 0 if self._moved_only else self._dice.randint(*REST_MS)  # it just was told where to go
+        self._events.at(self._events.now_ms + pause_ms, retry)
 
     def _out_of_time(self, attempt: int, address: Address) -> None:
         if attempt != self._attempt:
@@ -186,6 +182,8 @@ class Client:
 
     def _unknown(self) -> None:
         """Nobody can say whether it happened."""
+        if self._moved_only:
+            raise Violation(f"calm: nobody told client {self._number} what became of {self._request!r}")
         self._attempt += 1
         self._owners.pop(self._key.slot, None)
         operation, self._operation = self._operation, None
@@ -206,6 +204,9 @@ class Client:
             self._refusal(reply)
             return
         self._operation = None
+        waited_ms = self._events.now_ms - self._first_asked_ms
+        if waited_ms > self._wait_ms_max:
+            raise Violation(f"calm: client {self._number} waited {waited_ms} ms for {self._request!r}")
         operation.ended = self._cluster.moment()
         if operation.kind != "write":
             operation.value = _value(reply)
@@ -234,6 +235,8 @@ class Client:
             return
         if not reply.startswith(REFUSALS):
             raise Violation(f"replies: {self._request!r} was answered with {reply[:120]!r}")
+        if self._moved_only and not reply.startswith(b"-MOVED"):
+            raise Violation(f"calm: {self._request!r} was answered with {reply[:120]!r}")
         self._owners.pop(self._key.slot, None)
         words = reply.split()
         if words[0] == b"-MOVED":

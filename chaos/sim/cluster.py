@@ -20,6 +20,7 @@ from chaos.sim.events import Events
 from chaos.sim.histories import Histories, Key, Office
 from chaos.sim.network import Network
 from chaos.sim.process import CLUSTER_ID, Process
+from chaos.sim.scenario import Options
 from chaos.sim.streams import OUTSIDE, End, Streams
 from gossip.messages import Address, Envelope
 from gossip.past import Past
@@ -344,17 +345,11 @@ class Cluster:
 
     # -- clients ---------------------------------------------------------------------------------------------
 
-    def start_clients(
-        self, count: int, rest_ms: tuple[int, int], value_bytes: int, lasts_ms: tuple[int, int] = (0, 0)
-    ) -> None:
-        """So many of them, each resting so long between two operations.
-
-        Args:
-            lasts_ms: times to live of what each writes to keys of its own; it has none if that is 0.
-        """
-        self._foreign_keys = bool(lasts_ms[1])
-        for number in range(count):
-            client = Client(self, number, self.keys, rest_ms, value_bytes, lasts_ms)
+    def start_clients(self, options: Options) -> None:
+        """As many as the scenario has."""
+        self._foreign_keys = bool(options.lasts_ms[1])
+        for number in range(options.clients):
+            client = Client(self, number, self.keys, options)
             self._clients.append(client)
             client.start()
 

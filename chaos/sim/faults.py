@@ -11,6 +11,7 @@
     reset                       all connections of a node break
     set-clock                   somebody sets a wall clock, an hour or so, forward or back
     slow-disk                   the state file takes long to write
+    hand-over                   a person asks a replica to take over (CLUSTER FAILOVER)
     move                        a machine comes back under another address, its disk with it
 
 A cluster that loses a majority of its voters for good never works again, by design, so at most a minority of
@@ -26,6 +27,8 @@ from typing import Final
 from chaos.sim.cluster import Cluster, Machine
 from chaos.sim.process import Process
 from chaos.sim.scenario import Fault
+from gossip.register import RegisterError
+from node.engine.reply import CommandError
 
 HOUR_MS: Final = 3_600_000
 SLOW_DISK_MS: Final = (50, 600)
@@ -272,6 +275,23 @@ class Faults:
 
         self._until(fault, mend)
 
+    def _hand_over(self, fault: Fault, target: Machine) -> None:
+        """As CLUSTER FAILOVER at one of its replicas, which answers with an error if it cannot."""
+        asked = [machine.process for machine in self._cluster.replicas_of(target)]
+        linked = [process for process in asked if process is not None and process.node.replication.link_up]
+        if linked:
+            process = self._dice.choice(linked)
+            self._events.trace(f"{process.life} is asked to take over")
+
+            async def fail_over() -> None:
+                try:
+                    await process.node.cluster.fail_over("")
+                except (CommandError, RegisterError) as error:
+                    self._events.trace(f"{process.life} cannot take over: {error}")
+
+            process.node.cluster.errands.start_own(fail_over)
+        self._plan(fault)
+
     def _swizzle(self, fault: Fault, _target: Machine) -> None:
         """Cut off half the machines one by one, then heal them in another order."""
         numbers = [machine.number for machine in self._cluster.machines]
@@ -308,4 +328,5 @@ BEGIN: Final[Mapping[str, Callable[[Faults, Fault, Machine], None]]] = {
     "set-clock": Faults._set_clock,
     "slow-disk": Faults._slow_disk,
     "move": Faults._move,
+    "hand-over": Faults._hand_over,
 }

@@ -168,7 +168,9 @@ class Node:
             cast(Service, process),  # of which nothing is asked here that a Membership has not
             config,
             Random(dice.getrandbits(64)),
-            SimulatedErrands(lambda do: process.later(0, lambda: self._errand(do))),
+            SimulatedErrands(
+                lambda delay_ms, do: process.later(delay_ms, lambda: self._errand(do)), process.dial
+            ),
         )
         self.cluster.durability.on_refusal = self._refuse_writes
         self.glue_woken = self.replication_woken = True

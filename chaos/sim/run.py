@@ -120,7 +120,7 @@ def _run(options: Options, seed: int, bugs: frozenset[str], tell: Callable[[str]
             raise Violation(f"liveness: the cluster never began to work: {cluster.trouble()}")
         events.run_until(events.now_ms + SETTLE_MS)
         network.weather = options.weather
-        cluster.start_clients(options.clients, options.rest_ms, options.value_bytes, options.lasts_ms)
+        cluster.start_clients(options)
         faults.start()
         events.run_until(events.now_ms + options.safety_ms)
         faults.stop()

@@ -15,6 +15,8 @@
     count = 6
     rest_ms = [20, 80]
     value_bytes = 400               # of what is written, at least
+    moved_only = true               # an error that is no MOVED, or a lost connection, is a violation
+    wait_ms_max = 200               # so is an operation that takes longer
     lasts_ms = [500, 5000]          # time to live of what is written to keys of its own; none when missing
 
     [clocks]                        # drawn for each machine
@@ -53,7 +55,7 @@ ANY_NUMBER: Final = 1 << 30
 DURABILITIES: Final = ("async", "quorum")
 KINDS: Final = (
     "kill", "freeze", "kill-in-turn", "freeze-in-turn", "kill-many", "kill-voters", "partition", "one-way",
-    "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "move",
+    "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "move", "hand-over",
 )  # fmt: skip
 TARGETS: Final = ("primary", "replica", "any")
 
@@ -90,6 +92,8 @@ class Options:
     rest_ms: tuple[int, int]
     value_bytes: int
     lasts_ms: tuple[int, int]
+    moved_only: bool
+    wait_ms_max: int
     settings: tuple[str, ...]
     clocks: tuple[tuple[int, int], ...]
     weather: Weather
@@ -156,6 +160,8 @@ def draw_from(name: str, content: Mapping[str, object], dice: Random) -> Options
         rest_ms=clients.span("rest_ms", (20, 80)),
         value_bytes=clients.whole("value_bytes"),
         lasts_ms=clients.span("lasts_ms", (0, 0)),
+        moved_only=clients.flag("moved_only"),
+        wait_ms_max=clients.whole("wait_ms_max", ANY_NUMBER),
         settings=tuple(f"{key}={value}" for key, value in settings.items()),
         clocks=tuple((dice.randint(0, spread_ms), dice.randint(-drift_ppm, drift_ppm)) for _ in range(nodes)),
         weather=Weather(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import trio
@@ -24,6 +24,7 @@ from node.config import Config
 from node.engine.engine import Engine
 from node.engine.pump import boottime_ms
 from node.engine.session import Session
+from node.errands import pause
 from node.replication.feeder import Feeder, Sessions
 from node.replication.follower import Follower, Wire
 from node.replication.handover import Event as HandoverEvent
@@ -338,15 +339,16 @@ class ReplicationManager:
         finally:
             self.feeder.close()
 
-    async def drain(self, member_id: str = "") -> None:
+    async def drain(self, member_id: str = "", *, pause: Callable[[int], Awaitable[None]] = pause) -> None:
         """Returns once every replica in sync has all that we wrote; or this one, if named, which must be
-        attached. Callers set the deadline."""
+        attached. Callers set the deadline. `pause` lets some ms pass; many acknowledgements make one
+        end, so we look again and again."""
         if self.is_replica:
             return
         self.feeder.ask_offsets()
         offset = self.offset
-        while not self.feeder.is_drained(offset, member_id):  # noqa: ASYNC110 (many acknowledgements, one end)
-            await trio.sleep(DRAIN_POLL_MS / 1000)
+        while not self.feeder.is_drained(offset, member_id):
+            await pause(DRAIN_POLL_MS)
 
     def on_close(self, session: Session) -> None:
         """The pump tells of every session that ended."""
