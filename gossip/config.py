@@ -80,7 +80,7 @@ class GossipConfig:
     probe_interval_ms: int = 400
     probe_timeout_ms: int = 100
     indirect_probes: int = 3
-    suspicion_rounds: float = 1.625
+    suspicion_rounds: float = 1.5
     suspicion_stretch: float = 4.0
     suspicion_confirmations: int = 3
     tolerated_pause_ms: int = 500

@@ -81,6 +81,8 @@ class Timing:
 
     `round_timeout_ms`: how long one phase of the first attempt waits for a quorum, a few round trips between
     zones; the n-th attempt waits n times as long.
+    `declined_timeout_ms`: the same once a voter has declined, since the others that answer at all will do so any
+    moment; else a frozen voter would hold up the round that is to replace it.
     `backoff_*`: after a lost round a proposer rests for a random part of `backoff_floor_ms` doubled per
     attempt, at most `backoff_cap_ms`; random, since duels end only when somebody yields.
     `proposal_timeout_ms`: when to give up altogether; longer than a lease, so that a failover whose voters
@@ -88,6 +90,7 @@ class Timing:
     """
 
     round_timeout_ms: int = 300
+    declined_timeout_ms: int = 40
     backoff_floor_ms: int = 10
     backoff_cap_ms: int = 400
     proposal_timeout_ms: int = 5000
@@ -97,6 +100,8 @@ class Timing:
             raise ValueError("backoff_floor_ms must be positive and at most backoff_cap_ms")
         if not 0 < self.round_timeout_ms <= self.proposal_timeout_ms:
             raise ValueError("round_timeout_ms must be positive and at most proposal_timeout_ms")
+        if self.declined_timeout_ms <= 0:
+            raise ValueError("declined_timeout_ms must be positive")
 
 
 # -- actions -------------------------------------------------------------------------------------------------

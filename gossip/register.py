@@ -410,6 +410,10 @@ class Registers:
         able = [member for member in proposal.voter_set.everyone() if member not in proposal.against]
         if not proposal.voter_set.has_quorum(able):
             self._on_rest(proposal, sender, reply, now_ms)
+        elif isinstance(reply, Declined):
+            # Likely what we want to replace is among the silent, and the lease that it holds ends any moment.
+            patience_ms = self.timing.declined_timeout_ms * min(proposal.attempts, 8)
+            proposal.wake_ms = min(proposal.wake_ms, now_ms + patience_ms)
 
     def _on_note_ballot(self, proposal: Proposal, sender: str, reply: Reply | None, _now_ms: int) -> None:
         self._note(proposal, sender, reply)

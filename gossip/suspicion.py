@@ -7,7 +7,7 @@ logarithmic: the first confirmation tells most, the third little.
 
     wait = ceiling - (ceiling - floor) * log(confirmed + 1) / log(wanted + 1)
 
-    floor 650 ms, ceiling 2,600 ms, wanted 3:   confirmed 0: 2600   1: 1625   2: 1055   3: 650
+    floor 600 ms, ceiling 2,400 ms, wanted 3:   confirmed 0: 2400   1: 1500   2: 973   3: 600
 """
 
 from dataclasses import dataclass, field

@@ -38,6 +38,6 @@ def test_refused(changes: dict[str, float], says: str) -> None:
 
 def test_the_floor_and_the_retransmissions_grow_with_the_logarithm() -> None:
     config = GossipConfig()
-    assert config.suspicion_floor_ms(3) == config.suspicion_floor_ms(10) == 650
-    assert config.suspicion_floor_ms(1000) == 1950
+    assert config.suspicion_floor_ms(3) == config.suspicion_floor_ms(10) == 600
+    assert config.suspicion_floor_ms(1000) == 1800
     assert [config.retransmit_limit(count) for count in (1, 9, 99, 999)] == [2, 6, 12, 18]

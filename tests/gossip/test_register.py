@@ -427,6 +427,22 @@ def test_declining_voters_delay_a_change_until_they_agree() -> None:
     assert lease_until_ms <= world.now_ms <= lease_until_ms + 2 * Timing().backoff_cap_ms + 100
 
 
+def test_a_silent_voter_does_not_hold_up_a_declined_round() -> None:
+    """Two of five still honour the lease of the third, which says nothing: only they could make a majority."""
+    world = World(4, 5)
+    lease_until_ms = world.now_ms + 100
+    silent, *others = world.ids[1:]
+    del world.up[silent]
+    for name in others[:2]:
+        world.up[name].acceptor.may_change = lambda register, old, new: (
+            True if world.now_ms >= lease_until_ms else "lease runs"
+        )
+    (outcome,) = world.settle(world.propose(world.ids[0], "a"))
+    assert isinstance(outcome, Decided)
+    timing = Timing()
+    assert world.now_ms < lease_until_ms + timing.round_timeout_ms, "else it waited for the silent one"
+
+
 def test_a_declined_change_says_why() -> None:
     world = World(5, 3)
     for registers in world.up.values():
