@@ -81,8 +81,8 @@ class Timing:
 
     `round_timeout_ms`: how long one phase of the first attempt waits for a quorum, a few round trips between
     zones; the n-th attempt waits n times as long.
-    `declined_timeout_ms`: the same once a voter has declined, since the others that answer at all will do so any
-    moment; else a frozen voter would hold up the round that is to replace it.
+    `declined_timeout_ms`: the same once a voter has declined, since the others that answer at all will do so
+    any moment; else a frozen voter would hold up the round that is to replace it.
     `backoff_*`: after a lost round a proposer rests for a random part of `backoff_floor_ms` doubled per
     attempt, at most `backoff_cap_ms`; random, since duels end only when somebody yields.
     `proposal_timeout_ms`: when to give up altogether; longer than a lease, so that a failover whose voters

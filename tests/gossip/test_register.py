@@ -428,7 +428,7 @@ def test_declining_voters_delay_a_change_until_they_agree() -> None:
 
 
 def test_a_silent_voter_does_not_hold_up_a_declined_round() -> None:
-    """Two of five still honour the lease of the third, which says nothing: only they could make a majority."""
+    """Two of five still honour the lease of the third, which says nothing; the round needs one of them."""
     world = World(4, 5)
     lease_until_ms = world.now_ms + 100
     silent, *others = world.ids[1:]
