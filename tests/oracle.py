@@ -554,6 +554,19 @@ def _scanned_numbers(ours: bytes, theirs: bytes) -> bool:
     return _equal_numbers([list(pair) for pair in pairs[0]], [list(pair) for pair in pairs[1]])
 
 
+def _places(ours: bytes, theirs: bytes) -> bool:
+    """What was found in order of distance. Members equally far away come in any order: with what is told of
+    them the same in every row, only names may have changed places.
+    """
+    mine, its = decoded(ours), decoded(theirs)
+    if not isinstance(mine, list) or not isinstance(its, list) or _unordered(mine) != _unordered(its):
+        return False
+    return all(
+        isinstance(left, list) and isinstance(right, list) and left[1:] == right[1:]
+        for left, right in zip(mine, its, strict=True)
+    )
+
+
 def _ranked(ours: bytes, theirs: bytes) -> bool:
     """7.0 knows no WITHSCORE."""
     return ours[:1] == theirs[:1] == b"-"
@@ -643,6 +656,7 @@ LOOSE: Mapping[bytes, Callable[[bytes, bytes], bool]] = {
     b"zrevrank": _ranked,
     b"zrandmember": _as_many,
     b"zscan": _scanned_numbers,
+    b"geosearch": _places,
 }
 
 

@@ -25,12 +25,15 @@ from tests.fuzz.guide import Guide
 
 # Of all inputs, by target. A program of `state` is some sixty changes, so few of them are much.
 SHARES: Mapping[str, float] = {
-    "commands": 0.45,
+    "commands": 0.35,
     "codec": 0.2,
     "restore": 0.15,
-    "rdb": 0.1,
-    "state": 0.05,
+    "rdb": 0.08,
+    "replica": 0.06,
+    "bus": 0.05,
+    "sketch": 0.05,
     "lzf": 0.05,
+    "state": 0.01,
 }
 # About ten seconds each in the release build on a quiet machine; the sanitizers' takes a fifth of them.
 CHUNK_INPUTS: Mapping[str, int] = {
@@ -39,6 +42,9 @@ CHUNK_INPUTS: Mapping[str, int] = {
     "rdb": 40_000,
     "restore": 40_000,
     "state": 5_000,
+    "replica": 40_000,
+    "sketch": 40_000,
+    "bus": 100_000,
     "lzf": 100_000,
 }
 CHUNK_S_MAX = 3600.0

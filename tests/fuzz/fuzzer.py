@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import random
 import time
 from pathlib import Path
 
 from tests.fuzz.guide import Guide
-from tests.fuzz.mutation import BYTES_MAX
-from tests.fuzz.targets import Target
+from tests.fuzz.mutation import BYTES_MAX, Chance
+from tests.fuzz.target import Target
 
 CORPUS = Path(__file__).parent / "corpus"
 _PARENTS_MAX = 4096
@@ -62,7 +61,7 @@ class Fuzzer:
     def __init__(self, target: Target, seed: int, *, journal: Path, keep: Path | None = None) -> None:
         self.target = target
         self.count = 0
-        self._chance = random.Random(f"{target.name}:{seed}")
+        self._chance = Chance(f"{target.name}:{seed}")
         self._guide = Guide()
         self._journal = Journal(journal, target.lifetime_inputs)
         self._keep = keep

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from node.commands.syntax import Argument, parse
 from node.commands.table import CommandSpec
@@ -63,20 +64,20 @@ class Grammar:
     """
 
     def __init__(self, specs: Iterable[CommandSpec]) -> None:
-        self._rows: list[tuple[Words, CommandSpec, list[bytes]]] = []
+        rows: list[tuple[Words, CommandSpec, list[bytes]]] = []
         for spec in specs:
             options = [word.encode() for word in _TOKEN.findall(spec.arguments)]
             if not spec.subcommands or spec.handler is not None:
-                self._rows.append(([spec.name.encode()], spec, options))
+                rows.append(([spec.name.encode()], spec, options))
             for sub in spec.subcommands:
                 options = [word.encode() for word in _TOKEN.findall(sub.arguments)]
-                self._rows.append(([spec.name.encode(), sub.word.encode()], sub, options))
+                rows.append(([spec.name.encode(), sub.word.encode()], sub, options))
         # Those with keys are what the room compiles: eight times as often as the rest.
-        self._weights = [8 if spec.key_positions([b"x"] * 8) else 1 for _, spec, _ in self._rows]
-        self.words = [word for head, _, options in self._rows for word in (head[0], *options)]
+        self._rows = [row for row in rows for _ in range(8 if row[1].key_positions([b"x"] * 8) else 1)]
+        self.words = [word for head, _, options in rows for word in (head[0], *options)]
 
     def command(self, chance: random.Random) -> Words:
-        head, spec, options = chance.choices(self._rows, self._weights)[0]
+        head, spec, options = chance.choice(self._rows)
         if chance.random() < 0.7:
             return [*head, *_drawn(chance, parse(spec.arguments))]
         least = abs(spec.arity)
@@ -192,8 +193,9 @@ _ARRAY = re.compile(rb"\*(\d{1,4})\r\n")
 _BULK = re.compile(rb"\$(\d{1,6})\r\n")
 
 
+@lru_cache(maxsize=4096)  # parents come again and again
 def decode(data: bytes) -> list[Words] | None:
-    """The commands of a well-formed stream; None for any other."""
+    """The commands of a well-formed stream, not to be changed; None for any other."""
     out: list[Words] = []
     at = 0
     while at < len(data):

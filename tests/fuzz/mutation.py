@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 BYTES_MAX = 4096
+Item = TypeVar("Item")
+
+
+class Chance(random.Random):
+    """Chance at a third of the price: a bias of one in 2**50 is no matter here."""
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:  # type: ignore[override]
+        if stop is None or step != 1:
+            return int(self.random() * start) if stop is None else super().randrange(start, stop, step)
+        return start + int(self.random() * (stop - start))
+
+    def choice(self, seq: Sequence[Item]) -> Item:  # type: ignore[override]
+        return seq[int(self.random() * len(seq))]
+
+
 _NUMBERS = (0, 1, -1, 7, 8, 31, 32, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32)
 _EDGES = (*_NUMBERS, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**64, 536870911, 536870912, 4294967295 * 8)
 

@@ -14,9 +14,20 @@ from tests.fuzz.campaign import Finding as Found
 from tests.fuzz.fuzzer import Fuzzer, Journal, replay
 from tests.fuzz.grammar import decode, encode
 from tests.fuzz.guide import Guide
-from tests.fuzz.targets import TARGETS, Finding, Lzf, Target
+from tests.fuzz.target import Finding, Target
+from tests.fuzz.targets import TARGETS, Lzf
 
-INPUTS = {"codec": 3000, "commands": 1500, "rdb": 2000, "restore": 600, "lzf": 5000, "state": 60}
+INPUTS = {
+    "bus": 3000,
+    "codec": 3000,
+    "commands": 1500,
+    "lzf": 5000,
+    "rdb": 2000,
+    "replica": 1000,
+    "restore": 600,
+    "sketch": 500,
+    "state": 60,
+}
 
 
 @pytest.mark.slow

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 
-from tests.node.collections_oracle import Chooser, Family, decimal, integer, mangled
+from tests.node.collections_oracle import Chooser, Family, decimal, mangled
 from tests.node.families.hashes import anything, count
 from tests.node.strategies import Command
 
 KEYS = (b"g", b"g", b"g", b"h", b"text", b"none", b"z")
 MEMBERS = (b"", b"\x00\xff\r\n", b"m" * 65, *(b"%d" % number for number in range(40)), b"palermo", b"catania")
+DISTANCES = b"distances"  # taken for places, many of them would be the same one
 UNITS = (b"m", b"km", b"ft", b"MI", b"M", b"Km")
 
 
@@ -74,7 +75,7 @@ def _options(chooser: Chooser, *, storing: bool) -> Command:
             case 8:
                 words += [chooser.pick((b"ANY", b"x", b"COUNT", b"STOREDIST"))]
             case _ if storing:
-                words += [chooser.pick((b"STORE", b"storedist")), chooser.pick(KEYS)]
+                words += [b"STORE", chooser.pick(KEYS)] if chooser.number(0, 1) else [b"storedist", DISTANCES]
     return words
 
 
@@ -119,7 +120,8 @@ def _command(chooser: Chooser) -> Command:
             options = chooser.pick(
                 ([], [b"STOREDIST"], [b"COUNT", b"5"], [b"WITHDIST"], [b"storedist", b"ASC"])
             )
-            return [b"GEOSEARCHSTORE", chooser.pick(KEYS), key, *_shape(chooser), *options]
+            into = DISTANCES if b"STOREDIST" in options or b"storedist" in options else chooser.pick(KEYS)
+            return [b"GEOSEARCHSTORE", into, key, *_shape(chooser), *options]
         case 10 | 11:
             words = [*_place(chooser, _member(chooser)), _length(chooser), _unit(chooser)]
             if chooser.number(0, 1):
@@ -134,7 +136,8 @@ def _command(chooser: Chooser) -> Command:
             return [b"ZREM", key, *(_member(chooser) for _ in range(chooser.number(1, 20)))]
         case 15:
             # Scores that are no places.
-            return [b"ZADD", b"z", integer(chooser), _member(chooser)]
+            member = _member(chooser)
+            return [b"ZADD", b"z", b"%d" % (zlib.crc32(member) - chooser.pick((0, 1 << 31))), member]
     return anything(chooser, KEYS)
 
 
@@ -147,6 +150,7 @@ FAMILY = Family(
             [b"GEOSEARCH", key, *b"FROMLONLAT 0 0 BYRADIUS 30000 km ASC WITHCOORD WITHHASH".split()]
             for key in _ALL
         ),
+        [b"ZRANGE", DISTANCES, b"0", b"-1", b"WITHSCORES"],
         *([word, key] for key in _ALL for word in (b"ZCARD", b"TYPE", b"EXPIRETIME")),
     ),
     settings=(
