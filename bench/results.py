@@ -228,19 +228,26 @@ def marks_of(groups: Sequence[tuple[str, object]], marks: Mapping[str, float]) -
 
 
 def peers_part(data: Data) -> Part:
-    names = list(data["rows"][0]["runs"])
-    rows = [
-        [row["command"], str(row["pipeline"])]
-        + [f"{row['cpu_us_per_request'][name]:.2f}" for name in names]
-        + [f"{row['requests_per_s'][name] / 1000:.0f}" for name in names]
-        for row in data["rows"]
-    ]
-    head = ["", "pipe", *(f"{name}, CPU us" for name in names), *(f"{name}, thousand/s" for name in names)]
+    rows = []
+    for row in data["rows"]:
+        for name in row["runs"]:
+            figures = [f"{row['cpu_us_per_request'][name]:.2f}", f"{row['requests_per_s'][name] / 1000:.0f}"]
+            figures += [f"{row[figure][name]:,.0f}" for figure in ("p50_us", "p99_us", "p999_us")]
+            rows.append([row["command"], str(row["pipeline"]), name, *figures])
+    head = ["", "pipe", "server", "CPU us/request", "thousand/s", "p50 us", "p99 us", "p99.9 us"]
     groups = [
         (f"{row['command']}, pipeline {row['pipeline']}", row["cpu_us_per_request"]) for row in data["rows"]
     ]
     picture = plots.bars("Server CPU per request, us", groups)
-    return [*table(head, rows), "![server CPU per request](results/peers.svg)", ""], {"peers.svg": picture}
+    text = [
+        "One client process, 50 connections, values of 64 bytes; latencies are those of a whole pipeline."
+        " memcached is asked with `mg`, its pipelined form: of `get` it answers each with a system call.",
+        "",
+        *table(head, rows),
+        "![server CPU per request](results/peers.svg)",
+        "",
+    ]
+    return text, {"peers.svg": picture}
 
 
 def eviction_part(data: Data) -> Part:
@@ -352,7 +359,33 @@ def fuzz_part(data: Data) -> Part:
     return [*text, ""], {}
 
 
-# File name, heading, what makes the text of it. `fuzz` is a record of its own (tests/fuzz/campaign.py).
+def oracle_part(data: Data) -> Part:
+    rows: dict[str, list[Data]] = {}
+    for run in data["runs"]:
+        rows.setdefault(run["family"], []).append(run)
+    table_rows = [
+        [
+            family,
+            f"{sum(run['sequences'] for run in runs):,}",
+            f"{sum(run['sequences'] * run['length'] for run in runs):,}",
+            ", ".join(dict.fromkeys(run["commit"] for run in runs)),
+        ]
+        for family, runs in sorted(rows.items())
+    ]
+    sequences = sum(run["sequences"] for run in data["runs"])
+    commands = sum(run["sequences"] * run["length"] for run in data["runs"])
+    table_rows.append(["**all**", f"**{sequences:,}**", f"**{commands:,}**", ""])
+    text = [
+        "Random sequences to us and to a redis-server 7.0.15 under one clock, every reply the same"
+        " ([how](safety.md)).",
+        "",
+        *table(["family", "sequences", "commands", "commit"], table_rows),
+    ]
+    return text, {}
+
+
+# File name, heading, what makes the text of it. `fuzz` and `oracle` are records of
+# their own (tests/fuzz/campaign.py, tests/node/collections_oracle.py).
 PARTS: Final[Sequence[tuple[str, str, Callable[[Data], Part]]]] = (
     ("compare", "GET and SET beside redis-server", compare_part),
     ("commands", "redis-benchmark's default list", commands_part),
@@ -363,6 +396,7 @@ PARTS: Final[Sequence[tuple[str, str, Callable[[Data], Part]]]] = (
     ("eviction", "Hit ratios", eviction_part),
     ("timing", "What timing every command costs", timing_part),
     ("outages", "A cluster at rest, and when a primary goes", outages_part),
+    ("oracle", "Sequences beside a real server", oracle_part),
     ("fuzz", "Fuzzing", fuzz_part),
 )
 INTRODUCTION: Final = """# Results
