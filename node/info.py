@@ -322,7 +322,7 @@ def buffer_bytes(session: Session) -> int:
 def backlog_bytes(node: NodeContext) -> int:
     """What the stream kept for replicas takes."""
     effects = node.engine.effects
-    return effects.capacity_bytes if effects.active else 0
+    return effects.held_bytes if effects.active else 0
 
 
 def _shown(value: object) -> str:

@@ -254,6 +254,7 @@ class Node:
             self._count_replicas()
             for _ in range(BACKGROUND_SLICES_PER_TICK):
                 more = keyspace.free_some(FREE_ENTRIES_PER_SLICE)
+                more = self.engine.effects.release_some() or more
                 more = self._timed("eviction-cycle", self.engine.evictor.evict_some) or more
                 more = keyspace.sweep_some(FREE_ENTRIES_PER_SLICE) or more
                 if self.active_expiry and not keyspace.follower:

@@ -4,9 +4,6 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from node.engine.span cimport Span
 
-cdef enum:
-    GROWTH_FACTOR = 4
-
 cdef uint64_t NOBODY_READS
 
 
@@ -14,7 +11,11 @@ cdef class Effects:
     cdef readonly bint active  # off: nothing is written (no replica was ever attached)
     cdef readonly uint64_t offset  # bytes ever written: the master_repl_offset of INFO
     cdef readonly int database  # of the last SELECT in the stream; -1 when the next effect must select
-    cdef uint8_t *_ring  # owned; NULL while not active
+    cdef uint8_t **_block  # owned, as are the blocks; block n at n & (_directory - 1)
+    cdef uint64_t _directory  # room in it: a power of two; 0 before the first activation
+    cdef uint64_t _first_block  # the numbers of the blocks that are there: _first_block to _end_block - 1
+    cdef uint64_t _end_block
+    cdef uint8_t *_spare  # the block that was dropped last, for the next one
     cdef readonly uint64_t capacity_bytes
     cdef readonly uint64_t start  # offset of the first byte still in the ring
     # The oldest bytes still needed; NOBODY_READS: none. While the ring can grow they are not overwritten.
@@ -38,6 +39,8 @@ cdef class Effects:
     # stream and where the ring does not reach: ask holds() to tell these apart.
     cdef Span peek(self, uint64_t offset) noexcept
     cdef int _argument(self, const uint8_t *data, Py_ssize_t len_bytes) except -1
-    cdef int _grow(self, uint64_t oldest, uint64_t end) noexcept
-    cdef bint _move(self, uint64_t capacity_bytes) noexcept
+    cdef int _open_block(self) except -1
+    cdef bint _drop(self, int blocks) noexcept
+    cdef int _forget(self) noexcept
+    cdef int _begin_at(self, uint64_t offset) noexcept
     cdef int _header(self, uint8_t mark, int64_t count) except -1

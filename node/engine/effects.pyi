@@ -19,13 +19,20 @@ class Effects:
     """How far the ring grows by itself rather than overwrite what a reader still needs."""
     def __init__(self, capacity_bytes: int = ...) -> None: ...
     def activate(self) -> None:
-        """Allocates the ring and begins to record. Does nothing when it is on already."""
+        """Begins to record. Does nothing when it is on already."""
 
     def deactivate(self) -> None:
-        """Frees the ring. The offset stays; everything before it is gone."""
+        """Frees what is held. The offset stays; everything before it is gone."""
 
     def resize(self, capacity_bytes: int) -> None:
-        """Keeps as much of the end of the stream as the new ring can hold. Cost: one copy of that."""
+        """Keeps as much of the end of the stream as that. What is too much is freed bit by bit."""
+
+    def release_some(self) -> bool:
+        """Frees a few of the blocks that nobody can ask for any more; True when there are more of them."""
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that is taken now, for what has been written."""
 
     def limit_growth(self, capacity_max_bytes: int) -> None:
         """How far the ring may grow for its readers; never below its present size."""

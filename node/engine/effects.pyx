@@ -1,9 +1,10 @@
 """The ring of effects: the last `capacity_bytes` of the stream that replicas follow.
 
-The stream is an endless run of bytes and `offset` is its length. The ring keeps its end:
+The stream is an endless run of bytes and `offset` is its length. The ring keeps its end, in blocks of 64 KiB:
 
     stream   0 ........... start ================= offset        (offset - start <= capacity_bytes)
-    ring     byte number n of the stream lives at n % capacity_bytes
+    blocks        | n         | n + 1     | n + 2     |          byte number i lives in block i // 65536
+    directory     block n at n % its size, a power of two
 
 Nothing here ever waits for a reader. A reader (the feed of a replica, a full sync that will continue here)
 has an offset of its own. While what it needs would be overwritten the ring grows, up to
@@ -11,15 +12,17 @@ has an offset of its own. While what it needs would be overwritten the ring grow
 what all slow replicas together cost their primary is bounded, whatever they do. The rejected
 alternative, a buffer per replica as Redis 6 had it, costs the stream once for each of them.
 
-Growing moves what is there into a larger ring, four times as large, so that a burst pays for few moves; at
-the largest (64 MiB into 256) one takes about 15 ms. Narrowing is left to whoever looks after the replicas.
+So growing takes a block more, when bytes have come for it, and moves nothing: no write pays for the size of the ring.
+(In one piece of memory it had to be moved, 64 MiB in 15 ms, in the middle of a full sync.) Blocks that nobody needs
+any more go back a few at a time, with the writes and by `release_some`. Narrowing is left to whoever looks after
+the replicas.
 
-An effect may be larger than the ring. Its bytes then simply overwrite each other and `start` ends up
-in the middle of it; nobody can ask for an offset before `start`, and those at its end are served.
+An effect may be larger than the ring. Then its blocks follow each other through the same memory and `start` ends up in
+the middle of it; nobody can ask for an offset before `start`, and those at its end are served.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strlen
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -32,6 +35,11 @@ SMALLEST_CAPACITY_BYTES = 16  # sense begins at Redis's 16 KiB; tests want rings
 cdef uint64_t OFFSET_MAX = <uint64_t> 0x7FFFFFFFFFFFFFFF  # offsets travel as signed 64-bit integers
 NOBODY_READS = <uint64_t> 0xFFFFFFFFFFFFFFFF
 
+cdef enum:
+    BLOCK_BYTES = 65536
+    FIRST_DIRECTORY = 32  # blocks: room for the ring of 1 MiB
+    DROPS_PER_WRITE = 2  # more than a write of a block's size adds
+    DROPS_TOGETHER = 64
 
 cdef class Effects:
     def __cinit__(self, capacity_bytes=DEFAULT_CAPACITY_BYTES):
@@ -39,7 +47,8 @@ cdef class Effects:
         self.offset = 0
         self.start = 0
         self.database = -1
-        self._ring = NULL
+        self._block = NULL
+        self._spare = NULL
         self._owed = 0
         self.capacity_bytes = _checked_capacity(capacity_bytes)
         self.capacity_max_bytes = self.capacity_bytes
@@ -47,7 +56,9 @@ cdef class Effects:
         self.syncs_from = NOBODY_READS
 
     def __dealloc__(self):
-        free(self._ring)
+        self._forget()
+        free(self._block)
+        free(self._spare)
 
     # --- writing -------------------------------------------------------------------------------------
     cdef int begin(self, int database, int argc) except -1:
@@ -107,72 +118,93 @@ cdef class Effects:
 
     cdef int _raw(self, const uint8_t *data, uint64_t len_bytes) except -1:
         cdef uint64_t position
-        cdef uint64_t first_bytes
-        cdef uint64_t skipped_bytes
+        cdef uint64_t piece_bytes
         cdef uint64_t oldest = self.feeds_from if self.feeds_from < self.syncs_from else self.syncs_from
-        if self._ring is NULL:
+        if not self.active:
             raise ValueError("the ring of effects is not active")
         if len_bytes > OFFSET_MAX - self.offset:
             raise OverflowError(f"the replication offset {self.offset} cannot grow by {len_bytes} bytes")
         if len_bytes == 0:
             return 0
-        if oldest <= self.offset and self.offset + len_bytes - oldest > self.capacity_bytes:
-            self._grow(oldest, self.offset + len_bytes)
-        if len_bytes > self.capacity_bytes:  # only the end of it can stay
-            skipped_bytes = len_bytes - self.capacity_bytes
-            data += skipped_bytes
-            self.offset += skipped_bytes
-            len_bytes = self.capacity_bytes
-        position = self.offset % self.capacity_bytes
-        first_bytes = self.capacity_bytes - position
-        if first_bytes > len_bytes:
-            first_bytes = len_bytes
-        memcpy(self._ring + position, data, first_bytes)
-        if len_bytes > first_bytes:
-            memcpy(self._ring, data + first_bytes, len_bytes - first_bytes)
-        self.offset += len_bytes
-        if self.offset - self.start > self.capacity_bytes:
-            self.start = self.offset - self.capacity_bytes
+        if self.start <= oldest <= self.offset and self.offset + len_bytes - oldest > self.capacity_bytes:
+            self.capacity_bytes = self.offset + len_bytes - oldest
+            if self.capacity_bytes > self.capacity_max_bytes:  # and who needs it is lost
+                self.capacity_bytes = self.capacity_max_bytes
+        while len_bytes > 0:
+            position = self.offset % BLOCK_BYTES
+            if self.offset // BLOCK_BYTES == self._end_block:
+                self._open_block()
+            piece_bytes = BLOCK_BYTES - position
+            if piece_bytes > len_bytes:
+                piece_bytes = len_bytes
+            memcpy(self._block[(self._end_block - 1) & (self._directory - 1)] + position, data, piece_bytes)
+            data += piece_bytes
+            self.offset += piece_bytes
+            len_bytes -= piece_bytes
+            if self.offset - self.start > self.capacity_bytes:
+                self.start = self.offset - self.capacity_bytes
         return 0
 
-    cdef int _grow(self, uint64_t oldest, uint64_t end) noexcept:
-        cdef uint64_t wanted = self.capacity_bytes
-        if oldest < self.start:  # lost already
-            return 0
-        while wanted < end - oldest and wanted < self.capacity_max_bytes:
-            wanted = wanted * GROWTH_FACTOR if wanted <= self.capacity_max_bytes // GROWTH_FACTOR else (
-                self.capacity_max_bytes
-            )
-        if wanted > self.capacity_bytes:
-            self._move(wanted)  # without memory it stays, and the slow reader is lost
+    # A block for the byte at `offset`.
+    cdef int _open_block(self) except -1:
+        cdef uint8_t *block
+        cdef uint8_t **wider
+        cdef uint64_t number
+        self._drop(DROPS_PER_WRITE)
+        if self._end_block - self._first_block == self._directory:
+            wider = <uint8_t **> calloc(2 * self._directory, sizeof(uint8_t *))
+            if wider is not NULL:
+                for number in range(self._first_block, self._end_block):
+                    wider[number & (2 * self._directory - 1)] = self._block[number & (self._directory - 1)]
+                free(self._block)
+                self._block = wider
+                self._directory *= 2
+        block = self._spare
+        self._spare = NULL
+        if block is NULL and self._end_block - self._first_block < self._directory:
+            block = <uint8_t *> malloc(BLOCK_BYTES)
+        if block is NULL:  # without memory the oldest block becomes the newest, and who needs it is lost
+            if self._end_block - self._first_block < 2:
+                raise MemoryError("no memory for the stream that replicas follow")
+            block = self._block[self._first_block & (self._directory - 1)]
+            self._first_block += 1
+            if self.start < self._first_block * BLOCK_BYTES:
+                self.start = self._first_block * BLOCK_BYTES
+        self._block[self._end_block & (self._directory - 1)] = block
+        self._end_block += 1
         return 0
 
-    # Into a ring of another size, with as much of the end of the stream as it can hold.
-    cdef bint _move(self, uint64_t capacity_bytes) noexcept:
-        cdef uint64_t keep_bytes = self.offset - self.start
-        cdef uint64_t at
-        cdef uint64_t position
-        cdef uint64_t piece_bytes
-        cdef Span run
-        cdef uint8_t *ring = <uint8_t *> malloc(capacity_bytes)
-        if ring is NULL:
-            return False
-        if keep_bytes > capacity_bytes:
-            keep_bytes = capacity_bytes
-        at = self.offset - keep_bytes
-        self.start = at
-        while at < self.offset:
-            run = self.peek(at)
-            position = at % capacity_bytes
-            piece_bytes = capacity_bytes - position
-            if piece_bytes > <uint64_t> run.len_bytes:
-                piece_bytes = <uint64_t> run.len_bytes
-            memcpy(ring + position, run.at, piece_bytes)
-            at += piece_bytes
-        free(self._ring)
-        self._ring = ring
-        self.capacity_bytes = capacity_bytes
-        return True
+    # Gives back up to so many blocks that lie before `start`; True when there are more.
+    cdef bint _drop(self, int blocks) noexcept:
+        cdef uint8_t *block
+        while self._first_block < self._end_block and (self._first_block + 1) * BLOCK_BYTES <= self.start:
+            if blocks == 0:
+                return True
+            blocks -= 1
+            block = self._block[self._first_block & (self._directory - 1)]
+            self._first_block += 1
+            if self._spare is NULL:
+                self._spare = block
+            else:
+                free(block)
+        return False
+
+    # Gives all blocks back.
+    cdef int _forget(self) noexcept:
+        cdef uint64_t number
+        for number in range(self._first_block, self._end_block):
+            free(self._block[number & (self._directory - 1)])
+        self._first_block = self._end_block
+        return 0
+
+    # Nothing before this offset is held any more.
+    cdef int _begin_at(self, uint64_t offset) noexcept:
+        self._forget()
+        self.offset = offset
+        self.start = offset
+        self._first_block = offset // BLOCK_BYTES
+        self._end_block = self._first_block
+        return 0
 
     # An effect was begun and not finished: its command failed half-way. What is in the ring can't be
     # continued by anybody, so the history ends here, one byte further than any reader can have come:
@@ -186,18 +218,22 @@ cdef class Effects:
 
     # --- reading -------------------------------------------------------------------------------------
     cdef bint holds(self, uint64_t offset) noexcept nogil:
-        return self._ring is not NULL and self.start <= offset and offset <= self.offset
+        return self.active and self.start <= offset and offset <= self.offset
 
     cdef Span peek(self, uint64_t offset) noexcept:
         cdef uint64_t position
         cdef uint64_t run_bytes
         if not self.holds(offset):
             return span_of(NULL, 0)
-        position = offset % self.capacity_bytes
-        run_bytes = self.capacity_bytes - position
+        if offset == self.offset:
+            return span_of(NULL, 0)
+        position = offset % BLOCK_BYTES
+        run_bytes = BLOCK_BYTES - position
         if run_bytes > self.offset - offset:
             run_bytes = self.offset - offset
-        return span_of(self._ring + position, <Py_ssize_t> run_bytes)
+        return span_of(
+            self._block[(offset // BLOCK_BYTES) & (self._directory - 1)] + position, <Py_ssize_t> run_bytes
+        )
 
     cdef Py_ssize_t read_into(self, uint64_t offset, uint8_t *into, Py_ssize_t len_bytes) noexcept:
         cdef Py_ssize_t copied_bytes = 0
@@ -220,30 +256,35 @@ cdef class Effects:
     def activate(self):
         if self.active:
             return
-        self._ring = <uint8_t *> malloc(self.capacity_bytes)
-        if self._ring is NULL:
-            raise MemoryError(f"no memory for a replication backlog of {self.capacity_bytes} bytes")
-        self.start = self.offset
+        if self._block is NULL:
+            self._block = <uint8_t **> calloc(FIRST_DIRECTORY, sizeof(uint8_t *))
+            if self._block is NULL:
+                raise MemoryError("no memory for a replication backlog")
+            self._directory = FIRST_DIRECTORY
+        self._begin_at(self.offset)
         self.database = -1
         self._owed = 0
         self.active = True
 
     def deactivate(self):
         self.active = False
-        free(self._ring)
-        self._ring = NULL
-        self.start = self.offset
+        self._begin_at(self.offset)
         self.database = -1
         self._owed = 0
 
     def resize(self, capacity_bytes):
-        cdef uint64_t wanted = _checked_capacity(capacity_bytes)
-        if wanted != self.capacity_bytes:
-            if self._ring is not NULL and not self._move(wanted):
-                raise MemoryError(f"no memory for a replication backlog of {wanted} bytes")
-            self.capacity_bytes = wanted
-        if self.capacity_max_bytes < wanted:
-            self.capacity_max_bytes = wanted
+        self.capacity_bytes = _checked_capacity(capacity_bytes)
+        if self.offset - self.start > self.capacity_bytes:
+            self.start = self.offset - self.capacity_bytes
+        if self.capacity_max_bytes < self.capacity_bytes:
+            self.capacity_max_bytes = self.capacity_bytes
+
+    def release_some(self):
+        return self._drop(DROPS_TOGETHER)
+
+    @property
+    def held_bytes(self):
+        return (self._end_block - self._first_block + (self._spare is not NULL)) * BLOCK_BYTES
 
     def limit_growth(self, capacity_max_bytes):
         cdef uint64_t limit = _checked_capacity(capacity_max_bytes)
@@ -281,8 +322,7 @@ cdef class Effects:
     def reset(self, offset):
         if not 0 <= offset <= OFFSET_MAX:
             raise OverflowError(f"a replication offset lies between 0 and {OFFSET_MAX}, not {offset}")
-        self.offset = offset
-        self.start = offset
+        self._begin_at(offset)
         self.database = -1
         self._owed = 0
 
