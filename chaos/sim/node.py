@@ -160,6 +160,7 @@ class Node:
             config,
             Random(dice.getrandbits(64)),
             clock_ms=process.now_ms,
+            work_us=lambda: 0,
             new_id=lambda: "a" * 40 if "same-history" in process.bugs else f"{dice.getrandbits(160):040x}",
         )
         self.cluster = ClusterNode(

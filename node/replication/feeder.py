@@ -4,8 +4,8 @@ It waits for nothing and reads no clock of its own: whoever drives it calls `adv
 asked for it, or when `wake` was called.
 
 A snapshot is made for all replicas that wait at that moment and written to each of them in pieces; the
-slowest sets the pace, and one that takes nothing for repl-timeout is dropped. There is one snapshot at a
-time: who asks meanwhile waits for the next.
+slowest sets the pace, and one that takes nothing for repl-timeout is dropped. Beside busy clients it goes
+slower still (pace.py). There is one snapshot at a time: who asks meanwhile waits for the next.
 
 While a replica is being synced, or its socket takes less than is written, the ring grows so that nothing
 it needs is overwritten, up to the window (256 MiB); here it is narrowed again. When even the window is
@@ -27,6 +27,7 @@ from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Reply
 from node.engine.session import Session
 from node.engine.snapshot import SnapshotBusy
 from node.replication.history import Continue, Full, History, Ring
+from node.replication.pace import Pace
 from node.replication.settings import Settings
 from node.replication.source import Action, Event, Replica, Source, Stage
 from node.version import GRAPEVINE_VERSION, REDIS_VERSION
@@ -35,7 +36,6 @@ log = logging.getLogger("grapevine.replication")
 
 MARK_BYTES = 40
 BUSY_RETRY_MS = 100  # snapshot epochs are being reset
-BUSY_TURN_MS = 2  # what busy clients take for a turn (node/driving.py)
 ROOM_POLL_MS = 1_000  # a replica that takes nothing is looked at this often
 
 
@@ -75,7 +75,8 @@ class _Round:
     snapshot: SnapshotWriter
     mark: bytes
     taking: list[Replica]
-    stepped_ms: int
+    pace: Pace
+    full: bool = False  # one of them has no room: when it has, we want to know
 
 
 class Feeder:
@@ -84,6 +85,7 @@ class Feeder:
     Args:
         wake: `advance` or `tick` has something to do earlier than it said.
         new_id: forty characters that nobody has seen before; the marks at the ends of snapshots.
+        work_us: processor time of this thread.
 
     Attributes:
         source: the core: who is attached and how far.
@@ -105,6 +107,7 @@ class Feeder:
         clock_ms: Callable[[], int],
         wake: Callable[[], None],
         new_id: Callable[[], str],
+        work_us: Callable[[], int],
     ) -> None:
         self.source = Source()
         self.full_sync_count = 0
@@ -117,6 +120,7 @@ class Feeder:
         self._clock_ms = clock_ms
         self._wake = wake
         self._new_id = new_id
+        self._work_us = work_us
         self.no_lease = ""
         self.watch_acknowledgements = False
         self.on_acknowledged: Callable[[], None] | None = None
@@ -351,7 +355,9 @@ class Feeder:
             log.info("full sync postponed: %s", error)
             return BUSY_RETRY_MS
         mark = self._new_id()[:MARK_BYTES].encode()
-        self._round = _Round(snapshot, mark, self._begin(mark), self._clock_ms())
+        settings = self._settings()
+        pace = Pace(settings.step_us, settings.step_share, self._clock_ms(), self._commands())
+        self._round = _Round(snapshot, mark, self._begin(mark), pace)
         return 0
 
     def _begin(self, mark: bytes) -> list[Replica]:
@@ -375,17 +381,18 @@ class Feeder:
         if not sending.taking:
             self.close()
             return 0
-        settings, sessions = self._settings(), self._pump.sessions
-        if any(
-            sessions[replica.session_id].output_pending_bytes >= settings.pending_bytes
-            for replica in sending.taking
-        ):
+        pending_bytes, sessions = self._settings().pending_bytes, self._pump.sessions
+        sending.full = any(
+            sessions[replica.session_id].output_pending_bytes >= pending_bytes for replica in sending.taking
+        )
+        if sending.full:
             return ROOM_POLL_MS
-        now_ms = self._clock_ms()
-        share = min(now_ms - sending.stepped_ms, BUSY_TURN_MS) / BUSY_TURN_MS
-        sending.stepped_ms = now_ms
+        rest_ms = sending.pace.rest_ms(self._clock_ms(), self._commands())
+        if rest_ms > 0:
+            return rest_ms
+        began_us = self._work_us()
         try:
-            more = sending.snapshot.step(max(settings.step_min_bytes, int(settings.step_bytes * share)))
+            more = sending.snapshot.step(sending.pace.want_bytes)
             piece = sending.snapshot.take()
         except SnapshotError as error:
             log.error("full sync failed: %s", error)
@@ -395,6 +402,7 @@ class Feeder:
             return 0
         for replica in sending.taking:
             self._write(replica, piece if more else piece + sending.mark)
+        sending.pace.spent(len(piece), self._work_us() - began_us)
         if not more:
             for replica in sending.taking:
                 replica.heard_ms = self._clock_ms()
@@ -403,6 +411,9 @@ class Feeder:
                 log.info("full sync: %d bytes to %s", sending.snapshot.written_bytes, where)
             self.close()
         return 0
+
+    def _commands(self) -> int:
+        return self._engine.statistics()["commands"]
 
     def _write(self, replica: Replica, data: bytes) -> None:
         session = self._pump.sessions.get(replica.session_id)
@@ -414,7 +425,8 @@ class Feeder:
         session.on_drained = None
         if session.id in self.source.replicas:
             self.source.took_bytes(session.id, self._clock_ms())
-        self._wake()
+        if self._round is not None and self._round.full:
+            self._wake()
 
     def _answer_waiters(self, now_ms: int) -> None:
         for waiter in list(self._waiters):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
@@ -71,11 +72,13 @@ class ReplicationManager:
         *,
         clock_ms: Callable[[], int] = boottime_ms,
         new_id: Callable[[], str] = lambda: secrets.token_hex(20),
+        work_us: Callable[[], int] = lambda: time.thread_time_ns() // 1_000,
     ) -> None:
         """
         Args:
             pump: the connections of our replicas. wire: the one to our primary.
             clock_ms: monotonic. new_id: 40 characters that nobody has seen before.
+            work_us: processor time of this thread.
         """
         self.settings = _settings_of(config)
         self.history = History(new_id())
@@ -106,6 +109,7 @@ class ReplicationManager:
             clock_ms,
             self._wake,
             new_id,
+            work_us,
         )
         self._link = link
         for name in (

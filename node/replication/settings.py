@@ -26,11 +26,10 @@ class Settings:
         backlog_bytes: size of the ring of effects [repl-backlog-size].
         window_bytes: how far the ring may grow for replicas that are slow or in a full sync, so that what
             they need is not overwritten [the hard limit of client-output-buffer-limit replica].
-        step_bytes: the snapshot is written in pieces of at most about this size; between two of them the
-            clients get their turn, 2 ms when they are busy. 128 KiB take about 0.2 ms: a full sync then moves
-            up to 60 MB a second beside busy clients, and costs each of their requests no more than that.
-        step_min_bytes: the size of a piece when clients gave their turn back at once. Turns are short then,
-            so small pieces move as much, and a request waits for less.
+        step_us: the snapshot is written in steps of about so much processor time; between two of them the
+            clients get their turn.
+        step_share: steps take at most this part of the time while clients are busy (pace.py). A full sync
+            then moves some 180 MB a second.
         pending_bytes: a replica whose socket has this much unsent gets no more of the snapshot for now.
     """
 
@@ -43,9 +42,9 @@ class Settings:
     differs_rest_ms: int = 60_000
     backlog_bytes: int = 1 << 20
     window_bytes: int = 256 << 20
-    step_bytes: int = 128 << 10
-    step_min_bytes: int = 32 << 10
-    pending_bytes: int = 1 << 20
+    step_us: int = 125
+    step_share: float = 0.2
+    pending_bytes: int = 256 << 10
 
     def __post_init__(self) -> None:
         if not 0 < self.ping_period_ms < self.timeout_ms:
@@ -62,9 +61,7 @@ class Settings:
                 f"the window of a full sync ({self.window_bytes} bytes) must not be smaller than "
                 f"repl-backlog-size ({self.backlog_bytes} bytes)"
             )
-        if not 0 < self.step_min_bytes <= self.step_bytes:
-            raise ValueError(
-                f"step_min_bytes {self.step_min_bytes} must not exceed step_bytes {self.step_bytes}"
-            )
-        if min(self.step_bytes, self.pending_bytes, self.ack_period_ms, self.dial_timeout_ms) <= 0:
+        if not 0 < self.step_share <= 1:
+            raise ValueError(f"step_share {self.step_share} is no share of the time")
+        if min(self.step_us, self.pending_bytes, self.ack_period_ms, self.dial_timeout_ms) <= 0:
             raise ValueError("sizes and periods of replication are positive")

@@ -1,48 +1,124 @@
-"""How large the pieces of a snapshot are. What replicas get is in test_nodes.py."""
+"""How a snapshot leaves beside clients. What replicas get is in test_nodes.py, the pace in test_pace.py."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
+import pytest
+
+from node.engine import basics
 from node.engine.engine import Engine
 from node.engine.pump import Pump
 from node.engine.session import Session
-from node.replication.feeder import Feeder
+from node.replication.feeder import ROOM_POLL_MS, Feeder
 from node.replication.history import Full, History
 from node.replication.settings import Settings
+from tests.node.engine.test_pump import make
+
+SETTINGS = Settings(step_us=100, step_share=0.25, pending_bytes=200_000)
 
 
-def test_pieces_are_as_large_as_the_turns_of_others_were_long() -> None:
-    engine = Engine(hash_key=bytes(16), clock_ms=1)
-    for number in range(2_000):
-        engine.keyspace.set(0, b"%d" % number, b"v" * 1_000)
-    pump = Pump(engine)
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    session = Session(engine, address="127.0.0.1:1")
-    pump.adopt(ours.detach(), session)
-    now_ms = 1_000
-    settings = Settings(step_bytes=100_000, step_min_bytes=20_000)
-    feeder = Feeder(
-        engine,
-        pump,
-        lambda: settings,
-        lambda: History("h" * 40),
-        lambda: now_ms,
-        lambda: None,
-        lambda: "m" * 40,
-    )
-    try:
-        feeder.greet(session).capabilities = frozenset({"eof"})
-        feeder.ask_full(session, Full("a test"))
-        assert feeder.advance() == 0
-        for passed_ms, least in ((0, 20_000), (1, 50_000), (2, 100_000), (0, 20_000), (500, 100_000)):
-            now_ms += passed_ms
-            before = session.output_pending_bytes
-            assert feeder.advance() == 0
-            # A few entries of 1 KB is what it may be over.
-            assert least <= session.output_pending_bytes - before <= least + 10_000
-    finally:
-        feeder.close()
-        pump.close_all()
-        theirs.close()
+class Syncing:
+    """A primary with a replica that takes a snapshot; a byte of which costs 1 ns, in a time of its own."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(hash_key=bytes(16), clock_ms=1)
+        basics.install(self.engine.registry)
+        self.engine.add_command(make("ping", -1, None))
+        for number in range(4_000):
+            self.engine.keyspace.set(0, b"%d" % number, b"v" * 1_000)
+        self.pump = Pump(self.engine)
+        ours, self.theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.session = Session(self.engine, address="127.0.0.1:1")
+        self.pump.adopt(ours.detach(), self.session)
+        self.client = Session(self.engine)
+        self.now_ms = 1_000
+        self.wakes = 0
+        self._work_us = 0
+        self.feeder = Feeder(
+            self.engine,
+            self.pump,
+            lambda: SETTINGS,
+            lambda: History("h" * 40),
+            lambda: self.now_ms,
+            self._wake,
+            lambda: "m" * 40,
+            self._work,
+        )
+        self.feeder.greet(self.session).capabilities = frozenset({"eof"})
+        self.feeder.ask_full(self.session, Full("a test"))
+        assert self.feeder.advance() == 0
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    def _work(self) -> int:
+        self._work_us += 50  # from one look to the next: 50 us for each step
+        return self._work_us
+
+    def step(self, *, busy: bool) -> tuple[int | None, int]:
+        """Lets the feeder go on; when it wants to be called again, and how many bytes it wrote."""
+        if busy:
+            self.client.feed(b"*1\r\n$4\r\nPING\r\n")
+        before = self.session.output_pending_bytes
+        rest_ms = self.feeder.advance()
+        return rest_ms, self.session.output_pending_bytes - before
+
+    def drain(self) -> None:
+        """The replica takes what was written."""
+        while self.session.output_pending_bytes:
+            self.pump.run(1_000, 0)
+            self.theirs.recv(1 << 20)
+
+
+@pytest.fixture
+def syncing() -> Iterator[Syncing]:
+    found = Syncing()
+    yield found
+    found.feeder.close()
+    found.pump.close_all()
+    found.theirs.close()
+
+
+def test_beside_busy_clients_it_rests(syncing: Syncing) -> None:
+    steps, began_ms = 0, syncing.now_ms
+    while True:
+        rest_ms, written = syncing.step(busy=True)
+        if rest_ms is None:
+            break  # all of it was written
+        syncing.now_ms += rest_ms
+        if written:
+            steps += 1
+            syncing.drain()
+    assert steps > 10
+    passed_us = (syncing.now_ms - began_ms) * 1_000
+    assert (
+        abs(steps * 50 - passed_us * SETTINGS.step_share) <= 300
+    )  # a ms's share, and what two steps may take
+
+
+def test_with_nobody_busy_it_goes_on_at_once(syncing: Syncing) -> None:
+    syncing.now_ms += 100
+    for _ in range(20):
+        assert syncing.step(busy=False)[0] == 0
+        syncing.drain()
+
+
+def test_a_replica_without_room_gets_no_more_until_it_has_some(syncing: Syncing) -> None:
+    syncing.now_ms += 100
+    while True:
+        rest_ms, written = syncing.step(busy=False)
+        if not written:
+            break
+    assert rest_ms == ROOM_POLL_MS
+    assert 200_000 <= syncing.session.output_pending_bytes < 500_000
+    assert syncing.wakes == 1  # when it asked
+    syncing.drain()
+    assert syncing.wakes == 2  # now there is room
+    rest_ms, written = syncing.step(busy=False)
+    assert rest_ms == 0
+    assert written > 0
+    syncing.drain()
+    assert syncing.wakes == 2  # nobody waited for that

@@ -1,0 +1,76 @@
+"""How fast a snapshot goes out beside clients. A core: times and counts in, sizes and rests out.
+
+Two things make a request wait during a full sync. The first is the step under way: so a step takes about
+`step_us` of processor time whatever the entries are like, its size being reckoned from what the last ones
+took. The second is the kernel: a process that computes all the time loses the processor for milliseconds
+when others want it, too (the replica that loads, the clients themselves), while one that often sleeps gets
+it back at once. So, while clients are busy, steps get a share of the time and no more:
+
+    credit    grows by `share` of the time that passes, up to two steps or what a ms brings, and shrinks by
+              what a step took
+    a step    may begin while there is credit
+
+With nobody busy there is nothing to wait for, and steps follow each other.
+
+Rejected: a fixed number of bytes for each ms. A snapshot of small entries costs ten times as much per byte
+as one of large ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+STEP_BYTES_MIN: Final = 8 << 10  # less is not worth a round through the event loop
+STEP_BYTES_MAX: Final = 256 << 10  # more the kernel would not take in one send
+BUSY_MS: Final = 10  # so long after a command its client is expected to come again
+FIRST_STEP_BYTES: Final = 32 << 10
+LEARNING: Final = 0.25  # how much the last step counts: one that was interrupted says little
+
+
+@dataclass(slots=True)
+class Pace:
+    """The pace of one snapshot.
+
+    Args:
+        step_us: processor time of a step.
+        share: of the time, for steps, while clients are busy; over 0, at most 1.
+        seen_ms: now, when it begins. All times are of one monotonic clock.
+        commands: how many commands were executed until now.
+    """
+
+    step_us: int
+    share: float
+    seen_ms: int
+    commands: int
+    _credit_us: float = 0.0
+    _busy_ms: int = 0  # when a command was seen last
+    _bytes_per_us: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._busy_ms = self.seen_ms
+        self._credit_us = self.step_us
+        self._bytes_per_us = FIRST_STEP_BYTES / self.step_us
+
+    @property
+    def want_bytes(self) -> int:
+        """The size of the next step."""
+        return max(STEP_BYTES_MIN, min(STEP_BYTES_MAX, int(self._bytes_per_us * self.step_us)))
+
+    def rest_ms(self, now_ms: int, commands: int) -> int:
+        """In how many ms to ask again; 0: a step may begin now."""
+        if commands != self.commands:
+            self.commands = commands
+            self._busy_ms = now_ms
+        earned_us = (now_ms - self.seen_ms) * 1_000 * self.share
+        self.seen_ms = now_ms
+        self._credit_us = min(max(2.0 * self.step_us, 1_000 * self.share), self._credit_us + earned_us)
+        if self._credit_us > 0 or now_ms - self._busy_ms >= BUSY_MS:
+            return 0
+        return max(1, math.ceil(-self._credit_us / (1_000 * self.share)))
+
+    def spent(self, step_bytes: int, processor_us: int) -> None:
+        """A step made so many bytes in so much processor time."""
+        self._credit_us = max(self._credit_us, 0.0) - processor_us
+        self._bytes_per_us += LEARNING * (step_bytes / max(1, processor_us) - self._bytes_per_us)
