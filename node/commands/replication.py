@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from node.commands.table import command
 from node.commands.words import SYNTAX_ERROR, integer, shown
 from node.context import node_of
-from node.engine.reply import NO_REPLY, OK, CommandError, Failure, Reply, Status
+from node.engine.reply import NO_REPLY, NOTED, OK, CommandError, Failure, Reply, Status
 from node.replication.history import Full
 from node.replication.manager import ReplicationManager
 from node.replication.report import role as role_reply
@@ -139,7 +139,7 @@ def replconf(session: Session, args: list[bytes]) -> Reply:
         match option.lower():
             case b"ack":
                 manager.feeder.acknowledged(session, integer(value, low=0))
-                return NO_REPLY
+                return NOTED
             case b"getack":
                 return NO_REPLY  # only primaries ask that, and only in their stream
             case b"fack":

@@ -15,7 +15,7 @@ from node.engine.keyspace cimport Key
 from node.engine.registry cimport FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command
 from node.engine.span cimport Span, span_bytes, span_of, span_to_int64
 
-from node.engine.reply import BLOCKED, NO_REPLY, CommandError
+from node.engine.reply import BLOCKED, NO_REPLY, NOTED, CommandError
 
 # What the slow log keeps of a command: Redis's limits.
 cdef int SLOW_WORDS_MAX = 32
@@ -158,6 +158,9 @@ cdef class Call(HeldReplies):
             self.broke(error)
             return 0
         if value is NO_REPLY:
+            return 0
+        if value is NOTED:
+            self.engine.python_calls -= 1
             return 0
         if value is BLOCKED:
             self.blocked = True

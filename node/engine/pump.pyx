@@ -144,7 +144,7 @@ cdef enum:
 
 cdef enum:
     EVENTS_PER_TURN = 128
-    TURN_US = 2000
+    TURN_US = 1000
     READ_BYTES = 64 * 1024
     READ_BYTES_MAX = 1024 * 1024  # of one session in one turn
     ACCEPTS_PER_TURN = 64
@@ -376,7 +376,8 @@ cdef class Pump:
         Args:
             budget_us: after so long the caller gets its turn, whatever waits. What `watch_others` and `leave_soon`
                 announce is noticed earlier: after the turn, which takes TURN_US and what one command takes.
-            sleep_us: how long the caller has nothing to do, from now on; 0: we do not sleep. Rounded up to whole ms.
+            sleep_us: how long the caller has nothing to do, from now on; 0: we do not sleep. Rounded up to whole ms. When
+                that time has passed the caller gets its turn, too, however busy the clients are.
 
         Returns:
             False when there was nothing left to do at the end.
@@ -405,7 +406,7 @@ cdef class Pump:
                 if self._others_due or engine.python_calls != python_calls:
                     return True
                 now_us = _clock_us(CLOCK_BOOTTIME)
-                if now_us - begun_us >= budget_us:
+                if now_us - begun_us >= budget_us or 0 < sleep_us <= now_us - begun_us:
                     return True
         finally:
             self._running = False

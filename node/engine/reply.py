@@ -19,7 +19,10 @@ The session turns a reply into bytes; handlers never see the protocol version. T
 | `dict`                     | `%n`               | `*2n`, keys and values in turn |
 | `Push((...))`              | `>n`               | `*n`                           |
 | `NO_REPLY`                 | nothing            | nothing                        |
+| `NOTED`                    | nothing            | nothing                        |
 | `BLOCKED`                  | nothing until `session.unblock(reply)` | the same   |
+
+`NOTED` also says that nothing was done but waking tasks: the pump need not ask for new deadlines.
 
 `bool` comes before `int` on purpose: True is an int to Python and must not become `:1` in RESP3.
 
@@ -144,6 +147,7 @@ class Special(enum.Enum):
 
     NULL_ARRAY = "null array"
     NO_REPLY = "no reply"
+    NOTED = "no reply, and no new deadline"
     BLOCKED = "blocked"
 
     def __repr__(self) -> str:
@@ -152,6 +156,7 @@ class Special(enum.Enum):
 
 NULL_ARRAY: Final = Special.NULL_ARRAY
 NO_REPLY: Final = Special.NO_REPLY
+NOTED: Final = Special.NOTED
 BLOCKED: Final = Special.BLOCKED
 
 OK: Final = Status(b"OK")
@@ -166,7 +171,7 @@ Reply: TypeAlias = (
     | Verbatim
     | SetReply
     | Push
-    | Literal[Special.NULL_ARRAY, Special.NO_REPLY, Special.BLOCKED]
+    | Literal[Special.NULL_ARRAY, Special.NO_REPLY, Special.NOTED, Special.BLOCKED]
     | Sequence["Reply"]
     | Set["Reply"]
     | Mapping[bytes, "Reply"]

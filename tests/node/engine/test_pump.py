@@ -14,7 +14,7 @@ from node.commands.table import CommandSpec, command
 from node.engine import basics
 from node.engine.engine import Engine
 from node.engine.pump import Pump
-from node.engine.reply import BLOCKED, OK, Reply
+from node.engine.reply import BLOCKED, NO_REPLY, NOTED, OK, Reply
 from node.engine.session import Session
 
 
@@ -308,6 +308,29 @@ def test_others_get_their_turn_after_the_one_that_is_under_way(
         assert 0 < pump.engine.statistics()["commands"] <= 50
         assert pump.run(LONG_US, LONG_US)  # nor does it sleep then
         assert pump.engine.statistics()["commands"] <= 100
+
+
+def test_the_callers_deadline_counts_however_busy_clients_are(saturated: tuple[Pump, socket.socket]) -> None:
+    pump, _ = saturated
+    pump.commands_per_turn = 50
+    assert pump.run(LONG_US, 1)  # a turn takes longer than 1 us
+    assert 0 < pump.engine.statistics()["commands"] <= 50
+
+
+@pytest.mark.parametrize(("answer", "left_early"), [(NO_REPLY, True), (NOTED, False)])
+def test_a_handler_in_python_ends_the_run_unless_it_says_that_it_set_no_deadline(
+    saturated: tuple[Pump, socket.socket], answer: Reply, left_early: bool
+) -> None:
+    pump, _theirs = (
+        saturated  # nobody reads its replies: what it sent is executed, and then there is nothing to do
+    )
+    pump.engine.add_command(make("note", 1, lambda _session, _args: answer))
+    other, mine = socket.socketpair()
+    other.setblocking(False)
+    pump.adopt(other.detach(), Session(pump.engine))
+    with mine:
+        mine.send(encode(b"NOTE"))
+        assert pump.run(LONG_US, 0) is left_early
 
 
 def test_others_that_a_command_wakes_get_their_turn_after_it(saturated: tuple[Pump, socket.socket]) -> None:
