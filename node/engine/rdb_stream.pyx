@@ -40,10 +40,10 @@ from node.engine.span cimport span_of
 from node.engine.stream cimport (
     StreamNode,
     StreamWalk,
+    node_walk,
     stream_append,
     stream_node,
     stream_walk_any,
-    stream_walk_node,
 )
 from node.engine.stream_id cimport id_compare, id_of
 
@@ -87,8 +87,7 @@ cdef int _number(Buf *pack, int64_t value) except -1:
     return _element(pack, &item)
 
 
-cdef int _node(Buf *pack, const Stream *s, uint32_t index) except -1:
-    cdef StreamNode *node = stream_node(s, index)
+cdef int _node(Buf *pack, const StreamNode *node, uint32_t live) except -1:
     cdef StreamWalk walk
     cdef Item item
     cdef const uint8_t *at
@@ -99,8 +98,8 @@ cdef int _node(Buf *pack, const Stream *s, uint32_t index) except -1:
     cdef int met
     pack.used_bytes = 0
     buf_append(pack, b"\0\0\0\0\0\0", 6)
-    stream_walk_node(s, index, &walk)
-    _number(pack, word_count(directory_at(&s.nodes, index)[0]))
+    node_walk(node, &walk)
+    _number(pack, live)
     _number(pack, 0)
     _number(pack, walk.field_count)
     elements = 4 + walk.field_count
@@ -110,7 +109,7 @@ cdef int _node(Buf *pack, const Stream *s, uint32_t index) except -1:
         _element(pack, &item)
     _number(pack, 0)
     while True:
-        met = stream_walk_any(&walk) if walk.at != walk.end else 0
+        met = stream_walk_any(&walk)
         if met == 0:
             break
         if met != 1:
@@ -157,26 +156,36 @@ cdef int _id(Buf *out, StreamId id) except -1:
 
 
 cdef int write_stream(Buf *out, const Stream *s) except -1:
-    cdef Buf pack
-    cdef StreamGroup *group
-    cdef StreamConsumer *consumer
-    cdef uint32_t index, which
+    cdef uint32_t index, live
     cdef uint64_t nodes = 0
-    memset(&pack, 0, sizeof(Buf))
     for index in range(s.nodes.count):
         nodes += word_count(directory_at(&s.nodes, index)[0]) > 0
     write_length(out, nodes)
+    for index in range(s.nodes.count):
+        live = word_count(directory_at(&s.nodes, index)[0])
+        if live > 0:
+            write_stream_node(out, stream_node(s, index), live)
+    return write_stream_rest(out, s)
+
+
+cdef int write_stream_node(Buf *out, const StreamNode *node, uint32_t live) except -1:
+    cdef Buf pack
+    memset(&pack, 0, sizeof(Buf))
+    write_length(out, 16)
+    _raw_id(out, node.first)
     try:
-        for index in range(s.nodes.count):
-            if word_count(directory_at(&s.nodes, index)[0]) == 0:
-                continue
-            write_length(out, 16)
-            _raw_id(out, stream_node(s, index).first)
-            _node(&pack, s, index)
-            write_length(out, <uint64_t> pack.used_bytes)
-            buf_append(out, pack.data, pack.used_bytes)
+        _node(&pack, node, live)
+        write_length(out, <uint64_t> pack.used_bytes)
+        buf_append(out, pack.data, pack.used_bytes)
     finally:
         buf_free(&pack)
+    return 0
+
+
+cdef int write_stream_rest(Buf *out, const Stream *s) except -1:
+    cdef StreamGroup *group
+    cdef StreamConsumer *consumer
+    cdef uint32_t index, which
     write_length(out, <uint64_t> s.length)
     _id(out, s.last_id)
     _id(out, s.first_id)

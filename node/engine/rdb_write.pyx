@@ -147,6 +147,8 @@ cdef int large_kind(int type, int64_t earliest_ms) except -1:
         return KIND_SET
     if type == TYPE_ZSET:
         return KIND_ZSET
+    if type == TYPE_STREAM:
+        return KIND_STREAM
     return KIND_HASH if earliest_ms == -1 else KIND_EXPIRING_HASH
 
 

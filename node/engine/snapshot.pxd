@@ -1,11 +1,13 @@
 # The moving picture: everything that was there at one moment, handed out bit by bit while writes go on.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from node.engine.buf cimport Buf
 from node.engine.entry cimport Entry
 from node.engine.object cimport Delivery, Object
 from node.engine.span cimport Span
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport Database, Keyspace, Observer
+from node.engine.stream cimport Stream, StreamNode
 
 
 # Takes what a snapshot delivers. Subclass it (in Cython: an RDB encoder, the feed of a slot move).
@@ -14,12 +16,16 @@ cdef class SnapshotSink:
     # order. It may be called from inside a client's write: it must not change the keyspace nor wait.
     # Raising ends the snapshot (Snapshot.step raises it again), not the write.
     cdef int entry(self, int database, uint32_t slot, Entry *entry) except -1
-    # A large collection (of any type but streams) comes in pieces: what it is (`entry` has its type, key and expiry, and no value that
-    # could be read), then `count` members, or items of a list in their order. earliest_ms: no field expires before, -1 when none does. Whole entries
+    # A large collection comes in pieces: what it is (`entry` has its type, key and expiry, and no value that could be
+    # read), then `count` members, items of a list or nodes of a stream in their order. earliest_ms: no field expires before, -1 when none does. Whole entries
     # may come in between.
     cdef int begin_large(self, int database, uint32_t slot, Entry *entry, int64_t count, int64_t earliest_ms) except -1
     cdef int member(self, Entry *member) except -1
     cdef int item(self, Span text) except -1
+    cdef int node(self, const StreamNode *node, uint32_t live) except -1  # with so many entries that were not deleted
+    # What a stream has beside its nodes (ids, groups): noted as it is when the delivery begins, handed back behind the nodes.
+    cdef int note_rest(self, const Stream *stream, Buf *rest) except -1
+    cdef int rest(self, const Buf *rest) except -1
     cdef int end_large(self) except -1
     # How many bytes of members that changed before their turn may be kept for it, in one collection.
     cdef size_t early_limit_bytes(self) noexcept
@@ -32,12 +38,13 @@ cdef class _Large:
     cdef Entry *header  # owned: a copy of the key's entry
     cdef int database
     cdef uint32_t slot
-    cdef int64_t count  # members when the snapshot began
+    cdef int64_t count  # members, items or nodes when the snapshot began
     cdef int64_t given
     cdef int64_t earliest_ms
     cdef uint64_t cursor
     cdef size_t early_at
-    cdef uint64_t *words  # owned: the chunks of a list
+    cdef uint64_t *words  # owned: the chunks of a list, the nodes of a stream
+    cdef Buf rest  # owned: what a stream has beside them
     cdef uint32_t word_count
     cdef uint32_t word_at
     cdef bint announced
@@ -45,10 +52,11 @@ cdef class _Large:
 
     cdef Keyspace keyspace
 
-    cdef bint open(self, Keyspace keyspace, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1
+    cdef bint open(self, Keyspace keyspace, int database, uint32_t slot, Entry *entry, SnapshotSink sink) except -1
     cdef bint step(self, SnapshotSink sink, int64_t *budget_elements) except -1
     cdef bint step_members(self, SnapshotSink sink, int64_t *budget_elements) except -1
     cdef bint step_items(self, SnapshotSink sink, int64_t *budget_elements) except -1
+    cdef bint step_nodes(self, SnapshotSink sink, int64_t *budget_elements) except -1
     cdef object fell_behind(self)
     cdef int abandon(self) noexcept
 

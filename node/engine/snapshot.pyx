@@ -33,16 +33,16 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from node.engine.buf cimport buf_free
 from node.engine.chunks cimport List, ListChunk, back_bytes, chunk_bytes, list_release, list_words
 from node.engine.delivery cimport delivery_abandon, delivery_begin, delivery_end, delivery_take
-from node.engine.directory cimport word_block
+from node.engine.directory cimport word_block, word_count
 from node.engine.entry cimport (
     ENCODING_OBJECT,
     TYPE_HASH,
     TYPE_LIST,
-    TYPE_SET,
+    TYPE_STREAM,
     TYPE_STRING,
-    TYPE_ZSET,
     entry_bytes,
     entry_encoding,
     entry_expiry_ms,
@@ -56,6 +56,7 @@ from node.engine.large cimport object_count
 from node.engine.members cimport Members, members_walk
 from node.engine.run cimport Item, item_text, run_next
 from node.engine.span cimport span_bytes
+from node.engine.stream cimport stream_release, stream_words
 from node.engine.table cimport GATHER_MAX, table_gather, word_entry
 
 from node.engine.rdb_values import SnapshotError
@@ -81,6 +82,15 @@ cdef class SnapshotSink:
 
     cdef int item(self, Span text) except -1:
         raise NotImplementedError("a sink says what it does with an item of a list")
+
+    cdef int node(self, const StreamNode *node, uint32_t live) except -1:
+        raise NotImplementedError("a sink says what it does with a node of a stream")
+
+    cdef int note_rest(self, const Stream *stream, Buf *rest) except -1:
+        raise NotImplementedError("a sink says what it does with what a stream has beside its nodes")
+
+    cdef int rest(self, const Buf *rest) except -1:
+        raise NotImplementedError("a sink says what it does with what a stream has beside its nodes")
 
     cdef int end_large(self) except -1:
         raise NotImplementedError("a sink says what it does with the end of a large collection")
@@ -108,10 +118,8 @@ cdef class CallbackSink(SnapshotSink):
 
 
 cdef bint _is_large(Entry *entry) noexcept:
-    cdef int type = entry_type(entry)
     return (
         entry_encoding(entry) == ENCODING_OBJECT
-        and (type == TYPE_HASH or type == TYPE_SET or type == TYPE_ZSET or type == TYPE_LIST)
         and object_count(<Object *> entry_object(entry)) > LARGE_MEMBERS
     )
 
@@ -122,10 +130,12 @@ cdef class _Large:
         free(self.delivery.early)
         free(self.header)
         free(self.words)
+        buf_free(&self.rest)
 
     # Marks all that is in it as owed. 0: too many snapshots are at it.
-    cdef bint open(self, Keyspace keyspace, int database, uint32_t slot, Entry *entry, size_t early_limit_bytes) except -1:
+    cdef bint open(self, Keyspace keyspace, int database, uint32_t slot, Entry *entry, SnapshotSink sink) except -1:
         cdef Object *value = <Object *> entry_object(entry)
+        cdef uint32_t index
         self.keyspace = keyspace
         self.header = <Entry *> malloc(entry_bytes(entry))
         if self.header == NULL:
@@ -136,12 +146,21 @@ cdef class _Large:
             self.word_count = (<List *> value).directory.count
             if self.words == NULL:
                 raise MemoryError("no memory for the directory of a list")
-        if not delivery_begin(&self.delivery, value, early_limit_bytes):
+        self.count = object_count(value)
+        if value.type == TYPE_STREAM:
+            self.words = stream_words(<Stream *> value)
+            self.word_count = (<Stream *> value).nodes.count
+            if self.words == NULL:
+                raise MemoryError("no memory for the directory of a stream")
+            self.count = 0
+            for index in range(self.word_count):
+                self.count += word_count(self.words[index]) > 0
+            sink.note_rest(<Stream *> value, &self.rest)
+        if not delivery_begin(&self.delivery, value, sink.early_limit_bytes()):
             return False
         self.object = value
         self.database = database
         self.slot = slot
-        self.count = object_count(value)
         self.earliest_ms = -1
         if value.type == TYPE_HASH and (<Members *> value).expiry_count > 0:
             self.earliest_ms = (<Members *> value).table.root.next_expiry_ms
@@ -153,7 +172,12 @@ cdef class _Large:
         if not self.announced:
             self.announced = True
             sink.begin_large(self.database, self.slot, self.header, self.count, self.earliest_ms)
-        more = self.step_items(sink, budget_elements) if self.words != NULL else self.step_members(sink, budget_elements)
+        if self.object.type == TYPE_STREAM:
+            more = self.step_nodes(sink, budget_elements)
+        elif self.object.type == TYPE_LIST:
+            more = self.step_items(sink, budget_elements)
+        else:
+            more = self.step_members(sink, budget_elements)
         if more:
             return True
         delivery_end(&self.delivery, self.object)
@@ -223,15 +247,39 @@ cdef class _Large:
             list_release(self.keyspace.store.heap, <List *> self.object, &self.delivery, chunk)
         return False
 
+    cdef bint step_nodes(self, SnapshotSink sink, int64_t *budget_elements) except -1:
+        cdef StreamNode *node
+        cdef uint32_t live
+        while self.word_at < self.word_count:
+            if self.delivery.failed:
+                raise self.fell_behind()
+            if budget_elements[0] <= 0:
+                return True
+            node = <StreamNode *> word_block(self.words[self.word_at])
+            live = word_count(self.words[self.word_at])
+            if live > 0:
+                sink.node(node, live)
+                self.given += 1
+            budget_elements[0] -= live + 1
+            self.word_at += 1
+            stream_release(self.keyspace.store.heap, <Stream *> self.object, &self.delivery, node)
+        sink.rest(&self.rest)
+        return False
+
     cdef int abandon(self) noexcept:
         cdef ListChunk *chunk
+        cdef StreamNode *node
         if self.object == NULL:
             return 0
-        # Chunks that left the list are ours to free, or the last other delivery's.
+        # Chunks and nodes that left are ours to free, or the last other delivery's.
         while self.words != NULL and self.word_at < self.word_count and not self.delivery.blind:
             chunk = <ListChunk *> word_block(self.words[self.word_at])
+            node = <StreamNode *> chunk
             self.word_at += 1
-            if chunk.left:
+            if self.object.type == TYPE_STREAM:
+                if node.owed != 0:
+                    stream_release(self.keyspace.store.heap, <Stream *> self.object, &self.delivery, node)
+            elif chunk.left:
                 list_release(self.keyspace.store.heap, <List *> self.object, &self.delivery, chunk)
         delivery_abandon(&self.delivery, self.object)
         self.object = NULL
@@ -324,7 +372,7 @@ cdef class Snapshot(Observer):
         cdef _Large large
         if _is_large(entry):
             large = _Large()
-            if large.open(self.keyspace, database, slot, entry, self.sink.early_limit_bytes()):
+            if large.open(self.keyspace, database, slot, entry, self.sink):
                 self.larges.append(large)
                 return 0
         self.sink.entry(database, slot, entry)

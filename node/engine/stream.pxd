@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from node.engine.alloc cimport Heap
 from node.engine.directory cimport Directory, directory_at, word_block
-from node.engine.object cimport Object
+from node.engine.object cimport Delivery, Object
 from node.engine.span cimport Span
 from node.engine.stream_id cimport StreamId
 
@@ -17,8 +17,8 @@ cdef struct StreamNode:
     uint32_t room  # bytes behind this header
     uint32_t listpack_bytes  # what Redis would need for it, but for its frame and its two counts
     uint16_t total  # entries, deleted ones too
-    uint8_t epoch  # of the last snapshot that has it
-    uint8_t spare
+    uint8_t bits  # of the deliveries that are not owed it, see delivery.pyx
+    uint8_t owed  # once it has left the stream: the deliveries that still are
 
 cdef struct Stream:
     Object head
@@ -29,6 +29,7 @@ cdef struct Stream:
     uint64_t added  # entries, ever
     Directory nodes  # with the number of live entries in each
     Directory groups  # StreamGroup, ordered by name
+    uint64_t node_bytes  # of used_bytes, in nodes
 
 # One live entry. Its bytes belong to the stream and are packed as in a run.
 cdef struct StreamEntry:
@@ -69,6 +70,8 @@ cdef void stream_walk_from(const Stream *s, StreamId least, StreamWalk *walk) no
 cdef bint stream_walk_next(StreamWalk *walk) noexcept nogil  # walk.entry; 0: there are no more
 # The way through one node only, deleted entries included (their ids are in walk.id then, and 2 is returned).
 cdef void stream_walk_node(const Stream *s, uint32_t node, StreamWalk *walk) noexcept nogil
+# The same for a node that may have left its stream: for stream_walk_any only.
+cdef void node_walk(const StreamNode *node, StreamWalk *walk) noexcept nogil
 cdef int stream_walk_any(StreamWalk *walk) noexcept nogil  # 0 at the end of the node
 cdef bint stream_find(const Stream *s, StreamId id, StreamEntry *entry) noexcept nogil
 cdef int64_t stream_node_for(const Stream *s, StreamId id) noexcept nogil  # that would hold it; -1: before all nodes
@@ -83,7 +86,15 @@ cdef bint stream_append(
 # Removes an entry; first_id and deleted_id are the caller's to mend. 0: it is not there.
 cdef bint stream_delete(Heap *heap, Stream *s, StreamId id) noexcept nogil
 # Removes the oldest entries until `longest` are left (or, with `by_id`, none is below `least`): whole nodes only when
-# `roughly`, not more than `most` (0: no limit). Returns how many.
+# `roughly`, not more than `most` (0: no limit). Returns how many. When they are many, their nodes are not freed but come as a stream
+# that is the caller's; NULL otherwise.
 cdef int64_t stream_trim(
-    Heap *heap, Stream *s, bint by_id, int64_t longest, StreamId least, bint roughly, int64_t most
+    Heap *heap, Stream *s, bint by_id, int64_t longest, StreamId least, bint roughly, int64_t most, Stream **gone
 ) noexcept nogil
+
+# --- snapshots (delivery.pyx) --------------------------------------------------------------------------------
+# The directory's words, live entries and node of each; the caller frees them. Until it releases them, these nodes stay as they
+# are. NULL: no memory.
+cdef uint64_t *stream_words(const Stream *s) noexcept nogil
+# The delivery has this node.
+cdef void stream_release(Heap *heap, Stream *s, const Delivery *delivery, StreamNode *node) noexcept nogil

@@ -2,7 +2,7 @@
 
     Stream                Directory              StreamNode
     +--------------+      +---------------+      +-----------+-----------+-----+------+-----+-------+-------+
-    | last_id  ... |      | live entries, | ---> | first id  | last id   | end | room | ... | total | epoch |
+    | last_id  ... |      | live entries, | ---> | first id  | last id   | end | room | ... | total | bits  |
     | nodes        | ---> | node          |      +-----------+-----------+-----+------+-----+-------+-------+
     | groups       |      | ...           |      | names of the first entry's fields: count, then packed      |
     +--------------+      +---------------+      +------------------------------------------------------------+
@@ -36,6 +36,7 @@ Source of what a listpack takes: https://github.com/antirez/listpack, and t_stre
 """
 
 from libc.stdint cimport INT64_MAX
+from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memset
 
 from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
@@ -51,6 +52,7 @@ from node.engine.entry cimport TYPE_STREAM
 from node.engine.groups cimport StreamGroup, group_audit, group_copy, group_free_some, stream_group_at
 from node.engine.run cimport Item, item_bytes, item_equal, item_of, item_of_int64, item_write, run_next, run_skip
 from node.engine.stream_id cimport id_compare, id_of
+from node.engine.table cimport __builtin_prefetch
 
 cdef enum:
     DELETED = 0x80
@@ -65,6 +67,8 @@ cdef enum:
     NODE_ROOM_MIN = 128
     LISTPACK_FRAME_BYTES = 7
     LISTPACK_BYTES_MAX = 1 << 30
+    NODE_COST = 4  # giving one back takes as long as giving back so many small blocks
+    SHED_NODES_MIN = 64  # fewer are freed at once
 
 
 # --- varints ---------------------------------------------------------------------------------------------
@@ -121,18 +125,36 @@ cdef inline uint8_t *_bytes_of(StreamNode *node) noexcept nogil:
     return <uint8_t *> node + sizeof(StreamNode)
 
 
+cdef inline void _account(Stream *s, int64_t more_bytes) noexcept nogil:
+    s.head.used_bytes += <uint64_t> more_bytes
+    s.node_bytes += <uint64_t> more_bytes
+
+
 cdef StreamNode *_node_new(Heap *heap, Stream *s, uint32_t room) noexcept nogil:
     cdef StreamNode *node = <StreamNode *> heap_take(heap, sizeof(StreamNode) + room)
     if node != NULL:
         memset(node, 0, sizeof(StreamNode))
         node.room = room
-        s.head.used_bytes += heap_block_bytes(node, sizeof(StreamNode) + room)
+        node.bits = s.head.polarity
+        _account(s, <int64_t> heap_block_bytes(node, sizeof(StreamNode) + room))
     return node
 
 
 cdef void _node_free(Heap *heap, Stream *s, StreamNode *node) noexcept nogil:
-    s.head.used_bytes -= heap_block_bytes(node, sizeof(StreamNode) + node.room)
-    heap_give(heap, node, sizeof(StreamNode) + node.room)
+    cdef size_t len_bytes = sizeof(StreamNode) + node.room
+    cdef uint8_t owed = (node.bits ^ s.head.polarity) & s.head.reading
+    cdef Delivery *delivery = s.head.deliveries
+    _account(s, -<int64_t> heap_block_bytes(node, len_bytes))
+    if owed == 0:
+        heap_give(heap, node, len_bytes)
+        return
+    node.owed = owed
+    while delivery != NULL:
+        if owed & delivery.bit:
+            delivery.early_bytes += len_bytes
+            if delivery.early_bytes > delivery.early_limit_bytes:
+                delivery.failed = True
+        delivery = delivery.next
 
 
 # The same node in a block of another size; NULL: no memory.
@@ -144,9 +166,31 @@ cdef StreamNode *_node_resize(Heap *heap, Stream *s, uint32_t index, uint32_t ro
         return NULL
     memcpy(fresh, old, sizeof(StreamNode) + old.end)
     fresh.room = room
+    fresh.bits = s.head.polarity
     word[0] = word_of(fresh, word_count(word[0]))
     _node_free(heap, s, old)
     return fresh
+
+
+# The node, to be changed: a copy of it when a delivery is owed the old one. Without memory for that the delivery
+# fails and not the write.
+cdef StreamNode *_own(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
+    cdef StreamNode *old = stream_node(s, index)
+    cdef StreamNode *fresh
+    cdef Delivery *delivery
+    if (old.bits ^ s.head.polarity) & s.head.reading == 0:
+        return old
+    fresh = _node_resize(heap, s, index, old.room)
+    if fresh != NULL:
+        return fresh
+    delivery = s.head.deliveries
+    while delivery != NULL:
+        if (old.bits ^ s.head.polarity) & delivery.bit:
+            delivery.failed = True
+            delivery.blind = True
+        delivery = delivery.next
+    old.bits = s.head.polarity
+    return old
 
 
 cdef void _node_remove(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
@@ -169,7 +213,7 @@ cdef bint stream_free_some(Heap *heap, Stream *s, int64_t *budget) noexcept nogi
     while s.nodes.count > 0:
         if budget[0] <= 0:
             return True
-        budget[0] -= 1
+        budget[0] -= NODE_COST
         s.nodes.count -= 1
         _node_free(heap, s, stream_node(s, s.nodes.count))
     while s.groups.count > 0:
@@ -199,6 +243,7 @@ cdef Stream *stream_copy(Heap *heap, const Stream *s) noexcept nogil:
             break
         memcpy(fresh, node, sizeof(StreamNode) + node.end)
         fresh.room = node.end
+        fresh.bits = copied.head.polarity
         if not directory_insert(
             heap, &copied.nodes, &copied.head.used_bytes, index,
             word_of(fresh, word_count(directory_at(&s.nodes, index)[0])),
@@ -226,14 +271,15 @@ cdef int64_t stream_audit(const Stream *s) noexcept nogil:
     cdef StreamNode *node
     cdef StreamWalk walk
     cdef StreamId before = id_of(0, 0)
+    cdef uint64_t node_bytes = 0
     if s.nodes.room > 0:
         total += heap_block_bytes(s.nodes.word, s.nodes.room * sizeof(uint64_t))
     if s.groups.room > 0:
         total += heap_block_bytes(s.groups.word, s.groups.room * sizeof(uint64_t))
     for index in range(s.nodes.count):
         node = stream_node(s, index)
-        total += heap_block_bytes(node, sizeof(StreamNode) + node.room)
-        if node.end > node.room:
+        node_bytes += heap_block_bytes(node, sizeof(StreamNode) + node.room)
+        if node.end > node.room or node.owed != 0:
             return -1
         stream_walk_node(s, index, &walk)
         live = 0
@@ -255,9 +301,29 @@ cdef int64_t stream_audit(const Stream *s) noexcept nogil:
         if held < 0:
             return -1
         total += held
-    if length != s.length or id_compare(stream_edge(s, True), s.first_id) != 0:
+    if length != s.length or id_compare(stream_edge(s, True), s.first_id) != 0 or node_bytes != s.node_bytes:
         return -1
-    return total
+    return total + <int64_t> node_bytes
+
+
+# --- snapshots -------------------------------------------------------------------------------------------
+
+cdef uint64_t *stream_words(const Stream *s) noexcept nogil:
+    cdef uint64_t *words = <uint64_t *> malloc(s.nodes.count * sizeof(uint64_t) + 1)
+    if words != NULL and s.nodes.count > 0:
+        memcpy(words, directory_at(&s.nodes, 0), s.nodes.count * sizeof(uint64_t))
+    return words
+
+
+cdef void stream_release(Heap *heap, Stream *s, const Delivery *delivery, StreamNode *node) noexcept nogil:
+    if node.owed == 0:
+        node.bits = (node.bits & ~(delivery.bit | delivery.mends)) | (
+            s.head.polarity & (delivery.bit | delivery.mends)
+        )
+        return
+    node.owed &= <uint8_t> ~delivery.bit
+    if node.owed == 0:
+        heap_give(heap, node, sizeof(StreamNode) + node.room)
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -274,11 +340,15 @@ cdef int64_t stream_node_for(const Stream *s, StreamId id) noexcept nogil:
 
 
 cdef void stream_walk_node(const Stream *s, uint32_t node, StreamWalk *walk) noexcept nogil:
-    cdef StreamNode *opened = stream_node(s, node)
-    cdef uint64_t field_count
-    cdef uint32_t index
     walk.stream = s
     walk.node = node
+    node_walk(stream_node(s, node), walk)
+
+
+cdef void node_walk(const StreamNode *node, StreamWalk *walk) noexcept nogil:
+    cdef StreamNode *opened = <StreamNode *> node
+    cdef uint64_t field_count
+    cdef uint32_t index
     walk.fields = _read_varint(_bytes_of(opened), &field_count)
     walk.field_count = <uint32_t> field_count
     walk.at = walk.fields
@@ -489,6 +559,8 @@ cdef bint stream_append(
         node = _node_resize(heap, s, last, max(node.end + need, node.room + node.room // 2))
         if node == NULL:
             return False
+    else:
+        node = _own(heap, s, last)
     at = _bytes_of(node) + node.end
     form = (NEXT if id.seq == node.last.seq + 1 else HIGHER) if id.ms == node.last.ms else (LATER if id.seq == 0 else ANY)
     if node.total == 0:
@@ -529,29 +601,94 @@ cdef bint stream_append(
 
 cdef bint stream_delete(Heap *heap, Stream *s, StreamId id) noexcept nogil:
     cdef StreamEntry entry
+    cdef StreamNode *was
     cdef uint32_t node
     cdef uint64_t *word
     if not stream_find(s, id, &entry):
         return False
     node = <uint32_t> stream_node_for(s, id)
     word = directory_at(&s.nodes, node)
+    was = stream_node(s, node)
     s.length -= 1
     if word_count(word[0]) == 1:
         _node_remove(heap, s, node)
         return True
+    entry.head = <uint8_t *> _own(heap, s, node) + (entry.head - <uint8_t *> was)
     entry.head[0] |= DELETED
     word[0] = word_of(stream_node(s, node), word_count(word[0]) - 1)
     return True
 
 
+# How many nodes at the front go as a whole.
+cdef uint32_t _whole_nodes(const Stream *s, bint by_id, int64_t longest, StreamId least) noexcept nogil:
+    cdef int64_t node, length = s.length
+    cdef uint32_t count = 0
+    if by_id:
+        node = stream_node_for(s, least)  # those before it end below; it may, too
+        if node < 0:
+            return 0
+        return <uint32_t> node + (id_compare(stream_node(s, <uint32_t> node).last, least) < 0)
+    while count < s.nodes.count and length > longest:
+        length -= word_count(directory_at(&s.nodes, count)[0])
+        if length < longest:
+            break
+        count += 1
+    return count
+
+
+# The first `count` nodes in a stream of their own; NULL: no memory, nothing changed. Of the nodes that go and those
+# that stay, the fewer are looked at.
+cdef Stream *_shed(Heap *heap, Stream *s, uint32_t count) noexcept nogil:
+    cdef Stream *shed = stream_new(heap)
+    cdef uint32_t index, first = 0, end = count
+    cdef bint few = count <= s.nodes.count // 2
+    cdef uint64_t bytes = 0
+    cdef StreamNode *node
+    if shed == NULL:
+        return NULL
+    shed.nodes.word = <uint64_t *> heap_take(heap, count * sizeof(uint64_t))
+    if shed.nodes.word == NULL:
+        heap_give(heap, shed, sizeof(Stream))
+        return NULL
+    shed.nodes.room = count
+    shed.nodes.count = count
+    shed.head.used_bytes += heap_block_bytes(shed.nodes.word, count * sizeof(uint64_t))
+    memcpy(shed.nodes.word, directory_at(&s.nodes, 0), count * sizeof(uint64_t))
+    if not few:
+        first = count
+        end = s.nodes.count
+    for index in range(first, end):
+        if index + 8 < end:
+            __builtin_prefetch(stream_node(s, index + 8))
+        node = stream_node(s, index)
+        bytes += heap_block_bytes(node, sizeof(StreamNode) + node.room)
+    if not few:
+        bytes = s.node_bytes - bytes
+    _account(s, -<int64_t> bytes)
+    _account(shed, <int64_t> bytes)
+    for index in range(count):
+        shed.length += word_count(shed.nodes.word[index])
+    s.length -= shed.length
+    directory_remove(&s.nodes, 0, count)
+    return shed
+
+
 cdef int64_t stream_trim(
-    Heap *heap, Stream *s, bint by_id, int64_t longest, StreamId least, bint roughly, int64_t most
+    Heap *heap, Stream *s, bint by_id, int64_t longest, StreamId least, bint roughly, int64_t most, Stream **shed
 ) noexcept nogil:
     cdef int64_t removed = 0
-    cdef uint32_t live, gone = 0
+    cdef uint32_t live, gone = 0, whole
     cdef StreamNode *node
     cdef StreamWalk walk
     cdef int met
+    shed[0] = NULL
+    # What a delivery is still owed leaves node by node: each has to be kept for it.
+    if most == 0 and s.head.reading == 0:
+        whole = _whole_nodes(s, by_id, longest, least)
+        if whole > SHED_NODES_MIN:
+            shed[0] = _shed(heap, s, whole)
+            if shed[0] != NULL:
+                removed = shed[0].length
     while s.nodes.count > 0:
         if not by_id and s.length <= longest:
             break
@@ -566,6 +703,7 @@ cdef int64_t stream_trim(
             continue
         if roughly:
             break
+        node = _own(heap, s, 0)
         stream_walk_node(s, 0, &walk)
         while True:
             met = stream_walk_any(&walk)

@@ -137,9 +137,13 @@ cdef int _read_options(Session s, bint adding, Trim *trim, bint *no_new, StreamI
 cdef int64_t _trim(Session s, Stream *stream, const Trim *trim) noexcept:
     if trim.strategy == TRIM_NONE:
         return 0
-    return stream_trim(
-        s.keyspace.store.heap, stream, trim.strategy == TRIM_ID, trim.longest, trim.least, trim.roughly, trim.most
+    cdef Stream *shed
+    cdef int64_t removed = stream_trim(
+        s.keyspace.store.heap, stream, trim.strategy == TRIM_ID, trim.longest, trim.least, trim.roughly, trim.most, &shed
     )
+    if shed != NULL:  # much: it is freed in the background
+        s.keyspace.give_up(&shed.head)
+    return removed
 
 
 # The command's own words, with the id that was given and with what is left in the place of a rough threshold.

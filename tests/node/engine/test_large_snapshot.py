@@ -12,7 +12,7 @@ from node.engine.keyspace import Keyspace
 from node.engine.rdb import Decoder, SnapshotError, SnapshotWriter
 from tests.oracle import Ours
 
-KEYS = (b"h1", b"h2", b"s1", b"s2", b"z1", b"l1", b"small", b"moved")
+KEYS = (b"h1", b"h2", b"s1", b"s2", b"z1", b"l1", b"x1", b"small", b"moved")
 LIMIT_BYTES = 64 << 20
 
 
@@ -37,7 +37,49 @@ class Running:
         return fresh
 
 
+def _change_stream(roll: random.Random) -> list[bytes]:
+    """Of x1. Its ids are 1-0 ... 1-599, 2-0 ... as `_fill` gives them, then what XADD makes."""
+    id = b"%d-%d" % (roll.randrange(1, 4), roll.randrange(600))
+    group, consumer = roll.choice((b"g", b"h")), roll.choice((b"ann", b"bob"))
+    match roll.randrange(16):
+        case 0 | 1 | 2:
+            return [b"XADD", b"x1", b"*", b"f", b"v%d" % roll.randrange(1 << roll.randrange(1, 30))]
+        case 3:
+            return [
+                b"XADD",
+                b"x1",
+                b"MAXLEN",
+                b"%d" % roll.randrange(600, 1800),
+                b"*",
+                id,
+                b"x" * roll.randrange(900),
+            ]
+        case 4 | 5 | 6:
+            return [b"XDEL", b"x1", id]
+        case 7:
+            return roll.choice(
+                [
+                    [b"XTRIM", b"x1", b"MAXLEN", b"~", b"1500"],
+                    [b"XTRIM", b"x1", b"MINID", b"1-%d" % roll.randrange(600)],
+                    [b"XSETID", b"x1", b"9999999999999-1"],
+                ]
+            )
+        case 8 | 9 | 10:
+            return [b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"20", b"STREAMS", b"x1", b">"]
+        case 11 | 12:
+            return [b"XACK", b"x1", group, id]
+        case 13:
+            return [b"XCLAIM", b"x1", group, consumer, b"0", id, b"JUSTID"]
+        case 14:
+            return [b"XGROUP", b"CREATE", b"x1", group, b"1-100"]
+    return roll.choice(
+        [[b"XGROUP", b"DELCONSUMER", b"x1", group, consumer], [b"XGROUP", b"DESTROY", b"x1", group]]
+    )
+
+
 def _change(roll: random.Random) -> list[bytes]:
+    if roll.randrange(5) == 0:
+        return _change_stream(roll)
     key = roll.choice(KEYS)
     name = b"%d" % roll.randrange(1500)
     match roll.randrange(22):
@@ -96,6 +138,20 @@ def _fill(ours: Ours, roll: random.Random) -> None:
         ours.pipeline([[b"HSET", key, b"%d" % number, b"%d" % roll.random()] for number in range(count)])
     ours.pipeline([[b"ZADD", b"z1", b"%d" % (number % 7), b"%d" % number] for number in range(1000)])
     ours.pipeline([[b"RPUSH", b"l1", b"%d" % number, b"x" * (number % 40)] for number in range(1000)])
+    ours.pipeline(
+        [
+            [
+                b"XADD",
+                b"x1",
+                b"%d-%d" % divmod(600 + number, 600),
+                b"f",
+                b"v" * (number % 90),
+                b"g%d" % (number % 3),
+                b"1",
+            ]
+            for number in range(1800)
+        ]
+    )
     for key in (b"s1", b"s2"):
         ours.pipeline([[b"SADD", key, b"%d" % number, b"m%d" % number] for number in range(700)])
 
@@ -209,3 +265,101 @@ def test_a_write_to_a_large_list_copies_one_chunk_not_all() -> None:
         pass
     assert digest(running.loaded()) == running.wanted
     assert audit(keyspace) == []
+
+
+def _stream(count: int) -> Ours:
+    ours = Ours()
+    ours.pipeline(
+        [[b"XADD", b"x", b"1-%d" % (1 + number), b"f", b"value:%06d" % number] for number in range(count)]
+    )
+    return ours
+
+
+def test_a_stream_comes_node_by_node_and_a_write_copies_one() -> None:
+    ours = _stream(50_000)
+    ours.pipeline(
+        [
+            [b"XGROUP", b"CREATE", b"x", b"g", b"0"],
+            [b"XREADGROUP", b"GROUP", b"g", b"c", b"COUNT", b"10", b"STREAMS", b"x", b">"],
+        ]
+    )
+    keyspace = ours.engine.keyspace
+    before = keyspace.memory()["used_bytes"]
+    running = Running(keyspace)
+    ours.pipeline(
+        [
+            [b"XADD", b"x", b"2-1", b"f", b"new"],
+            [b"XDEL", b"x", b"1-25000"],
+            [b"XACK", b"x", b"g", b"1-3"],
+            [b"XGROUP", b"CREATE", b"x", b"later", b"$"],
+        ]
+    )
+    assert running.writer.entry_count == 0
+    assert keyspace.memory()["used_bytes"] < before + 4 * 5000
+    while running.step(1000):
+        assert len(running.data) < 3_000_000
+    assert running.writer.entry_count == 1
+    assert digest(running.loaded()) == running.wanted
+    assert audit(keyspace) == []
+
+
+def test_nodes_that_are_trimmed_away_are_kept_until_they_are_delivered() -> None:
+    ours = _stream(20_000)
+    keyspace = ours.engine.keyspace
+    one, other = Running(keyspace), Running(keyspace)
+    one.step(1000)
+    ours.pipeline([[b"XTRIM", b"x", b"MAXLEN", b"50"]])
+    while one.step(10_000):
+        pass
+    assert digest(one.loaded()) == one.wanted
+    other.step(5_000)
+    other.writer.close()
+    assert audit(keyspace) == []
+    # Bits that the one that was closed has left behind are mended by the next.
+    again = Running(keyspace)
+    while again.step(10_000):
+        pass
+    assert digest(again.loaded()) == again.wanted
+
+
+@pytest.mark.parametrize("left", [0, 1, 50, 9_990, 19_000])
+def test_what_a_stream_sheds_is_freed_in_the_background(left: int) -> None:
+    ours = _stream(20_000)
+    keyspace = ours.engine.keyspace
+    full = keyspace.memory()["used_bytes"]
+    assert ours.pipeline([[b"XTRIM", b"x", b"MAXLEN", b"%d" % left], [b"XLEN", b"x"]]) == [
+        b":%d\r\n" % (20_000 - left),
+        b":%d\r\n" % left,
+    ]
+    more = keyspace.free_some(100)
+    assert more == (left < 10_000)
+    while keyspace.free_some(100):
+        pass
+    assert audit(keyspace) == []
+    assert keyspace.memory()["used_bytes"] < full * (left + 2_000) / 20_000
+    ours.pipeline([[b"XTRIM", b"x", b"MINID", b"1-20000"]])
+    assert ours.pipeline([[b"XLEN", b"x"]]) == [b":%d\r\n" % min(left, 1)]
+    while keyspace.free_some(100):
+        pass
+    assert audit(keyspace) == []
+
+
+@pytest.mark.parametrize("step", [1, 100])
+def test_a_table_of_many_segments_goes_one_by_one(step: int) -> None:
+    ours = Ours()
+    keyspace = ours.engine.keyspace
+    empty = keyspace.memory()["used_bytes"]
+    ours.pipeline(
+        [
+            [b"SADD", b"s", *(b"m%d" % number for number in range(start, start + 1000))]
+            for start in range(0, 20_000, 1000)
+        ]
+    )
+    full = keyspace.memory()["used_bytes"]
+    ours.pipeline([[b"DEL", b"s"]])
+    before = full
+    while keyspace.free_some(step):
+        used = keyspace.memory()["used_bytes"]
+        assert before - used < 80_000
+        before = used
+    assert keyspace.memory()["used_bytes"] == empty
