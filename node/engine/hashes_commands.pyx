@@ -4,10 +4,8 @@ Replicas are told the command's own words, except for HINCRBYFLOAT: a replica ge
 way of rounding.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t
 
-from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.decimals cimport DECIMAL_BYTES_MAX, is_finite, parse_decimal, write_decimal
 from node.engine.entry cimport ENTRY_HAS_EXPIRY, TYPE_HASH, Entry, entry_key, entry_run, entry_type
 from node.engine.hashes cimport (
@@ -24,19 +22,17 @@ from node.engine.hashes cimport (
     hash_remove,
 )
 from node.engine.keyspace cimport Key
-from node.engine.members cimport Members, members_find, members_walk
+from node.engine.members cimport Members, members_find
+from node.engine.picks cimport picks_fit, picks_wanted, reply_picked, reply_picked_of_run, reply_walked
 from node.engine.registry cimport Registry
-from node.engine.run cimport Item, item_text, run_next, run_skip
-from node.engine.sample cimport sample_below, sample_one, sample_several
-from node.engine.scan cimport Scan, scan_cursor, scan_done, scan_options, scan_reply, scan_wants
+from node.engine.sample cimport sample_one
+from node.engine.scan cimport Scan, scan_cursor, scan_options, scan_reply, scan_wants
 from node.engine.session cimport Session
 from node.engine.span cimport Span, int64_to_bytes, span_is, span_of, span_to_int64
-from node.engine.table cimport GATHER_MAX
 
 cdef enum:
     WANT_NAMES = 1
     WANT_VALUES = 2
-    REPEATED_BYTES_LEAST = 16  # of a member that is answered several times: what bounds a reply of our own making
 
 
 # --- helpers -------------------------------------------------------------------------------------------
@@ -298,24 +294,6 @@ cdef int _hstrlen(Session s) except -1:
 
 # --- at random -----------------------------------------------------------------------------------------
 
-# Writes one field, and its value where that is wanted.
-cdef int _reply_field(Session s, Span name, Span value, bint with_values) except -1:
-    if not with_values:
-        return s.reply_bulk(name)
-    if s.resp >= 3:
-        s.reply_array(2)
-    s.reply_bulk(name)
-    return s.reply_bulk(value)
-
-
-cdef int _reply_field_at(Session s, const uint8_t *at, const uint8_t *end, bint with_values) except -1:
-    cdef uint8_t name_digits[24]
-    cdef uint8_t value_digits[24]
-    cdef Item name, value
-    run_next(run_next(at, end, &name), end, &value)
-    return _reply_field(s, item_text(&name, name_digits), item_text(&value, value_digits), with_values)
-
-
 cdef int _hrandfield(Session s) except -1:
     cdef Key key = s.key_at(1)
     cdef Entry *entry = NULL
@@ -323,12 +301,8 @@ cdef int _hrandfield(Session s) except -1:
     cdef bint with_values = s.argc == 4
     cdef Entry *member
     if s.argc >= 3:
-        if not s.int64_at(2, &wanted):
+        if not picks_wanted(s, &wanted):
             return 0
-        if wanted == INT64_MIN:
-            return s.reply_error(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
-            )
         if s.argc > 4 or (s.argc == 4 and not span_is(s.argv[3], "WITHVALUES")):
             return s.reply_syntax_error()
         if with_values and (wanted < -(INT64_MAX // 2) or wanted > INT64_MAX // 2):
@@ -342,61 +316,14 @@ cdef int _hrandfield(Session s) except -1:
         if hash_members(entry) != NULL:
             member = sample_one(s.keyspace, hash_members(entry))
             return s.reply_bulk(entry_key(member))
-        return _random_of_run(s, entry_run(entry), live, -1, False)
-    if wanted < 0 and -wanted > s.engine.limits.bulk_len_max // REPEATED_BYTES_LEAST:
-        return s.reply_error("ERR value is out of range, so large a reply would exceed proto-max-bulk-len")
+        return reply_picked_of_run(s, entry_run(entry), live, -1, True, False)
+    if not picks_fit(s, wanted):
+        return 0
     wanted = min(wanted, live)
     s.reply_array(abs(wanted) * (2 if with_values and s.resp < 3 else 1))
     if hash_members(entry) == NULL:
-        return _random_of_run(s, entry_run(entry), live, wanted, with_values)
-    return _random_of_members(s, hash_members(entry), live, wanted, with_values)
-
-
-# wanted: how many different ones; negative: so many, each picked out of all.
-cdef int _random_of_members(Session s, Members *members, int64_t live, int64_t wanted, bint with_values) except -1:
-    cdef Entry **chosen
-    cdef Entry *member
-    cdef int64_t index
-    if wanted < 0:
-        for index in range(-wanted):
-            member = sample_one(s.keyspace, members)
-            _reply_field(s, entry_key(member), entry_run(member), with_values)
-        return 0
-    chosen = sample_several(s.keyspace, members, live, wanted)
-    try:
-        for index in range(wanted):
-            _reply_field(s, entry_key(chosen[index]), entry_run(chosen[index]), with_values)
-    finally:
-        free(chosen)
-    return 0
-
-
-cdef int _random_of_run(Session s, Span run, int64_t live, int64_t wanted, bint with_values) except -1:
-    cdef const uint8_t **places = <const uint8_t **> malloc(<size_t> live * sizeof(const uint8_t *))
-    cdef const uint8_t *at = run.at
-    cdef const uint8_t *end = run.at + run.len_bytes
-    cdef const uint8_t *swapped
-    cdef int64_t index, other
-    if places == NULL:
-        raise MemoryError(f"no memory for the places of {live} fields")
-    try:
-        for index in range(live):
-            places[index] = at
-            at = run_skip(run_skip(at))
-        if wanted < 0:
-            for index in range(-wanted):
-                _reply_field_at(s, places[sample_below(s.keyspace, live)], end, with_values)
-            return 0
-        for index in range(wanted):
-            # All of them: in their order, as Redis.
-            other = index if wanted == live else index + sample_below(s.keyspace, live - index)
-            swapped = places[other]
-            places[other] = places[index]
-            places[index] = swapped
-            _reply_field_at(s, swapped, end, with_values)
-    finally:
-        free(places)
-    return 0
+        return reply_picked_of_run(s, entry_run(entry), live, wanted, True, with_values)
+    return reply_picked(s, hash_members(entry), live, wanted, with_values)
 
 
 # --- walking -------------------------------------------------------------------------------------------
@@ -404,13 +331,8 @@ cdef int _random_of_run(Session s, Span run, int64_t live, int64_t wanted, bint 
 cdef int _hscan(Session s) except -1:
     cdef Key key = s.key_at(1)
     cdef Entry *entry = NULL
-    cdef Entry *found[GATHER_MAX]
-    cdef Entry **wanted
-    cdef uint32_t count, which
-    cdef int64_t index
     cdef Members *members
     cdef Scan scan
-    cdef Buf buf
     if not scan_cursor(s, 2, &scan) or not _read_hash(s, &key, &entry):
         return 0
     if entry == NULL:
@@ -421,23 +343,7 @@ cdef int _hscan(Session s) except -1:
     members = hash_members(entry)
     if members == NULL:
         return _scan_run(s, entry, &scan)
-    buf = Buf(NULL, 0, 0)
-    try:
-        while True:
-            count = members_walk(members, &scan.cursor, found)
-            for which in range(count):
-                if scan_wants(&scan, entry_key(found[which])) and not s.keyspace.is_expired(found[which]):
-                    buf_append(&buf, &found[which], sizeof(Entry *))
-            if scan_done(&scan, count):
-                break
-        wanted = <Entry **> buf.data
-        scan_reply(s, &scan, 2 * (buf.used_bytes // <Py_ssize_t> sizeof(Entry *)))
-        for index in range(buf.used_bytes // <Py_ssize_t> sizeof(Entry *)):
-            s.reply_bulk(entry_key(wanted[index]))
-            s.reply_bulk(entry_run(wanted[index]))
-    finally:
-        buf_free(&buf)
-    return 0
+    return reply_walked(s, members, &scan, True)
 
 
 # A small hash is answered at once, whatever the cursor.

@@ -4,17 +4,16 @@ Replicas are told the command's own words, except for what chance decided: SPOP 
 or as DEL when it took everything.
 """
 
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t, uint8_t
 
-from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.entry cimport TYPE_SET, Entry, entry_key, entry_run, entry_type
 from node.engine.keyspace cimport Edit, Key
-from node.engine.members cimport Members, members_random, members_remove, members_walk
+from node.engine.members cimport Members, members_random, members_remove
+from node.engine.picks cimport picks_fit, picks_wanted, reply_picked, reply_picked_of_run, reply_walked
 from node.engine.registry cimport Registry
-from node.engine.run cimport Item, item_text, run_at, run_next, run_skip
-from node.engine.sample cimport sample_below, sample_one, sample_several
-from node.engine.scan cimport Scan, scan_cursor, scan_done, scan_options, scan_reply, scan_wants
+from node.engine.run cimport Item, item_text, run_at, run_next
+from node.engine.sample cimport sample_below, sample_one
+from node.engine.scan cimport Scan, scan_cursor, scan_options, scan_reply, scan_wants
 from node.engine.session cimport Session
 from node.engine.sets cimport (
     Elements,
@@ -27,10 +26,8 @@ from node.engine.sets cimport (
     set_remove,
 )
 from node.engine.span cimport Span, span_to_int64
-from node.engine.table cimport GATHER_MAX
 
 cdef enum:
-    REPEATED_BYTES_LEAST = 16  # of a member that is answered several times: what bounds a reply of our own making
     POPPED_TOGETHER = 64  # members that one SREM to replicas names
 
 
@@ -175,12 +172,8 @@ cdef int _srandmember(Session s) except -1:
     if s.argc > 3:
         return s.reply_syntax_error()
     if s.argc == 3:
-        if not s.int64_at(2, &wanted):
+        if not picks_wanted(s, &wanted):
             return 0
-        if wanted == INT64_MIN:
-            return s.reply_error(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
-            )
     if not _read_set(s, &key, &entry):
         return 0
     if entry == NULL:
@@ -191,55 +184,15 @@ cdef int _srandmember(Session s) except -1:
             return s.reply_bulk(entry_key(sample_one(s.keyspace, set_members(entry))))
         run = entry_run(entry)
         return s.reply_bulk(_member_at(run, run_at(run, <Py_ssize_t> sample_below(s.keyspace, count)), digits))
-    if wanted < 0 and -wanted > s.engine.limits.bulk_len_max // REPEATED_BYTES_LEAST:
-        return s.reply_error("ERR value is out of range, so large a reply would exceed proto-max-bulk-len")
+    if not picks_fit(s, wanted):
+        return 0
     if wanted >= count:
         s.reply_array(count)
         return _reply_members(s, entry)
     s.reply_array(abs(wanted))
     if set_members(entry) == NULL:
-        return _random_of_run(s, entry_run(entry), count, wanted)
-    return _random_of_members(s, set_members(entry), count, wanted)
-
-
-# wanted: how many different ones; negative: so many, each picked out of all.
-cdef int _random_of_members(Session s, Members *members, int64_t count, int64_t wanted) except -1:
-    cdef Entry **chosen
-    cdef int64_t index
-    if wanted < 0:
-        for index in range(-wanted):
-            s.reply_bulk(entry_key(sample_one(s.keyspace, members)))
-        return 0
-    chosen = sample_several(s.keyspace, members, count, wanted)
-    try:
-        for index in range(wanted):
-            s.reply_bulk(entry_key(chosen[index]))
-    finally:
-        free(chosen)
-    return 0
-
-
-cdef int _random_of_run(Session s, Span run, int64_t count, int64_t wanted) except -1:
-    cdef const uint8_t **places = <const uint8_t **> malloc(<size_t> count * sizeof(const uint8_t *))
-    cdef const uint8_t *at = run.at
-    cdef uint8_t digits[24]
-    cdef int64_t index, other
-    if places == NULL:
-        raise MemoryError(f"no memory for the places of {count} members")
-    try:
-        for index in range(count):
-            places[index] = at
-            at = run_skip(at)
-        for index in range(abs(wanted)):
-            if wanted < 0:
-                s.reply_bulk(_member_at(run, places[sample_below(s.keyspace, count)], digits))
-                continue
-            other = index + sample_below(s.keyspace, count - index)
-            s.reply_bulk(_member_at(run, places[other], digits))
-            places[other] = places[index]
-    finally:
-        free(places)
-    return 0
+        return reply_picked_of_run(s, entry_run(entry), count, wanted, False, False)
+    return reply_picked(s, set_members(entry), count, wanted, False)
 
 
 # --- taking out at random ------------------------------------------------------------------------------
@@ -321,13 +274,8 @@ cdef int _pop(Session s, Key *key, Entry *entry, int64_t count, int64_t wanted) 
 cdef int _sscan(Session s) except -1:
     cdef Key key = s.key_at(1)
     cdef Entry *entry = NULL
-    cdef Entry *found[GATHER_MAX]
-    cdef Entry **wanted
-    cdef uint32_t count, which
-    cdef Py_ssize_t index
     cdef Members *members
     cdef Scan scan
-    cdef Buf buf
     if not scan_cursor(s, 2, &scan) or not _read_set(s, &key, &entry):
         return 0
     if entry == NULL:
@@ -338,22 +286,7 @@ cdef int _sscan(Session s) except -1:
     members = set_members(entry)
     if members == NULL:
         return _scan_run(s, entry, &scan)
-    buf = Buf(NULL, 0, 0)
-    try:
-        while True:
-            count = members_walk(members, &scan.cursor, found)
-            for which in range(count):
-                if scan_wants(&scan, entry_key(found[which])):
-                    buf_append(&buf, &found[which], sizeof(Entry *))
-            if scan_done(&scan, count):
-                break
-        wanted = <Entry **> buf.data
-        scan_reply(s, &scan, buf.used_bytes // <Py_ssize_t> sizeof(Entry *))
-        for index in range(buf.used_bytes // <Py_ssize_t> sizeof(Entry *)):
-            s.reply_bulk(entry_key(wanted[index]))
-    finally:
-        buf_free(&buf)
-    return 0
+    return reply_walked(s, members, &scan, False)
 
 
 # A small set is answered at once, whatever the cursor.
