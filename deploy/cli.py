@@ -157,11 +157,18 @@ def _bench(words: list[str]) -> int:
         from bench.suite import main as suite_main
 
         return suite_main(words[1:])
+    if words[:1] == ["losing"]:
+        from bench.losing import main as losing_main
+
+        return losing_main(words[1:])
     if words not in ([], ["--help"], ["-h"]):
-        print(f"grapevine bench: {words[0]} is neither all nor compare", file=sys.stderr)
+        print(f"grapevine bench: {words[0]} is none of all, compare and losing", file=sys.stderr)
         return 2
     print("grapevine bench all      everything that docs/results.md shows; --help lists its sections")
     print("grapevine bench compare  GET and SET, with what you choose; --help lists the options")
+    print(
+        "grapevine bench losing   what others wait while ten million members are deleted, expired, replaced"
+    )
     return 0 if words else 2
 
 
