@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 
-from gossip.service import Service
+from gossip.membership import Membership
 from gossip.topology import shard_register
 from node.accounts import Account
 from node.election import Election
@@ -19,7 +19,7 @@ log = logging.getLogger("grapevine.cluster")
 class Chronicle:
     """Of one node."""
 
-    def __init__(self, election: Election, service: Service) -> None:
+    def __init__(self, election: Election, service: Membership) -> None:
         self._election = election
         self._service = service
         self._unserved: Account | None = None  # of an election we won, before our first lease

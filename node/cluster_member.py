@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Final
 
 import trio
 
 from gossip.service import Service
-from gossip.topology import SLOT_COUNT, Topology
+from gossip.topology import Topology
 from node.errands import Errands
-
-# Silence of the voters for so many leases puts a member without a lease in doubt. What one primary of 60
-# members hears is up to 2 leases old when it has come to the last of them in a quiet cluster.
-MAJORITY_LEASES: Final = 3
+from node.outlook import Outlook
 
 
 class ClusterMember:
@@ -25,16 +21,14 @@ class ClusterMember:
 
     Args:
         service: made; run by the composition root, before this is.
-        full_coverage: whether a slot without an owner fails the whole (cluster-require-full-coverage).
+        outlook: how the cluster looks from here.
         errands: who does what takes longer.
     """
 
-    def __init__(
-        self, service: Service, *, full_coverage: bool = True, errands: Errands | None = None
-    ) -> None:
+    def __init__(self, service: Service, outlook: Outlook, errands: Errands) -> None:
         self.service = service
-        self.full_coverage = full_coverage
-        self.errands = errands or Errands()
+        self.outlook = outlook
+        self.errands = errands
 
     @property
     def id(self) -> str:
@@ -47,37 +41,16 @@ class ClusterMember:
     @property
     def holds_clients(self) -> bool:
         """Whether clients wait because an office is changing hands; nobody may let them go on then."""
-        return False
-
-    @property
-    def hears_majority(self) -> bool:
-        """Whether we are on the side of the voters, if there are sides."""
-        silence_ms = self.service.now_ms() - self.service.majority_heard_ms()
-        return silence_ms <= MAJORITY_LEASES * self.service.config.lease_ms
-
-    @property
-    def covered(self) -> bool:
-        """Whether enough slots have an owner to serve any."""
-        return not self.full_coverage or self.topology.slots_assigned() == SLOT_COUNT
-
-    @property
-    def served(self) -> bool:
-        """Whether every slot's primary is there. With full coverage required the state of the cluster is
-        `fail` otherwise, as in Redis; but unlike there the others go on serving their slots."""
-        if not self.full_coverage:
-            return True
-        topology = self.topology
-        primaries = (topology.primary_of(shard_id) for _, _, shard_id in topology.ranges())
-        return all(primary is not None and primary.usable for primary in primaries)
+        return self.outlook.holds_clients
 
     @property
     def ok(self) -> bool:
         """`cluster_state` of CLUSTER INFO."""
-        return self.covered and self.served and self.hears_majority
+        return self.outlook.ok
 
     def moving(self) -> Iterator[str]:
         """Our slots on the move, as CLUSTER NODES writes them."""
-        return iter(())
+        return self.outlook.moving()
 
     def gossip_fields(self) -> Iterator[tuple[str, object]]:
         """What the section `cluster` of INFO tells about the cluster bus."""

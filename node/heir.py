@@ -17,8 +17,8 @@ from node.replication.link import command_bytes
 from node.slot_changes import nomination
 
 if TYPE_CHECKING:
-    from node.cluster import ClusterNode
     from node.errands import Errands
+    from node.office import Office
 
 log = logging.getLogger("grapevine.cluster")
 
@@ -28,7 +28,7 @@ ASK_AGAIN_MS: Final = 2
 QUESTION: Final = command_bytes(b"ROLE") + command_bytes(b"CLUSTER", b"INFO") + command_bytes(b"PING")
 
 
-async def hand_over(node: ClusterNode, shard: ShardView) -> None:
+async def hand_over(node: Office, shard: ShardView) -> None:
     """Gives the office of `shard` to its heir, or withdraws the nomination when that does not catch up."""
     service = node.service
     began_ms = service.now_ms()

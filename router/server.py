@@ -33,9 +33,11 @@ from node.driving import drive_pump
 from node.engine.engine import Engine
 from node.engine.pump import Pump, boottime_ms
 from node.engine.room import install_compiled
+from node.errands import Errands
 from node.gossip_keys import PARAMETER, follow_keys, load_keyring, reload_on_hangup
 from node.info import Meter
 from node.observer import Observer
+from node.outlook import Outlook
 from node.serving import (
     StartError,
     follow_config,
@@ -67,7 +69,11 @@ class Router:
         """
         self.config = config
         self.service = service
-        self.cluster = ClusterMember(service, full_coverage=config.flag("cluster-require-full-coverage"))
+        self.cluster = ClusterMember(
+            service,
+            Outlook(service, full_coverage=config.flag("cluster-require-full-coverage")),
+            Errands(),
+        )
         self.started_ms = boottime_ms()
         self.run_id = secrets.token_hex(20)
         self.engine = Engine(

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final, cast
 from chaos.sim.checkers import Violation
 from chaos.sim.streams import FULL_BYTES, End
 from chaos.sim.tasks import SimulatedErrands
-from gossip.service import Service
-from node.cluster import ClusterNode
 from node.commands import all_commands
 from node.config import Config
 from node.context import NodeContext
@@ -24,6 +22,7 @@ from node.engine.reply import StreamRefused
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.engine.steady import SteadyClock
+from node.office import Office
 from node.replication.link import Cause
 from node.replication.manager import ReplicationManager
 
@@ -34,6 +33,10 @@ FEED_BYTES: Final = 1 << 20
 NOBODY: Final = 1 << 62
 CACHE_MS: Final = 30
 TWICE: Final = 0.01
+
+
+async def _migrate(primary: str) -> None:
+    raise RuntimeError(f"a replica moves to {primary}: that is not simulated")
 
 
 class Timer:
@@ -163,15 +166,16 @@ class Node:
             work_us=lambda: 0,
             new_id=lambda: "a" * 40 if "same-history" in process.bugs else f"{dice.getrandbits(160):040x}",
         )
-        self.cluster = ClusterNode(
+        self.cluster = Office(
             self.engine,
             self.replication,
-            cast(Service, process),  # of which nothing is asked here that a Membership has not
+            process,
             config,
             Random(dice.getrandbits(64)),
             SimulatedErrands(
                 lambda delay_ms, do: process.later(delay_ms, lambda: self._errand(do)), process.dial
             ),
+            migrate=_migrate,
         )
         self.cluster.durability.on_refusal = self._refuse_writes
         self.glue_woken = self.replication_woken = True

@@ -54,7 +54,7 @@ def test_a_change_that_nobody_heard_of_is_found(seed: int, monkeypatch: pytest.M
     """Reading alone mends it; a primary that is not heard does not give way here, which would mend it too."""
     for blind in (True, False):
         monkeypatch.undo()
-        monkeypatch.setattr("node.cluster.LEASELESS_LEASES", 1_000)
+        monkeypatch.setattr("node.office.LEASELESS_LEASES", 1_000)
         if blind:
             monkeypatch.setattr(Repair, "due", lambda self, now_ms: [])
         trouble = fifteen_seconds_later(str(seed))

@@ -1,0 +1,136 @@
+"""Which slot is whose, as the engine is told: owners, our own share, and slots on the move.
+
+    decided topology, our shard --> owners' addresses, ranges, own slots --> Engine
+    CLUSTER SETSLOT -------------> migrating (ASK), importing (ASKING) ----> Engine
+
+The engine's array of slots is written anew when anything of this changed, and left alone otherwise: the
+topology changes with every member that is suspected, its slots hardly ever.
+
+Keys of slots that are decided to be another shard's are dropped, in slices: kept, they would come to life
+again if their slot ever came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from gossip.topology import SLOT_COUNT, ShardView, Topology
+from node.cluster_replies import shard_id_of
+from node.engine.engine import Engine
+
+KEYS_PER_SLICE: Final = 200  # dropped between two turns of everybody else
+
+
+class Routes:
+    """A core. The engine is touched here and nowhere else as far as slots are concerned.
+
+    Attributes:
+        migrating: our slots on their way, to another member's shard (CLUSTER SETSLOT MIGRATING).
+        importing: slots on their way to us, by the member they come from.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.migrating: dict[int, str] = {}
+        self.importing: dict[int, str] = {}
+        self._engine = engine
+        self._told: object = None
+        self._marked: set[int] = set()  # slots that the engine was told are on the move
+        self._foreign: list[int] = []  # slots whose keys are being dropped
+
+    def moving(self) -> Iterator[str]:
+        """As CLUSTER NODES writes it."""
+        for slot in sorted(self.migrating):
+            yield f"[{slot}->-{self.migrating[slot]}]"
+        for slot in sorted(self.importing):
+            yield f"[{slot}-<-{self.importing[slot]}]"
+
+    def tell(self, topology: Topology, mine: ShardView, *, leads: bool) -> bool:
+        """Tells the engine who owns which slot and what we are, when that is news. True when it was.
+
+        Args:
+            mine: our shard as we know it: newer than in `topology` when it was decided just now.
+            leads: we are its primary.
+        """
+        shards = dict(topology.shards)
+        if mine.id and (mine.id not in shards or mine.epoch >= shards[mine.id].epoch):
+            shards[mine.id] = mine  # decided for us before gossip came round
+        endpoints: list[bytes] = []
+        index_of: dict[str, int] = {}
+        for shard_id in sorted(shards):
+            primary = topology.members.get(shards[shard_id].primary)
+            if primary is not None:
+                index_of[shard_id] = len(endpoints)
+                endpoints.append(f"{primary.host}:{primary.port}".encode())
+        ranges = topology.ranges()
+        own = index_of.get(mine.id, -1)
+        moves = (tuple(sorted(self.migrating.items())), tuple(sorted(self.importing)))
+        wanted = (ranges, endpoints, own, leads, moves)
+        if wanted == self._told:
+            return False
+        self._told = wanted
+        engine = self._engine
+        engine.set_self_owner(-1, False)
+        for slot in self._marked:
+            engine.set_migrating(slot, -1)
+            engine.set_importing(slot, False)
+        engine.set_slot_range(0, SLOT_COUNT - 1, -1)
+        engine.set_owners(endpoints)
+        for first, last, shard_id in ranges:
+            engine.set_slot_range(first, last, index_of.get(shard_id, -1))
+        self._settle_moves(topology, mine.id, index_of)
+        engine.set_self_owner(own, leads)
+        return True
+
+    def _settle_moves(self, topology: Topology, mine: str, index_of: dict[str, int]) -> None:
+        """Slots on the move; those that arrived or left us are on the move no more."""
+        for slot in [slot for slot in self.migrating if topology.slot_owner(slot) != mine]:
+            del self.migrating[slot]
+        for slot in [slot for slot in self.importing if topology.slot_owner(slot) == mine]:
+            del self.importing[slot]
+        for slot, member_id in self.migrating.items():
+            self._engine.set_migrating(slot, index_of.get(shard_id_of(topology, member_id), -1))
+        for slot in self.importing:
+            self._engine.set_importing(slot, True)
+        self._marked = {*self.migrating, *self.importing}
+
+    # -- keys that are not ours any more
+
+    def find_foreign(self, topology: Topology, mine: str) -> bool:
+        """For a primary: whether it holds keys of other shards' slots; `drop_some` drops them."""
+        keyspace = self._engine.keyspace
+        if self._foreign or keyspace.size(0) == 0:
+            return False
+        self._foreign = [
+            slot
+            for slot in range(SLOT_COUNT)
+            if keyspace.slot_size(0, slot)
+            and _is_foreign(topology, slot, mine)
+            and slot not in self.importing
+        ]
+        return bool(self._foreign)
+
+    def keep_foreign(self) -> None:
+        """Nobody has the time to drop them, or the office; the next change of the map begins again."""
+        self._foreign = []
+
+    def drop_some(self, topology: Topology, mine: str) -> int:
+        """Drops a slice of them; returns how many keys. 0: there are no more."""
+        keyspace, effects = self._engine.keyspace, self._engine.effects
+        while self._foreign:
+            slot = self._foreign[-1]
+            names = keyspace.keys_in_slot(0, slot, KEYS_PER_SLICE)
+            if not names or not _is_foreign(topology, slot, mine):
+                self._foreign.pop()
+                continue
+            for name in names:
+                keyspace.delete(0, name)
+                self._engine.touch_key(0, name)
+                if effects.active:
+                    effects.append(0, [b"DEL", name])
+            return len(names)
+        return 0
+
+
+def _is_foreign(topology: Topology, slot: int, mine: str) -> bool:
+    return topology.slot_owner(slot) not in ("", mine)
