@@ -31,7 +31,7 @@ from gossip.participant import (
 )
 from gossip.past import Past
 from gossip.register import NoMajority, Refused
-from gossip.votes import Accept, Ballot, Message, Plain, Prepare, Value, VoterSet
+from gossip.votes import Accept, Accepted, Ballot, Message, Plain, Prepare, Promise, Value, VoterSet
 
 ME, P, Q = "0" * 40, "a" * 40, "b" * 40
 CLUSTER = "c" * 40
@@ -126,6 +126,53 @@ def test_nothing_leaves_before_the_disk_has_it() -> None:
     assert house.of(Persist) == [Persist()]
     house.write()
     assert rounds(house) == ["promise", "accepted"]  # both answers waited for one write
+
+
+def test_others_are_asked_while_our_own_promise_is_written() -> None:
+    house = House()
+    house.meet(P, Q)
+    house.core.propose("shard/r", lambda _: shard(ME, 1), None, house.now_ms)
+    house.act()
+    assert rounds(house) == [], "a ballot must never be used twice, so its number is written first"
+    house.write()
+    assert rounds(house) == ["prepare", "prepare"]
+    house.done.clear()
+    house.core.propose("shard/s", lambda _: shard(P, 1), None, house.now_ms)
+    house.act()
+    assert rounds(house) == ["prepare", "prepare"], "numbers are reserved; our own promise is on its way"
+    assert house.of(Persist) == [Persist()]
+    ballot = house.core.voting.registers.acceptor.ledgers["shard/s"].promised
+    say(house, Promise("shard/s", ballot, None, None))
+    house.act()
+    assert rounds(house) == ["prepare", "prepare"], "it counts for a majority once it is written"
+    house.write()
+    assert rounds(house) == ["prepare", "prepare", "accept", "accept"]
+    say(house, Accepted("shard/s", ballot))
+    house.act()
+    assert house.of(Concluded) == []
+    house.done.clear()
+    house.write()
+    assert [type(action.error) for action in house.of(Concluded) if isinstance(action, Concluded)] == [
+        type(None)
+    ]
+
+
+def test_the_primary_hears_first_what_we_had_decided_of_its_shard() -> None:
+    house = House()
+    house.meet(P, Q)
+    house.core.propose("shard/s", lambda _: shard(P, 1), None, house.now_ms)
+    for _ in range(3):
+        house.act()
+        house.write()
+        ballot = house.core.voting.registers.acceptor.ledgers["shard/s"].promised
+        for answer in (Promise("shard/s", ballot, None, None), Accepted("shard/s", ballot)):
+            say(house, answer)
+    told = [
+        action.address
+        for action in house.done
+        if isinstance(action, Send) and isinstance(action.envelope.message, News) and action.envelope.news
+    ]
+    assert meta_of(P).bus_address in told
 
 
 def test_what_comes_while_the_disk_writes_waits_for_the_next_write() -> None:
