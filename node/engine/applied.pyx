@@ -77,7 +77,7 @@ cdef class Applied:
         if not asks_ack:
             if call.out.used_bytes > mark and call.out.data[mark] == 45:  # '-': we now differ from our primary
                 self.refused(call, command.name, bytes(call.out.data[mark:call.out.used_bytes]).strip())
-            call.out.used_bytes = mark
+            call.rewind(mark)
         return 0
 
     cdef int refused(self, Call call, str name, bytes text) except -1:

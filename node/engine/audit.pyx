@@ -22,6 +22,7 @@ from libc.stdlib cimport calloc, free
 from node.engine.alloc cimport heap_block_bytes
 from node.engine.entry cimport (
     ENCODING_INT,
+    ENCODING_LARGE,
     ENCODING_OBJECT,
     ENCODING_RAW,
     ENTRY_HAS_EXPIRY,
@@ -39,6 +40,7 @@ from node.engine.entry cimport (
     entry_object,
     entry_run,
     entry_type,
+    entry_value,
 )
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport GROUP_COUNT, GROUP_SLOTS, Database, Key, Keyspace
@@ -62,6 +64,7 @@ from node.engine.table cimport (
     word_entry,
     word_has_expiry,
 )
+from node.engine.value cimport value_held_bytes
 
 cdef enum:
     TOLD_MAX = 50
@@ -69,7 +72,7 @@ cdef enum:
 
 cdef bint _is_known(int type, int encoding) noexcept:
     if type == TYPE_STRING:
-        return encoding == ENCODING_RAW or encoding == ENCODING_INT
+        return encoding == ENCODING_RAW or encoding == ENCODING_INT or encoding == ENCODING_LARGE
     if type == TYPE_STREAM:
         return encoding == ENCODING_OBJECT
     return type in (TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH) and encoding in (ENCODING_RAW, ENCODING_OBJECT)
@@ -212,6 +215,10 @@ cdef class _Audit:
             block_bytes += value.used_bytes
             if value.type == TYPE_HASH:
                 self.check_fields(key.name, <Members *> value)
+        elif entry_encoding(entry) == ENCODING_LARGE:
+            block_bytes += value_held_bytes(entry_value(entry))
+            if not entry_value(entry).stored or entry_value(entry).len_bytes > entry_value(entry).room_bytes:
+                self.tell("a large string that no entry owns, or longer than its block")
         self.table_bytes += block_bytes
         self.heap_bytes += block_bytes
         if key.slot != self.slot:
@@ -276,8 +283,9 @@ def audit(Keyspace keyspace not None):
     for number in range(keyspace.database_count):
         if keyspace.databases[number] != NULL:
             auditor.check_database(keyspace.databases[number])
+    auditor.heap_bytes += keyspace.store.values.loose_bytes + keyspace.store.values.condemned_bytes
     if keyspace.reclaim.cleared == NULL and keyspace.reclaim.condemned == NULL and auditor.heap_bytes != keyspace.store.heap.used_bytes:
         auditor.told.append(
-            f"the heap has given out {keyspace.store.heap.used_bytes} bytes, the tables hold {auditor.heap_bytes}"
+            f"the heap has given out {keyspace.store.heap.used_bytes} bytes, tables, replies and arguments hold {auditor.heap_bytes}"
         )
     return auditor.told

@@ -15,6 +15,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from node.engine.entry cimport (
+    ENCODING_LARGE,
     ENCODING_RAW,
     TYPE_STRING,
     Entry,
@@ -23,6 +24,7 @@ from node.engine.entry cimport (
     entry_mutable_bytes,
     entry_string,
     entry_type,
+    entry_value,
 )
 from node.engine.keyspace cimport EXPIRY_NONE, Key
 from node.engine.registry cimport Registry
@@ -426,7 +428,7 @@ cdef int _bitop_over(Session s, int how, Operand *operands, int count) except -1
     elif (
         old != NULL
         and entry_type(old) == TYPE_STRING
-        and entry_encoding(old) == ENCODING_RAW
+        and (entry_encoding(old) == ENCODING_RAW or (entry_encoding(old) == ENCODING_LARGE and entry_value(old).pins == 0))
         and entry_expiry_ms(old) == EXPIRY_NONE
         and entry_string(old, NULL).len_bytes == longest
     ):

@@ -152,7 +152,7 @@ cdef class Call(HeldReplies):
         try:
             value = command.handler(self, self.arguments())
         except CommandError as error:
-            self.out.used_bytes = mark
+            self.rewind(mark)
             value = error.failure
         except Exception as error:
             self.broke(error)
@@ -171,7 +171,7 @@ cdef class Call(HeldReplies):
         """Answers a command that raised: a bug of ours, or no memory."""
         cdef Engine engine = self.engine
         name = b"?" if self.command is None else self.command.name.encode("ascii")
-        self.out.used_bytes = self.call_mark
+        self.rewind(self.call_mark)
         engine.counters.unexpected_errors += 1
         if engine.on_python_error is not None:
             engine.on_python_error(error)

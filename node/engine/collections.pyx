@@ -13,6 +13,7 @@ from node.engine.database cimport database_forget_fields, database_note_fields
 from node.engine.entries cimport EXPIRY_KEEP, EXPIRY_NONE
 from node.engine.entry cimport (
     ENCODING_INT,
+    ENCODING_LARGE,
     ENCODING_OBJECT,
     ENCODING_RAW,
     ENTRY_EDITED,
@@ -30,6 +31,7 @@ from node.engine.entry cimport (
     entry_set_object,
     entry_set_raw_len,
     entry_type,
+    entry_value,
     entry_write,
     fits_entry,
 )
@@ -39,6 +41,7 @@ from node.engine.members cimport Members
 from node.engine.reclaim cimport reclaim_object
 from node.engine.span cimport span_bytes, span_of
 from node.engine.table cimport table_find, word_entry, word_replace
+from node.engine.value cimport Value, value_leave, value_pin, value_span
 
 
 cdef class Collections(Entries):
@@ -151,16 +154,28 @@ cdef class Collections(Entries):
         cdef Database *opened = self.open_database(database)
         cdef Entry *entry = self.find(database, key)
         cdef Object *value
+        cdef Value *text
         cdef Entry *fresh
         if entry == NULL:
             raise KeyError(span_bytes(key.name))
-        if entry_encoding(entry) != ENCODING_OBJECT:
+        if entry_encoding(entry) == ENCODING_LARGE:
+            text = entry_value(entry)
+            value_pin(text)
+            self.before_change(opened, key.slot, entry)
+            self.leave_word(opened, key, entry)
+            value_leave(&self.store.values, text)
+            try:
+                fresh = self.put_own(to_database, new_key, text, entry_expiry_ms(entry))
+            except BaseException:  # it had no other owner
+                self.remove(database, key)
+                raise
+        elif entry_encoding(entry) != ENCODING_OBJECT:
             fresh = self.put_copy(to_database, new_key, entry)
         else:
             value = <Object *> entry_object(entry)
             self.before_change(opened, key.slot, entry)
             database_forget_fields(&self.store, opened, entry)
-            self.leave_object(opened, key, entry)
+            self.leave_word(opened, key, entry)
             try:
                 fresh = self.put_object(to_database, new_key, value, entry_expiry_ms(entry))
             except BaseException:  # put_object has given the structure up
@@ -183,6 +198,10 @@ cdef class Collections(Entries):
             if copied == NULL:
                 raise MemoryError(f"no memory for a copy of {object_count(<Object *> entry_object(entry))} elements")
             return self.put_object(database, key, copied, expiry)
+        if encoding == ENCODING_LARGE:
+            fresh = self.put_copied(database, key, value_span(entry_value(entry)), expiry)
+            fresh.flags |= entry.flags & ENTRY_EDITED
+            return fresh
         if encoding == ENCODING_RAW:
             value = entry_run(entry)
         if word != NULL:

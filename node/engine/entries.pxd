@@ -9,6 +9,7 @@ from node.engine.object cimport Object
 from node.engine.reclaim cimport Reclaim
 from node.engine.span cimport Span
 from node.engine.table cimport Store, Table
+from node.engine.value cimport Value
 
 # A key as commands pass it around: hashed once, routed once.
 cdef struct Key:
@@ -78,6 +79,8 @@ cdef class Entries:
     # A raw string of len_bytes, without expiry, instead of whatever was there. Its bytes are anything: the caller
     # writes all of them through entry_mutable_bytes before it does anything else.
     cdef Entry *put_blank(self, int database, Key *key, Py_ssize_t len_bytes) except NULL
+    # A large string of which the caller has a pin. The entry refers to it from here on, and nobody writes to it any more.
+    cdef Entry *put_value(self, int database, Key *key, Value *value, int64_t expire_ms) except NULL
     # when_ms EXPIRY_NONE removes the expiry. Returns the entry, which may have moved.
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL
     cdef bint remove(self, int database, Key *key) except -1  # 1 when it was there (and not expired)
@@ -102,6 +105,10 @@ cdef class Entries:
     cdef int drop(self, Database *database, Key *key, uint64_t *word) except -1
     cdef int announce_expired(self, Database *database, Entry *entry) except -1
     cdef Entry *put_new(self, Database *database, Key *key, Entry *fresh, uint64_t *word) except NULL
-    cdef Entry *put_value(self, int database, Key *key, int encoding, Span value, int64_t number, int64_t expire_ms) except NULL
-    # The structure of this entry lives on in another one: the entry is an integer from now on.
-    cdef void leave_object(self, Database *database, Key *key, Entry *entry) noexcept
+    cdef Entry *put_inline(self, int database, Key *key, int encoding, Span value, int64_t number, int64_t expire_ms) except NULL
+    cdef Value *new_value(self, Py_ssize_t len_bytes) except NULL
+    cdef Entry *put_own(self, int database, Key *key, Value *value, int64_t expire_ms) except NULL
+    cdef Entry *put_copied(self, int database, Key *key, Span text, int64_t expire_ms) except NULL
+    cdef Entry *resize_value(self, Database *database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL
+    # What this entry points to lives on in another one: the entry is an integer from now on.
+    cdef void leave_word(self, Database *database, Key *key, Entry *entry) noexcept

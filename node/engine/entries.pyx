@@ -24,6 +24,7 @@ from node.engine.alloc cimport SMALL_BYTES_MAX, heap_block_bytes, heap_delete, h
 from node.engine.database cimport GROUP_SLOTS, database_forget_fields, database_new
 from node.engine.entry cimport (
     ENCODING_INT,
+    ENCODING_LARGE,
     ENCODING_OBJECT,
     ENCODING_RAW,
     ENTRY_EDITED,
@@ -39,10 +40,12 @@ from node.engine.entry cimport (
     entry_recency,
     entry_set_expiry_ms,
     entry_set_int64,
+    entry_set_object,
     entry_set_raw_len,
     entry_set_recency,
     entry_string,
     entry_type,
+    entry_value,
     entry_word_offset,
     entry_write,
     fits_entry,
@@ -63,6 +66,18 @@ from node.engine.table cimport (
     word_has_expiry,
     word_replace,
 )
+from node.engine.value cimport (
+    VALUE_BYTES_MIN,
+    value_bytes,
+    value_copy,
+    value_held_bytes,
+    value_leave,
+    value_new,
+    value_resize,
+    value_store,
+    value_unpin,
+    values_free_some,
+)
 
 cdef enum:
     APPEND_SPARE_BYTES_MAX = 1048576
@@ -80,6 +95,7 @@ cdef class Entries:
         if len(hash_key) != 16:
             raise ValueError(f"hash key is {len(hash_key)} bytes, it must be 16")
         self.store.heap = heap_new()
+        self.store.values.heap = self.store.heap
         self.reclaim.store = &self.store
         self.store.hash_key = hash_key_of(<const uint8_t *> PyBytes_AS_STRING(hash_key))
         self.databases = <Database **> calloc(databases, sizeof(Database *))
@@ -104,6 +120,7 @@ cdef class Entries:
             free(self.databases)
         heat_free(&self.heat)
         if self.store.heap != NULL:
+            values_free_some(&self.store.values, <size_t> -1)
             heap_delete(self.store.heap)
 
     cpdef int set_clock_ms(self, int64_t now_ms) except -1:
@@ -240,6 +257,8 @@ cdef class Entries:
         cdef uint64_t held_bytes = heap_block_bytes(entry, entry_bytes(entry))
         if entry_encoding(entry) == ENCODING_OBJECT:
             held_bytes += (<Object *> entry_object(entry)).used_bytes
+        elif entry_encoding(entry) == ENCODING_LARGE:
+            held_bytes += value_held_bytes(entry_value(entry))
         return held_bytes
 
     cdef int announce_expired(self, Database *database, Entry *entry) except -1:
@@ -282,23 +301,25 @@ cdef class Entries:
     cdef Entry *put_string(self, int database, Key *key, Span value, int64_t expire_ms) except NULL:
         cdef int64_t number = 0
         if value.len_bytes <= 20 and span_to_int64(value, &number):
-            return self.put_value(database, key, ENCODING_INT, value, number, expire_ms)
-        return self.put_value(database, key, ENCODING_RAW, value, 0, expire_ms)
+            return self.put_inline(database, key, ENCODING_INT, value, number, expire_ms)
+        return self.put_inline(database, key, ENCODING_RAW, value, 0, expire_ms)
 
     cdef Entry *put_raw(self, int database, Key *key, Span value, int64_t expire_ms) except NULL:
-        return self.put_value(database, key, ENCODING_RAW, value, 0, expire_ms)
+        return self.put_inline(database, key, ENCODING_RAW, value, 0, expire_ms)
 
     cdef Entry *put_int64(self, int database, Key *key, int64_t value, int64_t expire_ms) except NULL:
-        return self.put_value(database, key, ENCODING_INT, span_of(NULL, 0), value, expire_ms)
+        return self.put_inline(database, key, ENCODING_INT, span_of(NULL, 0), value, expire_ms)
 
-    cdef Entry *put_value(self, int database, Key *key, int encoding, Span value, int64_t number, int64_t expire_ms) except NULL:
+    cdef Entry *put_inline(self, int database, Key *key, int encoding, Span value, int64_t number, int64_t expire_ms) except NULL:
         cdef Database *opened = self.open_database(database)
         cdef uint64_t *word = table_find(&opened.table[key.slot], key.hash, key.name)
         cdef Entry *entry = NULL
         cdef size_t need, old_need
         cdef int64_t expiry = expire_ms
-        if not fits_entry(key.name.len_bytes) or not fits_entry(value.len_bytes):
-            raise OverflowError(f"a key of {key.name.len_bytes} and a value of {value.len_bytes} bytes: 4 GiB is the limit of each")
+        if value.len_bytes >= VALUE_BYTES_MIN:
+            return self.put_copied(database, key, value, expire_ms)
+        if not fits_entry(key.name.len_bytes):
+            raise OverflowError(f"a key of {key.name.len_bytes} bytes: 4 GiB is the limit")
         if word != NULL:
             entry = word_entry(word[0])
             self.before_change(opened, key.slot, entry)
@@ -349,6 +370,8 @@ cdef class Entries:
         cdef uint64_t before
         if not fits_entry(key.name.len_bytes) or not fits_entry(new_len_bytes):
             raise OverflowError(f"a key of {key.name.len_bytes} and a value of {new_len_bytes} bytes: 4 GiB is the limit of each")
+        if new_len_bytes >= VALUE_BYTES_MIN or (entry != NULL and entry_encoding(entry) == ENCODING_LARGE):
+            return self.resize_value(opened, key, entry, new_len_bytes)
         if entry == NULL or entry_encoding(entry) == ENCODING_INT:
             need = entry_need(
                 ENCODING_RAW, entry != NULL and entry.flags & ENTRY_HAS_EXPIRY != 0, key.name.len_bytes, new_len_bytes
@@ -381,10 +404,7 @@ cdef class Entries:
             old_need = entry_bytes(entry)
             need = old_need - <size_t> old.len_bytes + <size_t> new_len_bytes
             if new_len_bytes > old.len_bytes and need > SMALL_BYTES_MAX and old_need > SMALL_BYTES_MAX:
-                # It grew before and will again: half as much once more, 1 MiB at most.
-                spare = <size_t> new_len_bytes // 2
-                if spare > APPEND_SPARE_BYTES_MAX:
-                    spare = APPEND_SPARE_BYTES_MAX
+                spare = <size_t> new_len_bytes // 2  # it grew before and will again
             before = heap_block_bytes(entry, old_need)
             moved = <Entry *> heap_resize(self.store.heap, entry, old_need, need, spare)
             if moved == NULL:
@@ -402,6 +422,8 @@ cdef class Entries:
         cdef uint64_t *word = table_find(&opened.table[key.slot], key.hash, key.name)
         cdef size_t need
         cdef Entry *entry
+        if len_bytes >= VALUE_BYTES_MIN:
+            return self.put_own(database, key, self.new_value(len_bytes), EXPIRY_NONE)
         if not fits_entry(key.name.len_bytes) or not fits_entry(len_bytes):
             raise OverflowError(f"a key of {key.name.len_bytes} and a value of {len_bytes} bytes: 4 GiB is the limit of each")
         if word != NULL:
@@ -413,6 +435,103 @@ cdef class Entries:
         entry_write(entry, TYPE_STRING, ENCODING_RAW, key.name, EXPIRY_NONE, len_bytes)
         entry.flags |= ENTRY_EDITED
         return self.put_new(opened, key, entry, word)
+
+    # --- large strings (value.pyx) -------------------------------------------------------------------
+
+    # Of so many bytes, which are anything; the pin is the caller's.
+    cdef Value *new_value(self, Py_ssize_t len_bytes) except NULL:
+        cdef Value *value
+        if not fits_entry(len_bytes):
+            raise OverflowError(f"a value of {len_bytes} bytes: 4 GiB is the limit")
+        value = value_new(&self.store.values, <size_t> len_bytes, <size_t> len_bytes)
+        if value == NULL:
+            raise MemoryError(f"no memory for a value of {len_bytes} bytes")
+        value.len_bytes = <size_t> len_bytes
+        return value
+
+    cdef Entry *put_value(self, int database, Key *key, Value *value, int64_t expire_ms) except NULL:
+        cdef Database *opened = self.open_database(database)
+        cdef uint64_t *word = table_find(&opened.table[key.slot], key.hash, key.name)
+        cdef int64_t expiry = expire_ms
+        cdef size_t need
+        cdef Entry *entry
+        if not fits_entry(key.name.len_bytes):
+            raise OverflowError(f"a key of {key.name.len_bytes} bytes: 4 GiB is the limit")
+        if word != NULL:
+            self.before_change(opened, key.slot, word_entry(word[0]))
+        if expire_ms == EXPIRY_KEEP:
+            expiry = EXPIRY_NONE if word == NULL else entry_expiry_ms(word_entry(word[0]))
+        need = entry_need(ENCODING_LARGE, expiry != EXPIRY_NONE, key.name.len_bytes, 0)
+        entry = <Entry *> heap_take(self.store.heap, need)
+        if entry == NULL:
+            raise MemoryError(f"no memory for an entry of {need} bytes")
+        entry_write(entry, TYPE_STRING, ENCODING_LARGE, key.name, expiry, 0)
+        entry_set_object(entry, value)
+        value_store(&self.store.values, value)
+        return self.put_new(opened, key, entry, word)
+
+    # The same, and the caller's pin goes to the entry.
+    cdef Entry *put_own(self, int database, Key *key, Value *value, int64_t expire_ms) except NULL:
+        try:
+            return self.put_value(database, key, value, expire_ms)
+        finally:
+            value_unpin(&self.store.values, value)
+
+    cdef Entry *put_copied(self, int database, Key *key, Span text, int64_t expire_ms) except NULL:
+        cdef Value *value = self.new_value(text.len_bytes)
+        memcpy(value_bytes(value), text.at, <size_t> text.len_bytes)
+        return self.put_own(database, key, value, expire_ms)
+
+    # resize_string, where the string is or becomes a large one.
+    cdef Entry *resize_value(self, Database *database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL:
+        cdef Table *table = &database.table[key.slot]
+        cdef uint8_t scratch[24]
+        cdef Span old = span_of(NULL, 0)
+        cdef size_t len_bytes = <size_t> new_len_bytes, room_bytes = len_bytes, kept_bytes
+        cdef Value *value
+        cdef Value *moved
+        cdef bint shared
+        cdef uint64_t before
+        if entry != NULL:
+            old = entry_string(entry, scratch)
+        kept_bytes = min(<size_t> old.len_bytes, len_bytes)
+        if entry == NULL or entry_encoding(entry) != ENCODING_LARGE:
+            value = self.new_value(new_len_bytes)
+            if kept_bytes > 0:
+                memcpy(value_bytes(value), old.at, kept_bytes)
+            memset(value_bytes(value) + kept_bytes, 0, len_bytes - kept_bytes)
+            entry = self.put_own(database.number, key, value, EXPIRY_KEEP)
+            entry.flags |= ENTRY_EDITED
+            return entry
+        self.before_change(database, key.slot, entry)
+        entry.flags |= ENTRY_EDITED
+        heat_touch(&self.heat, entry)
+        value = entry_value(entry)
+        shared = value.pins > 0
+        before = value_held_bytes(value)
+        if len_bytes > value.room_bytes:
+            # It grew before and will again: half as much once more, 1 MiB at most.
+            room_bytes = len_bytes + min(len_bytes // 2, <size_t> APPEND_SPARE_BYTES_MAX)
+        elif len_bytes >= value.room_bytes // 2:
+            room_bytes = value.room_bytes
+        if shared:  # what others are reading stays as it is
+            moved = value_copy(&self.store.values, value, room_bytes)
+        elif room_bytes != value.room_bytes:
+            moved = value_resize(&self.store.values, value, room_bytes, room_bytes)
+        else:
+            moved = value
+        if moved == NULL:
+            raise MemoryError(f"no memory for a value of {room_bytes} bytes")
+        if shared:
+            value_leave(&self.store.values, value)
+            value_store(&self.store.values, moved)
+            value_unpin(&self.store.values, moved)
+        entry_set_object(entry, moved)
+        moved.len_bytes = len_bytes
+        table.used_bytes += value_held_bytes(moved) - before
+        if kept_bytes < len_bytes:
+            memset(value_bytes(moved) + kept_bytes, 0, len_bytes - kept_bytes)
+        return entry
 
     cdef Entry *set_expiry(self, int database, Key *key, Entry *entry, int64_t when_ms) except NULL:
         cdef Database *opened = self.open_database(database)
@@ -438,12 +557,12 @@ cdef class Entries:
         memcpy(<uint8_t *> moved + entry_word_offset(moved), <uint8_t *> entry + offset, old_need - offset)
         if not has:
             entry_set_expiry_ms(moved, when_ms)
-        if entry_encoding(entry) == ENCODING_OBJECT:
-            self.leave_object(opened, key, entry)
+        if entry_encoding(entry) == ENCODING_OBJECT or entry_encoding(entry) == ENCODING_LARGE:
+            self.leave_word(opened, key, entry)
         return self.put_new(opened, key, moved, word)
 
-    cdef void leave_object(self, Database *database, Key *key, Entry *entry) noexcept:
-        database.table[key.slot].used_bytes -= (<Object *> entry_object(entry)).used_bytes
+    cdef void leave_word(self, Database *database, Key *key, Entry *entry) noexcept:
+        database.table[key.slot].used_bytes -= self.entry_held_bytes(entry) - heap_block_bytes(entry, entry_bytes(entry))
         entry.kind = <uint8_t> (entry_type(entry) | ENCODING_INT << 4)
 
     cdef bint remove(self, int database, Key *key) except -1:
@@ -480,7 +599,8 @@ cdef class Entries:
 
     cdef uint64_t wanted_bytes(self) noexcept:
         cdef uint64_t used_bytes = self.store.heap.used_bytes
-        return used_bytes - self.reclaim.condemned_bytes if used_bytes > self.reclaim.condemned_bytes else 0
+        cdef uint64_t waiting_bytes = self.reclaim.condemned_bytes + self.store.values.condemned_bytes + self.store.values.loose_bytes
+        return used_bytes - waiting_bytes if used_bytes > waiting_bytes else 0
 
     cdef uint64_t held_bytes(self) noexcept:
         return self.store.heap.held_bytes

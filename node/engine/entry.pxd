@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from node.engine.span cimport Span, int64_to_bytes, span_of
+from node.engine.value cimport Value, value_bytes, value_span
 
 cdef enum:
     TYPE_STRING = 0
@@ -18,10 +19,11 @@ cdef enum:
     ENCODING_OBJECT = 2  # a pointer to a structure (large collections)
     ENCODING_NONE = 3  # no value at all: a set's member
     ENCODING_FIELD = 4  # bytes inline, their length in the place of the recency: a hash's field
+    ENCODING_LARGE = 5  # a pointer to a block of their own (value.pyx): a key's string of VALUE_BYTES_MIN and more
 
 # Bytes of the value word, by encoding: one nibble each.
 cdef enum:
-    WORD_BYTES = 0x00884
+    WORD_BYTES = 0x800884
     FIELD_BYTES_MAX = 0xFFFFFF  # a longer value is ENCODING_RAW
 
 cdef enum:
@@ -105,8 +107,15 @@ cdef inline void *entry_object(const Entry *entry) noexcept nogil:  # ENCODING_O
     return (<void **> (<const uint8_t *> entry + entry_word_offset(entry)))[0]
 
 
-cdef inline uint8_t *entry_mutable_bytes(Entry *entry) noexcept nogil:  # inline encodings only
-    cdef Span key = entry_key(entry)
+cdef inline Value *entry_value(const Entry *entry) noexcept nogil:  # ENCODING_LARGE only
+    return (<Value **> (<const uint8_t *> entry + entry_word_offset(entry)))[0]
+
+
+cdef inline uint8_t *entry_mutable_bytes(Entry *entry) noexcept nogil:  # inline encodings and ENCODING_LARGE
+    cdef Span key
+    if entry_encoding(entry) == ENCODING_LARGE:
+        return value_bytes(entry_value(entry))
+    key = entry_key(entry)
     return <uint8_t *> key.at + key.len_bytes
 
 
@@ -121,6 +130,8 @@ cdef inline Span entry_string(const Entry *entry, uint8_t *scratch) noexcept nog
     cdef Span key
     if entry_encoding(entry) == ENCODING_INT:
         return span_of(scratch, int64_to_bytes(entry_int64(entry), scratch))
+    if entry_encoding(entry) == ENCODING_LARGE:
+        return value_span(entry_value(entry))
     key = entry_key(entry)
     return span_of(key.at + key.len_bytes, _raw_len(entry))
 

@@ -6,13 +6,13 @@
          +------+-------+-------+---------+---------+
       8  | expiry, int64 ms                         |   only with ENTRY_HAS_EXPIRY
          +---------------------+--------------------+
-         | raw: u32 length     |  or  integer: int64, object: pointer (8 bytes), or nothing
+         | raw: u32 length     |  or  integer: int64, object or large string: pointer (8 bytes), or nothing
          +---------------------+
          | u32 key length      |   only with ENTRY_LONG_KEY
          +---------------------+- - - -
          | key
          +- - - -
-         | value                   inline ones only: strings, runs of small collections, hash fields
+         | value                   inline ones only: strings below 16 KiB, runs of small collections, hash fields
          +- - - -
 
 Members of large collections are entries too (members.pyx). They need no recency, so a hash's field keeps the
@@ -27,7 +27,9 @@ allocator's rounding to 8, without the table (which adds 10.3 bytes at 89 % load
     16-byte key, integer           8 + 8 + 16                32
     16-byte key, 1,024-byte value  8 + 4 + 16 + 1024       1056
 
-Rejected: the value in an allocation of its own (two blocks, a pointer, a cache miss: +24 bytes);
+Large strings have a block of their own (value.pyx), where 40 bytes more do not matter and being shared does.
+
+Rejected: every value in an allocation of its own (two blocks, a pointer, a cache miss: +24 bytes);
 varint lengths (2 bytes less, but every access decodes); a stored hash (8 bytes; the table keeps the 24
 bits of it that it needs, see table.pyx).
 """

@@ -8,10 +8,15 @@ all the same: it leaves with its own offset, and only replies about keys turn in
 without an acknowledgement.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
 from node.engine.buf cimport buf_append, buf_drop_front, buf_free
+from node.engine.replies cimport GATHERED
+from node.engine.span cimport Span, span_bytes
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 # The offset of a held reply that is not known yet.
 HELD_LATE = <uint64_t> 0xFFFFFFFFFFFFFFFF
@@ -54,6 +59,7 @@ cdef class HeldReplies(Replies):
         cdef Hold *hold
         buf_drop_front(&self.out, count_bytes)
         self.out_sent -= count_bytes
+        self.move_pins(self.pin_at, PY_SSIZE_T_MAX, -count_bytes)
         if self.hold_at:
             buf_drop_front(&self.holds, self.hold_at)
             self.hold_at = 0
@@ -66,33 +72,43 @@ cdef class HeldReplies(Replies):
 
     def take_output(self):
         """Returns and forgets the replies that may be sent; held ones stay."""
-        cdef bytes taken
+        cdef Span spans[GATHERED]
         cdef Py_ssize_t limit = self.sendable_bytes()
-        if limit == self.out_sent:
-            taken = b""
-        else:
-            taken = PyBytes_FromStringAndSize(<const char *> self.out.data + self.out_sent, limit - self.out_sent)
-        self.out_sent = limit
+        cdef int count = 1
+        taken = []
+        while count > 0:
+            count = self.gather(limit, PY_SSIZE_T_MAX, spans, GATHERED)
+            for index in range(count):
+                taken.append(span_bytes(spans[index]))
+                self.advance(spans[index].len_bytes)
         self.shift_output(limit)
-        return taken
+        return b"".join(taken)
 
     def end_held(self, bytes wrote_text not None, bytes read_text not None):
         """Puts an error in the place of each held reply; returns how many. Other replies stay as they are."""
-        cdef Py_ssize_t at = self.sendable_bytes()
-        cdef Py_ssize_t mark = self.hold_at
+        cdef Py_ssize_t at = self.out_sent
+        cdef Py_ssize_t pin_at = self.pin_at
+        cdef Py_ssize_t mark
+        cdef Py_ssize_t rest_bytes = 0
         cdef Hold *hold
         cdef bytes rest
-        pieces = [bytes(self.out.data[self.out_sent:at])]
+        self.sendable_bytes()  # what may leave is no longer held
+        mark = self.hold_at
+        pieces = []
         ended = 0
         while mark < self.holds.used_bytes:
             hold = <Hold *> (self.holds.data + mark)
-            text = wrote_text if hold.wrote else read_text
-            pieces += [bytes(self.out.data[at:hold.begin_bytes]), b"-%b\r\n" % text]
+            text = b"-%b\r\n" % (wrote_text if hold.wrote else read_text)
+            pieces += [bytes(self.out.data[at:hold.begin_bytes]), text]
+            pin_at = self.move_pins(pin_at, hold.begin_bytes, rest_bytes - at)
+            self.remove_pins(pin_at, hold.end_bytes)
+            rest_bytes += hold.begin_bytes - at + len(text)
             at = hold.end_bytes
-            self.engine.count_error(text.split(b" ", 1)[0])
+            self.engine.count_error(text[1:].split(b" ", 1)[0])
             mark += sizeof(Hold)
             ended += 1
         pieces.append(bytes(self.out.data[at:self.out.used_bytes]))
+        self.move_pins(pin_at, PY_SSIZE_T_MAX, rest_bytes - at)
         rest = b"".join(pieces)
         buf_free(&self.holds)
         self.hold_at = 0

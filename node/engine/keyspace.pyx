@@ -446,6 +446,7 @@ cdef class Keyspace(Collections):
         return {
             "used_bytes": self.store.heap.used_bytes,
             "held_bytes": self.store.heap.held_bytes,
+            "loose_bytes": self.store.values.loose_bytes,
             "arenas": self.store.heap.arena_count,
         }
 

@@ -45,6 +45,7 @@ cdef class Pump:
     cdef int _spare_count
     cdef list _ready  # sessions with something to execute
     cdef list _unsent  # sessions with replies of this turn
+    cdef Py_ssize_t _share_bytes  # of what may be sent in one turn, for each session
     cdef list _feeds
     cdef list _graveyard  # closed in this turn: epoll may still name them
 
@@ -55,6 +56,7 @@ cdef class Pump:
     cdef int _readable(self, Session session) except -1
     cdef int _after(self, Session session) except -1
     cdef int _send(self, Session session) except -1
+    cdef ssize_t _send_pieces(self, Session session, Py_ssize_t limit_bytes, Py_ssize_t budget_bytes) noexcept
     cdef int _go_on(self, Session session) except -1
     cdef int _send_feeds(self) except -1
     cdef int _send_feed(self, Session session) except -1

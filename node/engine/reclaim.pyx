@@ -6,6 +6,7 @@ collections are freed at once: that is as quick as handing them over.
 
     entry --> its block is free at once
          \\-> large collection --> condemned --> freed, unless a snapshot reads it: then it waits
+         \\-> large string --> freed, when the replies that share it have gone (value.pyx)
     database --> cleared --> entry by entry, in the order of slots and hashes
 
 What waits here counts as free for maxmemory (condemned_bytes), or a large DEL would be followed by evictions.
@@ -19,20 +20,24 @@ from libc.stdlib cimport free
 
 from node.engine.alloc cimport heap_give
 from node.engine.database cimport GROUP_SLOTS
-from node.engine.entry cimport ENCODING_OBJECT, entry_bytes, entry_encoding, entry_object
+from node.engine.entry cimport ENCODING_LARGE, ENCODING_OBJECT, entry_bytes, entry_encoding, entry_object, entry_value
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.large cimport object_count, object_free_some
 from node.engine.members cimport Members, members_empty_some
 from node.engine.table cimport GATHER_MAX, Table, table_dismantle, table_gather, table_leave, word_entry
+from node.engine.value cimport value_leave, values_free_some
 
 cdef enum:
     FREED_AT_ONCE = 64  # elements of a collection; a larger one is freed in the background
+    UNMAPPED_BYTES = 4194304  # of very large strings, at a time: some 0.3 ms
     ALL_AT_ONCE = 1 << 20
 
 
 cdef void reclaim_entry(Reclaim *reclaim, Entry *entry) noexcept nogil:
     if entry_encoding(entry) == ENCODING_OBJECT:
         reclaim_object(reclaim, <Object *> entry_object(entry))
+    elif entry_encoding(entry) == ENCODING_LARGE:
+        value_leave(&reclaim.store.values, entry_value(entry))
     heap_give(reclaim.store.heap, entry, entry_bytes(entry))
 
 
@@ -113,9 +118,11 @@ cdef bint _free_condemned(Reclaim *reclaim, int64_t *budget_elements) noexcept n
 
 cdef bint reclaim_some(Reclaim *reclaim, int64_t budget_elements) noexcept nogil:
     cdef int64_t left = budget_elements
+    cdef bint more
     _free_condemned(reclaim, &left)
     # Called without budget too: it tells whether there is something, and it may condemn large collections itself.
-    return _free_cleared(reclaim, &left) or reclaim.condemned != NULL
+    more = _free_cleared(reclaim, &left) or reclaim.condemned != NULL
+    return values_free_some(&reclaim.store.values, UNMAPPED_BYTES) or more
 
 
 cdef void reclaim_all(Reclaim *reclaim) noexcept nogil:

@@ -188,7 +188,7 @@ cdef class Session(Blocking):
         while consumed_bytes[0] < len_bytes:
             if self.closing or self.blocked or self.stalled:
                 break
-            if command_budget <= 0 or self.out.used_bytes - self.out_sent > OUTPUT_PAUSE_BYTES:
+            if command_budget <= 0 or self.out.used_bytes - self.out_sent + self.pinned_bytes > OUTPUT_PAUSE_BYTES:
                 self.more = True
                 break
             at = consumed_bytes[0]
@@ -260,7 +260,7 @@ cdef class Session(Blocking):
                 self.engine.serve_waiters()
             if self.closing or self.blocked or self.stalled:
                 return 0
-            if command_budget[0] <= 0 or self.out.used_bytes - self.out_sent > OUTPUT_PAUSE_BYTES:
+            if command_budget[0] <= 0 or self.out.used_bytes - self.out_sent + self.pinned_bytes > OUTPUT_PAUSE_BYTES:
                 self.more = True
                 return 0
             consumed_bytes[0] = item.start_bytes + item.len_bytes  # also when it raises

@@ -395,7 +395,7 @@ cdef int _getrange(Session s) except -1:
     last = min(last, len_bytes - 1)
     if first > last:
         return s.reply_bulk(span_of(NULL, 0))
-    return s.reply_bulk(span_of(value.at + first, <Py_ssize_t> (last - first + 1)))
+    return s.reply_entry_part(entry, span_of(value.at + first, <Py_ssize_t> (last - first + 1)))
 
 
 cdef int _setrange(Session s) except -1:

@@ -5,6 +5,7 @@ from node.engine.alloc cimport Heap
 from node.engine.entry cimport Entry, entry_key
 from node.engine.hashing cimport HashKey
 from node.engine.span cimport Span, span_equal
+from node.engine.value cimport Values
 
 cdef enum:
     BUCKET_WAYS = 7
@@ -34,6 +35,7 @@ cdef struct Table:
 cdef struct Store:
     Heap *heap
     HashKey hash_key
+    Values values  # large strings
 
 
 cdef extern from *:

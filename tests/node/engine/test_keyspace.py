@@ -392,7 +392,7 @@ def test_what_is_freed_goes_back() -> None:
     for number in range(50_000):
         keyspace.delete(0, b"%d" % number)
     keyspace.trim()
-    assert keyspace.memory() == {"used_bytes": 0, "held_bytes": 0, "arenas": 0}
+    assert keyspace.memory() == {"used_bytes": 0, "held_bytes": 0, "loose_bytes": 0, "arenas": 0}
 
 
 def test_clearing_is_done_in_steps() -> None:
