@@ -285,6 +285,12 @@ class Election:
         """Our proposal was refused or found no majority."""
         return self._happens(Event("failed", now_ms, self.shard, why))
 
+    def refresh(self, topology: Topology) -> None:
+        """The picture that was observed last, with what members have told of their data since: nothing to act
+        upon by itself, but what we do next goes by it."""
+        if self._topology is not None and topology.version == self._topology.version:
+            self._topology = topology
+
     def tick(self, now_ms: int) -> list[Action]:
         if self.wake_ms is None or now_ms < self.wake_ms:
             return []

@@ -165,6 +165,7 @@ class Office(Outlook):
     def tick(self, now_ms: int) -> int:
         """Does what is due; returns when to call again, at the latest."""
         self.note_data()
+        self.election.refresh(self.service.topology)
         self._act(self.election.tick(now_ms))
         self._publish()
         self.serve_or_not()

@@ -339,6 +339,20 @@ def test_empty_primary_tries_again_when_the_voters_do_not_answer() -> None:
     assert isinstance(proposal, Propose)
 
 
+def test_empty_primary_goes_by_what_it_hears_while_it_waits() -> None:
+    """Offsets alone make no new picture; the next look must see them all the same."""
+    shard = replace(SHARD, in_sync=(P, Q), quorum=True)
+    election = Election(P, random.Random(1), POLICY)
+    assert election.observe(topology(shard, member(P), member(Q, offset=-1)), 0) == [Hold("s")]
+    for now_ms in (2_000, 9_000):
+        assert election.tick(now_ms) == []
+    election.refresh(topology(shard, member(P), member(Q, epoch_seen=1)))
+    assert election.wake_ms is not None
+    (proposal,) = election.tick(election.wake_ms)
+    assert isinstance(proposal, Propose)
+    assert election.state == "ceding"
+
+
 def test_own_cession_heard_twice_does_not_void_the_copy_made_since() -> None:
     election = in_state("ceding")
     shard = replace(SHARD, primary=Q, epoch=2, in_sync=(Q,))
