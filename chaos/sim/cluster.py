@@ -51,6 +51,7 @@ class Machine:
         self.process: Process | None = None
         self.slow_disk: tuple[int, int] | None = None
         """How long a write takes, when it is slow."""
+        self.disk_fails = False
         self.paused = False
         self.put_off: list[Callable[[], None]] = []
         self.lives = 0
@@ -182,6 +183,14 @@ class Cluster:
         newest = max(sets, key=lambda voters: voters.version)
         return [self._machine_of[voter] for voter in newest.voters if voter in self._machine_of]
 
+    def voters_whole(self) -> bool:
+        """Nobody has left the newest voter set for good, and no change of it is under way."""
+        sets = [process.core.voting.voter_set for process in self.processes()]
+        newest = max(sets, key=lambda voters: voters.version)
+        held = [voter for voter in newest.voters if voter in self._machine_of]
+        lasting = [voter for voter in held if self._machine_of[voter].disk.member_id == voter]
+        return not newest.joining and len(lasting) == len(newest.voters)
+
     # -- lives
 
     def _blank(self, machine: Machine) -> Past:
@@ -210,6 +219,11 @@ class Cluster:
             machine.paused = False
             machine.strike = None
             machine.put_off.clear()
+
+    def end_for_good(self, machine: Machine) -> None:
+        """Whoever comes there next is a new member."""
+        self.kill(machine)
+        machine.disk = EMPTY
 
     def tear(self, machine: Machine, dice: Random) -> None:
         """Its state file lacks its end, or has a wrong byte in it. No member starts with that."""

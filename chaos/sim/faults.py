@@ -11,6 +11,10 @@
     reset                       all connections of a node break
     set-clock                   somebody sets a wall clock, an hour or so, forward or back
     slow-disk                   the state file takes long to write
+    disk-errors                 ... cannot be written, and is tried again
+    change-voters               somebody changes the voter set, to three or five members by lot
+    leave                       a member says farewell, ends and comes back as a new one
+    replace                     a member dies, everybody is told to FORGET it, and a new one takes its place
     hand-over                   a person asks a replica to take over (CLUSTER FAILOVER)
     move                        a machine comes back under another address, its disk with it
 
@@ -27,12 +31,14 @@ from typing import Final
 from chaos.sim.cluster import Cluster, Machine
 from chaos.sim.process import Process
 from chaos.sim.scenario import Fault
+from gossip.config import GossipConfig
 from gossip.register import RegisterError
 from node.engine.reply import CommandError
 
 HOUR_MS: Final = 3_600_000
 SLOW_DISK_MS: Final = (50, 600)
 STRIKE_PATIENCE_MS: Final = 2_000
+FAREWELL_MS: Final = 2 * GossipConfig().gossip_interval_ms
 
 
 class Faults:
@@ -45,6 +51,7 @@ class Faults:
         self._dice = cluster.events.dice("faults")
         self._faults = faults
         self._hurt: dict[int, None] = {}
+        self._leaving: dict[Machine, None] = {}
         self._disks_lost = 0
         self._over = False
 
@@ -57,9 +64,12 @@ class Faults:
         self._over = True
         self._events.trace("everything heals")
         self._cluster.network.heal()
+        for machine in self._leaving:
+            self._cluster.end_for_good(machine)
         for machine in self._cluster.machines:
             machine.strike = None
             machine.slow_disk = None
+            machine.disk_fails = False
             self._cluster.resume(machine)
             self._cluster.restart(machine, lose_disk=False)
 
@@ -292,6 +302,60 @@ class Faults:
             process.node.cluster.errands.start_own(fail_over)
         self._plan(fault)
 
+    def _disk_errors(self, fault: Fault, target: Machine) -> None:
+        self._events.trace(f"the disk of machine {target.number} fails")
+        target.disk_fails = True
+
+        def mend() -> None:
+            target.disk_fails = False
+
+        self._until(fault, mend)
+
+    def _change_voters(self, fault: Fault, target: Machine) -> None:
+        process = target.process
+        if process is not None and process.joined and not target.paused:
+            present = sorted(view.id for view in process.topology.members.values() if view.usable)
+            size = self._dice.choice((3, 5))
+            if len(present) >= size:
+                chosen = tuple(sorted(self._dice.sample(present, size)))
+                names = ", ".join(self._cluster.name(member) for member in chosen)
+                self._events.trace(f"{process.life} wants to be decided about by {names}")
+                process.change_voters(chosen)
+        self._plan(fault)
+
+    def _leave(self, fault: Fault, target: Machine) -> None:
+        """Not while a voter is gone for good: the set has to heal in between."""
+        process = target.process
+        if process is None or target.paused or not self._cluster.voters_whole():
+            self._plan(fault)
+            return
+        self._events.trace(f"{process.life} leaves")
+        self._hurt[target.number] = None
+        self._leaving[target] = None
+        process.leave()
+        self._after(FAREWELL_MS, lambda: self._go_for_good(fault, target))
+
+    def _replace(self, fault: Fault, target: Machine) -> None:
+        process = target.process
+        if process is None or not self._cluster.voters_whole():
+            self._plan(fault)
+            return
+        self._hurt[target.number] = None
+        self._go_for_good(fault, target)
+        self._events.trace(f"everybody forgets {process.life}")
+        for other in self._cluster.processes():
+            other.at_once(lambda other=other: other.drop(process.id))  # type: ignore[misc]
+
+    def _go_for_good(self, fault: Fault, target: Machine) -> None:
+        self._leaving.pop(target, None)
+        self._cluster.end_for_good(target)
+
+        def come_anew() -> None:
+            self._hurt.pop(target.number)
+            self._cluster.restart(target, lose_disk=True)
+
+        self._until(fault, come_anew)
+
     def _swizzle(self, fault: Fault, _target: Machine) -> None:
         """Cut off half the machines one by one, then heal them in another order."""
         numbers = [machine.number for machine in self._cluster.machines]
@@ -329,4 +393,8 @@ BEGIN: Final[Mapping[str, Callable[[Faults, Fault, Machine], None]]] = {
     "slow-disk": Faults._slow_disk,
     "move": Faults._move,
     "hand-over": Faults._hand_over,
+    "disk-errors": Faults._disk_errors,
+    "change-voters": Faults._change_voters,
+    "leave": Faults._leave,
+    "replace": Faults._replace,
 }

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 CLUSTER_ID: Final = "c" * 40
 DISK_MS: Final = (1, 4)
+SAVE_AGAIN_MS: Final = 1_000
 ROUNDS_MAX: Final = 1_000
 LINKS_TIDY: Final = 64
 
@@ -356,6 +357,9 @@ class Process(Membership):
         past = self.core.past() if self.joined else self.machine.disk
 
         def written() -> None:
+            if self.machine.disk_fails:
+                self.later(SAVE_AGAIN_MS, written)
+                return
             self.machine.disk = past
             self.core.persisted(self.now_ms())
             self.settle()
@@ -392,6 +396,21 @@ class Process(Membership):
         """It is a member of the cluster that these are of."""
         self.joined = True
         self.core.move(CLUSTER_ID, records, voters, decided, self.now_ms())
+
+    def change_voters(self, voters: tuple[str, ...]) -> None:
+        """Propose these instead of those we know, and never mind what comes of it."""
+        self.core.change_voters(voters, self.core.voting.voter_set.version, self.now_ms())
+        self.settle()
+
+    def leave(self) -> None:
+        """Say farewell; the process is to end soon."""
+        self.core.leave(self.now_ms())
+        self.settle()
+
+    def drop(self, member_id: str) -> None:
+        """CLUSTER FORGET."""
+        self.forget(member_id)
+        self.settle()
 
     def found(self, shard_id: str) -> None:
         """Be the first primary of a new shard."""

@@ -55,7 +55,8 @@ ANY_NUMBER: Final = 1 << 30
 DURABILITIES: Final = ("async", "quorum")
 KINDS: Final = (
     "kill", "freeze", "kill-in-turn", "freeze-in-turn", "kill-many", "kill-voters", "partition", "one-way",
-    "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "move", "hand-over",
+    "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "disk-errors", "move",
+    "hand-over", "change-voters", "leave", "replace",
 )  # fmt: skip
 TARGETS: Final = ("primary", "replica", "any")
 
