@@ -43,6 +43,11 @@ RETRIES_SOON: Final = 10
 """So many attempts follow each other closely; then the voters are out of reach, and a quarter of a lease
 does.
 """
+RETRIES_LATER: Final = 8
+"""After so many of those we are silent for two leases. Some voters may grant us what others refuse because
+they have accepted another primary, and with a voter gone neither are a majority: what the first granted has
+to run out before they can accept it too.
+"""
 
 
 def renewal_ms(lease_ms: int) -> int:
@@ -218,6 +223,8 @@ class LeaseHolder:
         late = granted_ms == 0 or self._asked_ms > granted_ms
         self._attempts += 1
         retry_ms = self._lease_ms // (10 if self._attempts <= RETRIES_SOON else 4)
+        if self._attempts >= RETRIES_SOON + RETRIES_LATER:
+            self._attempts, retry_ms = RETRIES_SOON, 2 * self._lease_ms
         self._asked_ms = now_ms
         self._due_ms = now_ms + retry_ms
         if late:

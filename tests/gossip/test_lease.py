@@ -1,6 +1,7 @@
 """Leases: tables for both sides, and the promise itself under random delays, losses and pauses."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -162,6 +163,22 @@ def test_a_new_epoch_or_shard_starts_from_nothing() -> None:
     lease.serve("", 0, FIVE, 1_300)
     assert lease.next_due_ms() is None
     assert lease.renewals(9_999) == ()
+
+
+def test_who_gets_no_majority_for_long_is_silent_for_long_enough_that_grants_run_out() -> None:
+    """Two voters grant, two have accepted another primary and one is gone: somebody has to give way."""
+    lease = LeaseHolder("p", LEASE_MS, MARGIN_MS, 1)
+    lease.serve("s", 1, FIVE, 1_000)
+    asked: list[int] = []
+    for now_ms in range(1_000, 11_000):
+        if lease.renewals(now_ms):
+            asked.append(now_ms)
+            for voter in "ab":
+                lease.granted(voter, "s", 1, now_ms, LEASE_MS, now_ms)
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert lease.valid_until_ms == 0
+    assert pauses.count(2 * LEASE_MS) == 2
+    assert max(pauses) == 2 * LEASE_MS
 
 
 def test_a_joint_voter_set_needs_both_majorities() -> None:
