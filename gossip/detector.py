@@ -4,9 +4,8 @@ Events go in (a decoded datagram, a tick of the clock, a call of our own process
 this, check that port, this member changed). The core reads no clock and no dice of its own: `now_ms` and a
 seeded `random.Random` are given, so the shell, the tests and the simulator drive the same object.
 
-    probe           each interval one member, round robin over a shuffled list: nobody waits longer than two
-    rounds
-      silent        after the timeout ask k others to probe it; after the interval accuse it
+    probe           each interval one member, directly and then through others (probes.py); whoever answers
+                    nobody is accused
     suspicion       others who hear of it probe at once and confirm or not; the accused hears it with the next
                     packet anybody sends it, and denies it by raising its incarnation
     news            rides on every packet, and forms packets of its own for as long as something is new
@@ -15,16 +14,12 @@ seeded `random.Random` are given, so the shell, the tests and the simulator driv
     nothing,
                     so probes and suspicions get that time back
 
-What the paper has and we do not: a probe of a member that answered us anyway within the interval (a lease
-grant, an ad hoc probe) is skipped. Detection loses nothing, a small cluster's idle load halves.
-
 Source: SWIM (Das, Gupta, Motivala 2002); Lifeguard (arXiv 1707.00788).
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from random import Random
 from typing import Final, TypeAlias
 
@@ -32,6 +27,7 @@ from gossip.awareness import Awareness
 from gossip.beat import on_beat
 from gossip.broadcast import Broadcast
 from gossip.config import GossipConfig
+from gossip.denial import SELF_TABLE, Presence, SelfEffect, event_of
 from gossip.members import PRESENT, Change, Member, Members, Status
 from gossip.messages import (
     HEADER_BYTES_MAX,
@@ -56,6 +52,7 @@ from gossip.messages import (
     encode_claim,
     encode_news,
 )
+from gossip.probes import Probes
 from gossip.refusal import Refusals
 from gossip.suspicion import Suspicion
 
@@ -122,39 +119,6 @@ Action: TypeAlias = (
 )
 
 
-# -- ourselves -----------------------------------------------------------------------------------------
-
-
-class Presence(Enum):
-    PRESENT = "present"
-    LEAVING = "leaving"
-
-
-class SelfEvent(Enum):
-    STALE = "a claim below our incarnation, or our own words repeated"
-    FOREIGN = "an alive claim that we did not make: we lost our memory, or somebody else did"
-    ACCUSED = "suspected, declared dead or gone at or above our incarnation"
-
-
-class SelfEffect(Enum):
-    NOTHING = "nothing"
-    RAISE = "raise our incarnation above the claim and announce ourselves"
-    REFUTE = "the same, and lower our own health: there may be a reason"
-
-
-SELF_TABLE: Final[dict[Presence, dict[SelfEvent, SelfEffect]]] = {
-    Presence.PRESENT: {
-        SelfEvent.STALE: SelfEffect.NOTHING,
-        SelfEvent.FOREIGN: SelfEffect.RAISE,
-        SelfEvent.ACCUSED: SelfEffect.REFUTE,
-    },
-    Presence.LEAVING: {
-        SelfEvent.STALE: SelfEffect.NOTHING,
-        SelfEvent.FOREIGN: SelfEffect.NOTHING,
-        SelfEvent.ACCUSED: SelfEffect.NOTHING,
-    },
-}
-
 BURST_PAUSE_MS: Final = 10
 """Least pause between two rounds of pure news: what arrives meanwhile shares the next one."""
 BEAT_LATE_MS: Final = 20
@@ -162,42 +126,12 @@ BEAT_LATE_MS: Final = 20
 REFUSED_RESEND_MS: Final = 100
 FETCH_PAUSE_MS: Final = 50
 STRANGERS_MAX: Final = 256
-RELAYS_MAX: Final = 1_024
-"""Probes for others at a time, each for one probe timeout; beyond that the asker has to do without us."""
 STRANGER_PAUSE_MS: Final = 1_000
 CONFIRMERS: Final = 8
 """About so many members probe a suspect out of turn, however large the cluster."""
 FAREWELLS_MAX: Final = 32
 MAJORITY_HOPS_MAX: Final = 12
 """Enough for thousands of members, few enough that evidence that goes in circles soon ages."""
-
-
-@dataclass(slots=True)
-class _Probe:
-    """One probe of ours on its way."""
-
-    target: str
-    indirect_due_ms: int
-    again_due_ms: int
-    due_ms: int
-    asked: int = 0
-    nacks: int = 0
-    indirect: bool = False
-    again: bool = False
-
-    def next_due_ms(self) -> int:
-        if not self.indirect:
-            return self.indirect_due_ms
-        return self.due_ms if self.again else min(self.again_due_ms, self.due_ms)
-
-
-@dataclass(slots=True)
-class _Relay:
-    """A probe we do for somebody else."""
-
-    origin: Address
-    sequence: int
-    due_ms: int
 
 
 class Detector:
@@ -235,11 +169,7 @@ class Detector:
         self.news: Broadcast[Claim] = Broadcast(config.news_max)
         self._rng = rng
         self._out: list[Action] = []
-        self._sequence = rng.getrandbits(32)
-        self._probes: dict[int, _Probe] = {}
-        self._relays: dict[int, _Relay] = {}
-        self._ring: list[str] = []
-        self._ring_at = 0
+        self._probes = Probes(self.members, self.awareness, config, rng, self._send)
         self._checked_ms: OrderedDict[str, int] = OrderedDict()
         self._strangers_ms: OrderedDict[str, int] = OrderedDict()
         self._fetched_ms = now_ms - FETCH_PAUSE_MS
@@ -271,10 +201,7 @@ class Detector:
         due_ms = min(self._probe_due_ms, self._exchange_due_ms, self._reconnect_due_ms)
         if len(self.news):
             due_ms = min(due_ms, self._gossip_due_ms)
-        for probe in self._probes.values():
-            due_ms = min(due_ms, probe.next_due_ms())
-        for relay in self._relays.values():
-            due_ms = min(due_ms, relay.due_ms)
+        due_ms = self._probes.next_due_ms(due_ms)
         suspicion_ms = self.members.next_due_ms()
         if suspicion_ms is not None:
             due_ms = min(due_ms, suspicion_ms)
@@ -389,7 +316,7 @@ class Detector:
         farewell = Left(self.me, self.incarnation)
         self._spread(farewell)
         first = [member for member in self.members if member.id in self.voters and member.status in PRESENT]
-        rest = [member for member in self._present_members() if member not in first]
+        rest = [member for member in self.members.all_present() if member not in first]
         self._rng.shuffle(rest)
         for member in (first + rest)[:FAREWELLS_MAX]:
             self._out.append(Send(member.meta.bus_address, self.envelope(News(), (farewell,))))
@@ -410,7 +337,7 @@ class Detector:
         self._now_ms = max(self._now_ms, now_ms)
         listed = self.members.get(member)
         if listed is not None and listed.status in PRESENT:
-            self._start_probe(listed, urgent=True)
+            self._probes.start(listed, self._now_ms, urgent=True)
 
     def report_broken(self, member: str, now_ms: int) -> None:
         """Evidence that `member` may be gone (a refused or reset connection):
@@ -420,7 +347,7 @@ class Detector:
         listed = self.members.get(member)
         if listed is None or listed.status not in PRESENT:
             return
-        self._start_probe(listed, urgent=True)
+        self._probes.start(listed, self._now_ms, urgent=True)
         self._check_port(listed)
 
     def check_port(self, member: str, now_ms: int) -> None:
@@ -469,19 +396,8 @@ class Detector:
         if late_ms > self.config.stall_ms:
             self._stood_still(late_ms)
         self._now_ms = max(self._now_ms, now_ms)
-        for sequence, probe in list(self._probes.items()):
-            if not probe.indirect and probe.indirect_due_ms <= now_ms:
-                self._probe_indirectly(sequence, probe)
-            elif probe.indirect and probe.due_ms <= now_ms:
-                del self._probes[sequence]
-                self._probe_failed(probe)
-            elif probe.indirect and not probe.again and probe.again_due_ms <= now_ms:
-                probe.again = True
-                self._ask_around(sequence, probe)
-        for sequence, relay in list(self._relays.items()):
-            if relay.due_ms <= now_ms:
-                del self._relays[sequence]
-                self._send(relay.origin, Nack(relay.sequence))
+        for silent in self._probes.tick(now_ms):
+            self._change(self.members.claim(Suspect(silent.id, silent.incarnation, self.me), now_ms))
         for change in self.members.tick(now_ms, self._kept):
             self._changed(change)
         for member, incarnation in self.refusals.due(now_ms, REFUSED_RESEND_MS):
@@ -496,13 +412,13 @@ class Detector:
             self._probe_due_ms = self._on_beat(
                 now_ms + self.awareness.stretch_ms(self.config.probe_interval_ms)
             )
-            self._probe_next()
+            self._probes.next_in_turn(now_ms)
         if self._reconnect_due_ms <= now_ms:
             self._reconnect_due_ms = self._on_beat(now_ms + self.config.reconnect_interval_ms)
             self._reconnect()
         if self._exchange_due_ms <= now_ms:
             self._exchange_due_ms = self._on_beat(now_ms + self.exchange_pause_ms())
-            present = self._present_members()
+            present = self.members.all_present()
             if present:
                 self._out.append(ExchangeWith(self._rng.choice(present).meta.bus_address))
         if len(self.news) and self._gossip_due_ms <= now_ms:
@@ -514,10 +430,7 @@ class Detector:
     def _stood_still(self, late_ms: int) -> None:
         self.awareness.worse()
         self.members.stand_still(late_ms)
-        for probe in self._probes.values():
-            probe.indirect_due_ms += late_ms
-            probe.again_due_ms += late_ms
-            probe.due_ms += late_ms
+        self._probes.stand_still(late_ms)
 
     # -- what others say --------------------------------------------------------------------------------
 
@@ -539,17 +452,13 @@ class Detector:
             if message.target == self.me:
                 self._send(source, Ack(message.sequence), sender, with_claim=self._stale_accuser)
         elif isinstance(message, Ack):
-            self._acknowledged(message.sequence)
-        elif isinstance(message, ProbeFor) and len(self._relays) < RELAYS_MAX:
-            sequence = self._next_sequence()
-            self._relays[sequence] = _Relay(
-                source, message.sequence, self._now_ms + self.config.probe_timeout_ms
-            )
-            self._send((message.host, message.bus_port), Ping(sequence, message.target), message.target)
+            answered = self._probes.acknowledged(message.sequence)
+            if answered is not None:
+                self.answered(answered, self._now_ms)
+        elif isinstance(message, ProbeFor):
+            self._probes.relay(message, source, self._now_ms)
         elif isinstance(message, Nack):
-            probe = self._probes.get(message.sequence)
-            if probe is not None:
-                probe.nacks += 1
+            self._probes.nacked(message.sequence)
         elif isinstance(message, Refused):
             self._heard_refused(message, sender)
 
@@ -581,7 +490,7 @@ class Detector:
             listed.registers_sum = vitals.registers_sum
         if vitals.incarnation > listed.incarnation and not listed.behind:
             listed.behind = True  # its alive claim passed us by; the probe asks for it, see _accusation
-            self._start_probe(listed)
+            self._probes.start(listed, self._now_ms)
         if vitals.registers_sum > self.registers_sum and self._now_ms - self._fetched_ms >= FETCH_PAUSE_MS:
             self._fetched_ms = self._now_ms
             self._out.append(FetchFrom(listed.meta.bus_address, vitals.registers_sum))
@@ -597,16 +506,8 @@ class Detector:
 
     def _about_me(self, claim: MemberClaim) -> None:
         if claim.incarnation < self.incarnation:
-            event = SelfEvent.STALE
-            self._stale_accuser = not isinstance(
-                claim, Alive
-            )  # it missed our denial: repeat it in the answer
-        elif isinstance(claim, Alive):
-            same = claim.incarnation == self.incarnation and claim.meta == self.meta
-            event = SelfEvent.STALE if same else SelfEvent.FOREIGN
-        else:
-            event = SelfEvent.ACCUSED
-        effect = SELF_TABLE[self.presence][event]
+            self._stale_accuser = not isinstance(claim, Alive)  # it missed our denial: tell it again
+        effect = SELF_TABLE[self.presence][event_of(claim, self.incarnation, self.meta)]
         if effect is SelfEffect.REFUTE:
             self.awareness.worse()
         if effect is not SelfEffect.NOTHING:
@@ -617,90 +518,7 @@ class Detector:
         self._out.append(IncarnationRaised(self.incarnation))
         self._spread(Alive(self.me, self.incarnation, self.meta))
 
-    # -- probing ----------------------------------------------------------------------------------------
-
-    def _probe_next(self) -> None:
-        """The next member in turn. One that answered us within the
-        interval counts as probed without a packet.
-        """
-        for _ in range(len(self._ring) + 1):
-            if self._ring_at >= len(self._ring):
-                self._ring = [member.id for member in self._present_members()]
-                self._rng.shuffle(self._ring)
-                self._ring_at = 0
-                if not self._ring:
-                    return
-            member = self.members.get(self._ring[self._ring_at])
-            self._ring_at += 1
-            if member is None or member.status not in PRESENT:
-                continue
-            if (
-                self._now_ms - member.answered_ms >= self.config.probe_interval_ms
-                or member.status is Status.SUSPECT
-            ):
-                self._start_probe(member)
-            return
-
-    def _start_probe(self, member: Member, *, urgent: bool = False) -> None:
-        """Ping it. Urgent: there is a reason to doubt, so ask the helpers without waiting and decide
-        sooner.
-        """
-        timeout_ms = self.awareness.stretch_ms(self.config.probe_timeout_ms)
-        patience_ms = self.awareness.stretch_ms(self.config.probe_patience_ms)
-        due_ms = self._now_ms + (timeout_ms * 3 // 2 if urgent else patience_ms)
-        for sequence, running in self._probes.items():
-            if running.target == member.id:
-                running.due_ms = min(running.due_ms, due_ms)
-                if urgent and not running.indirect:
-                    self._probe_indirectly(sequence, running)
-                return
-        sequence = self._next_sequence()
-        again_due_ms = self._now_ms + (timeout_ms * 3 // 4 if urgent else (timeout_ms + patience_ms) // 2)
-        probe = _Probe(member.id, self._now_ms + timeout_ms, again_due_ms, due_ms)
-        self._probes[sequence] = probe
-        self._send(member.meta.bus_address, Ping(sequence, member.id), member.id)
-        if urgent:
-            self._probe_indirectly(sequence, probe)
-
-    def _probe_indirectly(self, sequence: int, probe: _Probe) -> None:
-        probe.indirect = True
-        # Those of the second round have no time for a nack, so only these count.
-        probe.asked += self._ask_around(sequence, probe, direct=self._now_ms >= probe.indirect_due_ms)
-
-    def _ask_around(self, sequence: int, probe: _Probe, *, direct: bool = True) -> int:
-        """Ask some others to probe it, and (`direct`) ping it once more ourselves; how many were asked.
-
-        Done twice before anybody is accused. With a tenth of the packets lost, one round accuses 12 times an
-        hour, which everybody has to be told, and that load grows with the cluster; two rounds hardly ever.
-        """
-        target = self.members.get(probe.target)
-        if target is None or target.status not in PRESENT:
-            return 0
-        helpers = [member for member in self._present_members() if member.id != probe.target]
-        chosen = self._rng.sample(helpers, min(self.config.indirect_probes, len(helpers)))
-        for helper in chosen:
-            asked = ProbeFor(sequence, target.id, target.meta.host, target.meta.bus_port)
-            self._send(helper.meta.bus_address, asked, helper.id)
-        if direct:
-            self._send(target.meta.bus_address, Ping(sequence, target.id), target.id)
-        return len(chosen)
-
-    def _probe_failed(self, probe: _Probe) -> None:
-        target = self.members.get(probe.target)
-        if target is None or target.status not in PRESENT:
-            return
-        # Helpers that sent not even a nack: more likely our own ears than all of theirs.
-        self.awareness.worse(max(0, probe.asked - probe.nacks) if probe.asked else 1)
-        self._change(self.members.claim(Suspect(target.id, target.incarnation, self.me), self._now_ms))
-
-    def _acknowledged(self, sequence: int) -> None:
-        probe = self._probes.pop(sequence, None)
-        if probe is not None:
-            self.awareness.better()
-            self.answered(probe.target, self._now_ms)
-        relay = self._relays.pop(sequence, None)
-        if relay is not None:
-            self._send(relay.origin, Ack(relay.sequence))
+    # -- doubts ----------------------------------------------------------------------------------------
 
     def _reconnect(self) -> None:
         """Try one of the dead. Our belief rides along, so that a live one can deny it."""
@@ -708,7 +526,7 @@ class Detector:
             return  # nobody is; not looked for one by one, which thousands of members would make dear
         dead = [member for member in self.members if member.status is Status.DEAD]
         if dead:
-            self._start_probe(self._rng.choice(dead))
+            self._probes.start(self._rng.choice(dead), self._now_ms)
 
     def _new_suspicion(self, now_ms: int) -> Suspicion:
         count = self.members.present + 1
@@ -765,8 +583,7 @@ class Detector:
         if change.before is change.after and not change.visible:
             return
         if change.after in PRESENT and change.before not in PRESENT:
-            at = self._rng.randint(self._ring_at, len(self._ring))
-            self._ring.insert(at, change.member)
+            self._probes.arrived(change.member)
         if change.after is Status.DEAD:
             listed = self.members.get(change.member)
             if listed is not None and self.me in self.voters and not self.has_refused_evidence(change.member):
@@ -790,7 +607,7 @@ class Detector:
             return
         mate = listed.meta.shard_id != "" and listed.meta.shard_id == self.meta.shard_id
         if mate or self.me in self.voters or self._rng.random() * (self.members.present + 1) < CONFIRMERS:
-            self._start_probe(listed, urgent=True)
+            self._probes.start(listed, self._now_ms, urgent=True)
 
     def _spread(self, claim: MemberClaim) -> None:
         self.news.add(claim.member, claim, len(encode_claim(claim)))
@@ -804,14 +621,11 @@ class Detector:
     def _gossip(self) -> None:
         self._gossiped_ms = self._now_ms
         self._gossip_due_ms = self._now_ms + self.config.gossip_interval_ms
-        present = self._present_members()
+        present = self.members.all_present()
         for member in self._rng.sample(present, min(self.config.gossip_fanout, len(present))):
             if not len(self.news):
                 return
             self._send(member.meta.bus_address, News(), member.id)
-
-    def _present_members(self) -> list[Member]:
-        return [member for member in self.members if member.status in PRESENT]
 
     def _room_bytes(self) -> int:
         return self.config.datagram_bytes_max - HEADER_BYTES_MAX - ENCRYPTION_BYTES
@@ -849,10 +663,6 @@ class Detector:
         if listed.status is Status.LEFT:
             return Left(listed.id, listed.incarnation)
         return None
-
-    def _next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
 
     def exchange_pause_ms(self) -> int:
         """Until our next state exchange, with a quarter of jitter so that members do not march in step.

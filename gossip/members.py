@@ -276,6 +276,10 @@ class Members:
         """Alive or suspect members, ourselves not counted. Constant time."""
         return self._present
 
+    def all_present(self) -> list[Member]:
+        """Those that `present` counts, in order of arrival."""
+        return [member for member in self._listed.values() if member.status in PRESENT]
+
     @property
     def tombstones(self) -> int:
         return len(self._tombstones)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gossip.detector import Detector, Presence
+from gossip.denial import Presence
+from gossip.detector import Detector
 from gossip.members import Status
 from gossip.messages import Meta
 from gossip.topology import (

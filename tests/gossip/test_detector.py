@@ -6,9 +6,8 @@ from random import Random
 import pytest
 
 from gossip.config import GossipConfig
+from gossip.denial import SELF_TABLE, Presence, SelfEffect, SelfEvent
 from gossip.detector import (
-    RELAYS_MAX,
-    SELF_TABLE,
     Action,
     CheckPort,
     Detector,
@@ -16,10 +15,7 @@ from gossip.detector import (
     FetchFrom,
     IncarnationRaised,
     MemberChanged,
-    Presence,
     RegisterHeard,
-    SelfEffect,
-    SelfEvent,
     Send,
 )
 from gossip.members import Status
@@ -42,6 +38,7 @@ from gossip.messages import (
     Suspect,
     Vitals,
 )
+from gossip.probes import RELAYS_MAX
 
 ME, A, B, C, D = (digit * 40 for digit in "0abcd")
 CONFIG = GossipConfig()
