@@ -93,24 +93,30 @@ async def test_a_planted_loss_is_reported(tmp_path: Path) -> None:
     """A bystander deletes acknowledged keys while the scenario runs; every deleted one must be reported."""
     options = PeerOptions(node_timeout_ms=500, restart_after_ms=2_000)
     deleted: set[bytes] = set()
+    told: list[str] = []
+    struck = trio.Event()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        struck.set()
 
     async with redis_cluster(tmp_path, options) as addresses, trio.open_nursery() as nursery:
 
         async def thief() -> None:
-            while len(deleted) < 3:
-                await trio.sleep(0.05)
-                for address in addresses[:3]:
+            await struck.wait()  # by then there are keys everywhere
+            for address in addresses[:3]:
+                if str(address) not in told[0]:
                     connection = await Connection.open(address, 1_000)
-                    key = await connection.request("RANDOMKEY", timeout_ms=1_000)
-                    if isinstance(key, bytes) and await connection.request("DEL", key, timeout_ms=1_000) == 1:
+                    for _ in range(2):
+                        key = await connection.request("RANDOMKEY", timeout_ms=1_000)
+                        assert isinstance(key, bytes)
+                        assert await connection.request("DEL", key, timeout_ms=1_000) == 1
                         deleted.add(key)
                     connection.abandon()
 
         nursery.start_soon(thief)
-        result = await run(
-            Plan(entry=addresses[0], rounds=1, seed=1, load=LOAD, warm_up_ms=800), lambda _: None
-        )
-    assert len(deleted) >= 3
+        result = await run(Plan(entry=addresses[0], rounds=1, seed=1, load=LOAD, warm_up_ms=800), tell)
+    assert len(deleted) == 4
     assert deleted <= {loss.write.key for loss in result.losses}
     assert "missing: chaos:{" in text_of(result)
 

@@ -12,7 +12,10 @@ pytestmark = pytest.mark.slow
 
 READY_LIMIT_S = 6.0
 RESIDENT_LIMIT_BYTES = 50 * 1024 * 1024
-WAKES_LIMIT = 20  # a second; measured: 6 to 12, all processes on the beat of one machine
+# A second. One costs 0.6 ms, so 16 would be 1 % of a core, on any machine. Measured: 6 to 9, also at a load
+# of 18. A busy machine brings processes off their common beat, so no single one is held to the mean.
+WAKES_LIMIT = 16
+WAKES_MEAN_LIMIT = 12
 CPU_LIMIT = 0.01  # of one core, on the average; measured: 0.4 to 0.5 % when others take the caches
 WATCH_S = 6.0
 
@@ -46,6 +49,7 @@ def test_an_idle_cluster_costs_little(cluster: LocalCluster) -> None:
     print(f"idle CPU {shares}, wakes/s {rates}, resident {sizes}")
     assert max(sizes.values()) <= RESIDENT_LIMIT_BYTES, sizes
     assert max(rates.values()) <= WAKES_LIMIT, rates
+    assert sum(rates.values()) / len(rates) <= WAKES_MEAN_LIMIT, rates
     assert sum(shares.values()) / len(shares) <= CPU_LIMIT, shares
 
 
