@@ -16,7 +16,7 @@ from tests.fuzz.blocks import cut, fed
 from tests.fuzz.grammar import Grammar, decode, encode
 from tests.fuzz.mutation import mutate
 from tests.fuzz.target import HASH_KEY, NOW_MS, Alone, Maker, Target, must, value_commands
-from tests.oracle import parse_reply, split_replies
+from tests.protocol import parse_reply, split_replies
 
 
 class Replica(Target):

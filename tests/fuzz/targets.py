@@ -22,7 +22,7 @@ from tests.fuzz.mutation import mutate
 from tests.fuzz.peers import Bus, Replica, Sketch
 from tests.fuzz.state import State
 from tests.fuzz.target import HASH_KEY, NOW_MS, Alone, Maker, Target, must, value_commands
-from tests.oracle import parse_reply, split_replies
+from tests.protocol import parse_reply, split_replies
 
 
 def _replies_of(session: Session, pieces: Sequence[bytes]) -> bytes:

@@ -13,7 +13,8 @@ import shlex
 import time
 from contextlib import ExitStack
 
-from tests.oracle import Server, Wire, decoded, request
+from tests.oracle import Server, Wire, decoded
+from tests.protocol import request
 
 DEADLINE_S = 10.0
 

@@ -37,7 +37,8 @@ from bench.measure import commit
 from node.engine.reply import Reply
 from tests.held_clock import HeldClock
 from tests.node.strategies import FLOATS, NUMBERS, ODD_NUMBERS, Command
-from tests.oracle import Ours, RedisServer, Wire, decoded, request, same, split_replies
+from tests.oracle import Ours, RedisServer, Wire, decoded, same
+from tests.protocol import request, split_replies
 
 FREED_AT_ONCE = 1 << 20  # entries of flushed databases; a sequence leaves fewer
 REPORT_S = 30.0

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from node.engine.reply import Failure
 from tests.node.strategies import connection_commands
-from tests.oracle import Ours, Wire, compare, decoded, fresh, parse_reply, request, split_replies
+from tests.oracle import Ours, Wire, compare, decoded, fresh
+from tests.protocol import parse_reply, request, split_replies
 
 pytestmark = pytest.mark.oracle
 

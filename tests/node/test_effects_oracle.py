@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from node.engine.digest import digest
 from tests.node.strategies import KEYS, Command, key_commands, string_commands, words
-from tests.oracle import Ours, Wire, decoded, parse_reply
+from tests.oracle import Ours, Wire, decoded
+from tests.protocol import parse_reply
 
 ALL_KEYS = (b"a", b"b", b"c", b"", b"\x00\xff\r\n", b"{t}x", b"{t}y")
 DATABASES = 16

@@ -19,7 +19,8 @@ from node.engine.digest import digest
 from node.engine.lapse import expire_fields
 from node.engine.reply import Failure, Reply
 from tests.node.collections_oracle import Chooser, Drawn, Rolled
-from tests.oracle import Ours, parse_reply
+from tests.oracle import Ours
+from tests.protocol import parse_reply
 
 BEGAN_MS = 1_700_000_000_000
 MOMENT_MAX_MS = (1 << 46) - 1

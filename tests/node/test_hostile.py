@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from tests.oracle import NodeServer, Ours, RedisServer, Wire, parse_reply, request
+from tests.oracle import NodeServer, Ours, RedisServer, Wire
+from tests.protocol import parse_reply, request
 
 hostile = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

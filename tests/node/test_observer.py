@@ -10,7 +10,8 @@ from node.engine.pump import Pump
 from node.engine.reply import Verbatim
 from node.info import render
 from node.observer import SAMPLES_KEPT, LatencyMonitor, Series, SlowLog, histogram_us, percentile_us, redacted
-from tests.oracle import Ours, Wire, decoded, parse_reply, request
+from tests.oracle import Ours, Wire, decoded
+from tests.protocol import parse_reply, request
 
 
 class Clocked:

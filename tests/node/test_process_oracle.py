@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 from node.engine.reply import Failure
 from tests.node.strategies import key_commands, string_commands
 from tests.node.test_hostile import CONVERSATIONS, NOT_COMPARED
-from tests.oracle import (
-    REPLY_DEADLINE_S,
-    NodeServer,
-    RedisServer,
-    Wire,
-    compare,
-    decoded,
-    fresh,
-    parse_reply,
-    request,
-)
+from tests.oracle import REPLY_DEADLINE_S, NodeServer, RedisServer, Wire, compare, decoded, fresh
+from tests.protocol import parse_reply, request
 
 pytestmark = pytest.mark.slow
 

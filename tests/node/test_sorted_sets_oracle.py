@@ -13,7 +13,8 @@ import pytest
 
 from node.engine.audit import audit
 from node.engine.session import Session
-from tests.oracle import Ours, RedisServer, Wire, compare, fresh, request
+from tests.oracle import Ours, RedisServer, Wire, compare, fresh
+from tests.protocol import request
 
 Words = list[bytes]
 

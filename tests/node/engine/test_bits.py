@@ -13,7 +13,7 @@ from node.engine.engine import Engine
 from node.engine.reply import Failure, Reply
 from node.engine.room import install_compiled
 from node.engine.session import Session
-from tests.oracle import parse_reply, request
+from tests.protocol import parse_reply, request
 
 NOW_MS = 1_700_000_000_123
 NAMES = [b"a", b"b", b"a long name, so that values start elsewhere in their entries"]

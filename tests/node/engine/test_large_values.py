@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from node.engine.audit import audit
 from node.engine.session import Session
-from tests.oracle import Ours, request
+from tests.oracle import Ours
+from tests.protocol import request
 
 LARGE = 16 * 1024  # from here on values are shared
 SOCKET_BYTES = 8192  # hardly anything fits: replies wait in the node
