@@ -34,7 +34,7 @@ def pair(redis_server: object) -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_short_sequences(pair: Pair, name: str, data: st.DataObject) -> None:
     """Few, but what fails becomes small by itself."""
@@ -45,7 +45,7 @@ def test_short_sequences(pair: Pair, name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_sequences_of_fifty(pair: Pair, name: str) -> None:
     """The beginning of what `python -m tests.node.collections_oracle` does for hours."""
-    for seed in range(150):
+    for seed in range(100):
         wanted = script(FAMILIES[name], Rolled(seed), 50, 50)
         if difference(pair, FAMILIES[name], wanted):
             pytest.fail(f"seed {seed}: " + smaller(pair, FAMILIES[name], wanted))
