@@ -38,6 +38,8 @@ cdef Entry *zset_find(Store *store, Zset *zset, Span member) noexcept nogil
 cdef bint zset_remove(Store *store, Zset *zset, Span member) noexcept nogil
 # Takes out up to `count` members from that rank on; how many there were.
 cdef int64_t zset_cut(Store *store, Zset *zset, int64_t rank, int64_t count) noexcept nogil
+# A new one with all members but those `count` from that rank on, which must be there.
+cdef Zset *zset_without(Store *store, Zset *zset, int64_t rank, int64_t count) except NULL
 # The index of members that came into the table without it (members_put).
 cdef bint zset_index(Store *store, Zset *zset) except -1
 cdef Zset *zset_from_run(Store *store, Span run) except NULL

@@ -221,6 +221,27 @@ cdef int64_t zset_cut(Store *store, Zset *zset, int64_t rank, int64_t count) noe
     return total
 
 
+cdef Zset *zset_without(Store *store, Zset *zset, int64_t rank, int64_t count) except NULL:
+    cdef Zset *rest = zset_new(store)
+    cdef OrderedCursor cursor
+    cdef Entry *entry
+    cdef int64_t budget = INT64_MAX, at = 0
+    cdef bint more
+    if rest == NULL:
+        raise MemoryError("no memory for a sorted set")
+    try:
+        more = ordered_at(&zset.order, 0 if rank > 0 else <uint64_t> count, &cursor)
+        while more:
+            entry = <Entry *> ordered_word(&cursor)
+            zset_append(store, rest, entry_key(entry), member_score(entry))
+            at += 1
+            more = ordered_at(&zset.order, <uint64_t> (rank + count), &cursor) if at == rank else ordered_next(&cursor)
+    except BaseException:
+        zset_empty_some(store, rest, &budget)
+        raise
+    return rest
+
+
 cdef bint zset_index(Store *store, Zset *zset) except -1:
     cdef Entry *found[GATHER_MAX]
     cdef int64_t total = members_count(&zset.members), at = 0

@@ -41,7 +41,11 @@ from node.engine.zset cimport (
     zset_new,
     zset_put,
     zset_remove,
+    zset_without,
 )
+
+cdef enum:
+    CUT_IN_PLACE_MAX = 256
 
 
 # --- opening ---------------------------------------------------------------------------------------------
@@ -236,10 +240,16 @@ cdef int edit_cut(Keyspace keyspace, Editor *editor, int64_t rank, int64_t count
     cdef Span run
     cdef const uint8_t *first
     cdef const uint8_t *behind
+    cdef Zset *rest
     if count == 0:
         return 0
     if count == edit_count(editor):
         return _remove_key(keyspace, editor)  # and what is large is freed in the background
+    if editor.large != NULL and count > CUT_IN_PLACE_MAX and count > 2 * (edit_count(editor) - count):
+        # Few stay: they go into a set of their own, and the old one is freed in the background.
+        rest = zset_without(&keyspace.store, editor.large, rank, count)
+        _take_entry(editor, keyspace.put_object(editor.database, &editor.key, <Object *> rest, EXPIRY_KEEP))
+        return 0
     if editor.large != NULL:
         _begin(keyspace, editor)
         zset_cut(&keyspace.store, editor.large, rank, count)

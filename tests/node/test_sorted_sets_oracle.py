@@ -198,6 +198,42 @@ def test_scanning_sees_every_member_though_the_set_changes(ours: Ours) -> None:
     assert audit(ours.engine.keyspace) == []
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ZREMRANGEBYRANK k 0 -11",
+        "ZREMRANGEBYRANK k 10 -1",
+        "ZREMRANGEBYRANK k 5 -8",
+        "ZREMRANGEBYSCORE k 20 2980",
+        "ZPOPMIN k 2500",
+        "ZPOPMAX k 2999",
+    ],
+)
+def test_the_few_that_stay_move_out(ours: Ours, line: str) -> None:
+    _fill(ours, 3000)
+    keyspace = ours.engine.keyspace
+    used = keyspace.memory()["used_bytes"]
+    with RedisServer() as server, server.connect() as theirs:
+        for start in range(0, 3000, 500):
+            pairs = [word for n in range(start, start + 500) for word in (b"%d" % n, b"m%d" % n)]
+            theirs.call(b"ZADD", b"k", *pairs)
+        asked = [
+            words(each) for each in ("EXPIRE k 1000", line, "ZRANGE k 0 -1 WITHSCORES", "TTL k", "ZCARD k")
+        ]
+        assert ours.pipeline(asked) == theirs.pipeline(asked)
+        assert keyspace.memory()["used_bytes"] > used * 3 // 4
+        asked = [
+            words(each) for each in ("ZADD k 1.5 new", "ZRANK k new", "ZSCORE k m2990", "ZINCRBY k 1 new")
+        ]
+        assert ours.pipeline(asked) == theirs.pipeline(asked)
+    assert audit(keyspace) == []
+    while keyspace.free_some(500):
+        pass
+    assert audit(keyspace) == []
+    assert keyspace.memory()["used_bytes"] < used // 2
+
+
 def test_a_large_one_goes_in_the_background(ours: Ours) -> None:
     _fill(ours, 20_000)
     keyspace = ours.engine.keyspace
