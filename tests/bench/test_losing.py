@@ -33,3 +33,7 @@ def test_a_type_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str])
         losing.main(["string"])
     assert end.value.code == 2
     assert "no type string" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        losing.main(["set", "--ways", "DEL,GETDEL"])
+    assert end.value.code == 2
+    assert "no way 'GETDEL'" in capsys.readouterr().err
