@@ -38,6 +38,7 @@ class Meter:
         self._engine = engine
         self._samples: list[tuple[int, int, int, int]] = []
         self.peak_bytes = 0
+        self.turns = self.turns_us = self.longest_turn_us = 0
         self.sample(now_ms)
 
     def sample(self, now_ms: int) -> None:
@@ -54,6 +55,16 @@ class Meter:
             self._samples.pop()
         self._samples = [*self._samples[-_SAMPLES:], taken]
         self.peak_bytes = max(self.peak_bytes, self._engine.keyspace.memory()["used_bytes"])
+
+    def add_turns(self, count: int, total_us: int, longest_us: int) -> None:
+        """What the pump's `take_turns` returned."""
+        self.turns += count
+        self.turns_us += total_us
+        self.longest_turn_us = max(self.longest_turn_us, longest_us)
+
+    def forget_turns(self) -> None:
+        """CONFIG RESETSTAT: counts from zero."""
+        self.turns = self.turns_us = self.longest_turn_us = 0
 
     def rates(self) -> tuple[float, float, float]:
         """Commands, bytes in and bytes out, each a second."""
@@ -203,6 +214,9 @@ def _stats(node: NodeContext) -> Fields:
     yield "total_error_replies", counters["errors"]
     yield "client_query_buffer_limit_disconnections", counters["query_limit_disconnections"]
     yield "client_output_buffer_limit_disconnections", counters["output_limit_disconnections"]
+    yield "eventloop_cycles", node.meter.turns
+    yield "eventloop_duration_sum", node.meter.turns_us
+    yield "grapevine_longest_turn_usec", node.meter.longest_turn_us
 
 
 def _replication(node: NodeContext) -> Fields:

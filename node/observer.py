@@ -158,7 +158,8 @@ class Observer:
         """Work beside the commands ended that held all clients up for so long.
 
         Args:
-            event: Redis's name for it: `expire-cycle` or `eviction-cycle`.
+            event: Redis's name for it, `expire-cycle` or `eviction-cycle`; or `turn`: the longest time
+                between two looks at the clients since the last beat, whatever it was spent on.
         """
         self.latency.add(event, self._clock_us() // 1_000_000, duration_us // 1000)
 

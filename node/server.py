@@ -251,6 +251,9 @@ class Node:
             await trio.sleep((due_ms - now_ms) / 1000)
             self.pump.tick()
             self.meter.sample(self.engine.monotonic_now_ms)
+            turns = self.pump.take_turns()
+            self.meter.add_turns(*turns)
+            self.observer.hear_cycle("turn", turns[2])
             self._count_replicas()
             for _ in range(BACKGROUND_SLICES_PER_TICK):
                 more = keyspace.free_some(FREE_ENTRIES_PER_SLICE)

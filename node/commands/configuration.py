@@ -52,9 +52,10 @@ def change(session: Session, args: list[bytes]) -> Reply:
 
 
 def resetstat(session: Session, _args: list[bytes]) -> Reply:
-    engine = node_of(session).engine
-    engine.reset_statistics()
-    engine.keyspace.reset_statistics()
+    node = node_of(session)
+    node.engine.reset_statistics()
+    node.engine.keyspace.reset_statistics()
+    node.meter.forget_turns()
     return OK
 
 

@@ -115,6 +115,11 @@ def _advice(monitor: LatencyMonitor) -> Iterator[str]:
             "A slice of active expiry was slow though it looks at a few hundred keys: large values take long"
             " to free, or the processor was busy with something else."
         )
+    if "turn" in monitor.events:
+        yield (
+            "All clients waited for that long between two looks at them. What took the time is another event"
+            " here, one large value, or a processor that others had."
+        )
     if "eviction-cycle" in monitor.events:
         yield (
             "Making room for a command was slow: maxmemory is reached faster than keys can go. Write less at"

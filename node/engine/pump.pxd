@@ -32,6 +32,11 @@ cdef class Pump:
     cdef uint64_t _short_sleep_ticks
     cdef int _spin_credit  # more than 0: looking before sleeping was worth it lately
 
+    cdef uint64_t _looked_ticks  # when the last epoll_wait returned; 0: there was none
+    cdef int64_t _turns  # since take_turns was called last
+    cdef uint64_t _turns_ticks
+    cdef uint64_t _longest_ticks
+
     cdef int _epoll_fd
     cdef int _event_fd
     cdef int _timer_fd

@@ -371,6 +371,22 @@ cdef class Pump:
             self._short_sleep_ticks = <uint64_t> (SHORT_SLEEP_US * ticks_per_us)
         return 0
 
+    def take_turns(self):
+        """What happened between two looks at the clients, whoever did it, since this was asked last.
+
+        Returns:
+            How many turns there were, how long they took together and how long the longest took, in us of the clock (not
+            of the processor: a process that has to wait for it makes its clients wait, too).
+        """
+        cdef double per_us = self.engine.ticks_per_us
+        if self.engine.tick_source == NULL:  # the first moments: nobody knows how long a tick is
+            return 0, 0, 0
+        turns = self._turns, int(self._turns_ticks / per_us), int(self._longest_ticks / per_us)
+        self._turns = 0
+        self._turns_ticks = 0
+        self._longest_ticks = 0
+        return turns
+
     def watch_others(self, int fd):
         """Names the descriptor (readable: somebody else of this process has something to do) that ends a sleep.
 
@@ -435,11 +451,19 @@ cdef class Pump:
         cdef int64_t deadline_us
         cdef Engine engine = self.engine
         cdef Session session
+        cdef uint64_t ticks = processor_ticks()
+        if self._looked_ticks != 0:
+            ticks -= self._looked_ticks
+            self._turns += 1
+            self._turns_ticks += ticks
+            if ticks > self._longest_ticks:
+                self._longest_ticks = ticks
         if timeout_ms > 0:
             with nogil:
                 count = self._sleep(events, timeout_ms)
         else:
             count = epoll_wait(self._epoll_fd, events, EVENTS_PER_TURN, 0)
+        self._looked_ticks = processor_ticks()
         if count < 0:
             if errno == EINTR:
                 return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -331,6 +332,31 @@ def test_a_handler_in_python_ends_the_run_unless_it_says_that_it_set_no_deadline
     with mine:
         mine.send(encode(b"NOTE"))
         assert pump.run(LONG_US, 0) is left_early
+
+
+def test_the_longest_turn_is_known(engine: Engine) -> None:
+    pump = Pump(engine)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    pump.adopt(ours.detach(), Session(engine))
+
+    def dwell(_session: Session, _args: list[bytes]) -> Reply:
+        until_s = time.monotonic() + 0.02
+        while time.monotonic() < until_s:
+            pass
+        return OK
+
+    engine.add_command(make("dwell", 1, dwell))
+    with theirs:
+        for _ in range(3):  # the first 10 ms tell how long a tick is
+            theirs.send(encode(b"DWELL"))
+            pump.run(LONG_US, 0)
+            pump.run(LONG_US, 0)
+        turns, total_us, longest_us = pump.take_turns()
+        assert turns > 3
+        assert total_us >= longest_us >= 19_000
+        assert pump.take_turns() == (0, 0, 0)
+    pump.close_all()
 
 
 def test_others_that_a_command_wakes_get_their_turn_after_it(saturated: tuple[Pump, socket.socket]) -> None:
