@@ -58,6 +58,7 @@ cdef class _EncodingSink(SnapshotSink):
     cdef int large_type
     cdef int64_t large_earliest_ms
     cdef Py_ssize_t limit_bytes
+    cdef Py_ssize_t want_bytes  # the step under way ends when so many wait
     cdef int _database  # of the last SELECTDB
     cdef Keyspace _keyspace
 

@@ -370,6 +370,9 @@ cdef class _EncodingSink(SnapshotSink):
         buf_free(&self.aside)
         return 0
 
+    cdef bint full(self) noexcept:
+        return self.out.used_bytes >= self.want_bytes
+
     cdef size_t early_limit_bytes(self) noexcept:
         return <size_t> self.limit_bytes
 
@@ -416,7 +419,8 @@ cdef class SnapshotWriter:
     def step(self, Py_ssize_t want_bytes):
         cdef uint8_t end = OPCODE_END
         cdef bint more = True
-        while more and self._sink.out.used_bytes < want_bytes:
+        self._sink.want_bytes = want_bytes
+        while more and not self._sink.full():
             more = self._snapshot.step(ENTRIES_PER_LOOK)
         if not more:
             buf_append(&self._sink.out, &end, 1)

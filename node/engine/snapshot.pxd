@@ -27,6 +27,8 @@ cdef class SnapshotSink:
     cdef int note_rest(self, const Stream *stream, Buf *rest) except -1
     cdef int rest(self, const Buf *rest) except -1
     cdef int end_large(self) except -1
+    # It has enough for now: the step ends here, whatever its budget.
+    cdef bint full(self) noexcept
     # How many bytes of members that changed before their turn may be kept for it, in one collection.
     cdef size_t early_limit_bytes(self) noexcept
 

@@ -95,6 +95,9 @@ cdef class SnapshotSink:
     cdef int end_large(self) except -1:
         raise NotImplementedError("a sink says what it does with the end of a large collection")
 
+    cdef bint full(self) noexcept:
+        return False
+
     cdef size_t early_limit_bytes(self) noexcept:
         return 0
 
@@ -210,6 +213,8 @@ cdef class _Large:
                 self.given += 1
                 budget_elements[0] -= 1
                 self.early_at += (entry_bytes(member) + 7) & ~(<size_t> 7)
+                if sink.full():
+                    budget_elements[0] = 0
             self.early_at = 0
             self.delivery.early_bytes = 0
             if self.walked:
@@ -223,6 +228,8 @@ cdef class _Large:
                     sink.member(found[index])
                     self.given += 1
             budget_elements[0] -= count + 1
+            if sink.full():
+                budget_elements[0] = 0
 
     cdef bint step_items(self, SnapshotSink sink, int64_t *budget_elements) except -1:
         cdef uint8_t scratch[24]
@@ -245,6 +252,8 @@ cdef class _Large:
                 at = after + back_bytes(after - at)
             self.word_at += 1
             list_release(self.keyspace.store.heap, <List *> self.object, &self.delivery, chunk)
+            if sink.full():
+                budget_elements[0] = 0
         return False
 
     cdef bint step_nodes(self, SnapshotSink sink, int64_t *budget_elements) except -1:
@@ -263,6 +272,8 @@ cdef class _Large:
             budget_elements[0] -= live + 1
             self.word_at += 1
             stream_release(self.keyspace.store.heap, <Stream *> self.object, &self.delivery, node)
+            if sink.full():
+                budget_elements[0] = 0
         sink.rest(&self.rest)
         return False
 
@@ -438,6 +449,8 @@ cdef class Snapshot(Observer):
                             self.close()
                             raise
                         budget_entries -= 1
+                        if self.sink.full():  # what was delivered of this bucket is not owed any more
+                            return True
                 self.at_position = following
                 if following == 0:
                     self.at_slot += 1

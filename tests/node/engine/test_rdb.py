@@ -56,6 +56,21 @@ def encoded(keyspace: Keyspace, step_bytes: int = 1 << 16) -> bytes:
     return b"".join(pieces)
 
 
+def test_a_step_ends_with_the_entry_that_makes_it_long_enough() -> None:
+    keyspace = Keyspace(clock_ms=NOW_MS)
+    for number in range(100):
+        keyspace.set(0, b"%d" % number, b"v" * 100_000)
+    taken = 0
+    with SnapshotWriter(keyspace, {}, limit_bytes=LIMIT) as writer:
+        more = True
+        while more:
+            more = writer.step(150_000)
+            piece = writer.take()
+            assert len(piece) <= 150_000 + 100_100
+            taken += len(piece)
+    assert 100 * 100_000 <= taken <= 100 * 100_100
+
+
 def decoded(data: bytes, piece_bytes: int = 1 << 20, *, keep_expired: bool = False) -> Keyspace:
     keyspace = Keyspace(clock_ms=NOW_MS)
     decoder = Decoder(keyspace, keep_expired=keep_expired)
