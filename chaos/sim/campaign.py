@@ -112,7 +112,6 @@ class Record:
 
 def run_batch(scenario: str, first_seed: int, count: int, code: str, safety_ms: int) -> Row:
     """Seeds `first_seed` to `first_seed + count - 1`. An exception is a finding; the next seed goes on."""
-    logging.disable(logging.CRITICAL)  # nodes tell of every refusal; here only promises count
     row = Row(scenario, code, safety_ms)
     began = time.process_time()
     for seed in range(first_seed, first_seed + count):
@@ -149,7 +148,11 @@ def campaign(
     planned = {name: row.seeds for name, row in rows.items()}
     ends = time.monotonic() + seconds
     with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), max_tasks_per_child=BATCHES_PER_PROCESS
+        jobs,
+        mp_context=get_context("spawn"),
+        max_tasks_per_child=BATCHES_PER_PROCESS,
+        initializer=logging.disable,  # nodes tell of every refusal; here only promises count
+        initargs=(logging.CRITICAL,),
     ) as pool:
         running: dict[Future[Row], None] = {}
         while True:
@@ -205,7 +208,6 @@ def _line(row: Row, name: str) -> str:
 
 def find_planted(seeds: int, safety_ms: int) -> int:
     """Every planted bug, seed by seed, until its checker speaks. Returns how many were not found."""
-    logging.disable(logging.CRITICAL)
     missed = 0
     print("| planted | checker | scenario | found by seed |\n|---|---|---|---|")
     for bug, (scenario, promise) in PLANTED.items():
@@ -252,6 +254,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write("grapevine chaos sim campaign: --seeds, --jobs and --safety-ms are at least 1\n")
         return 2
     if words.planted:
+        logging.disable(logging.CRITICAL)
         return 1 if find_planted(words.seeds, words.safety_ms) else 0
     record, code = Record(words.record), words.code or _commit() or "unknown"
     scenarios = tuple(words.scenario or names())

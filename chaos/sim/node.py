@@ -126,6 +126,13 @@ class SimulatedWire:
         self._process.settle()
 
 
+class _Hasty(Office):
+    """Planted: clients are not held while an office changes hands."""
+
+    def hold_clients(self, until_ms: int) -> None:
+        del until_ms
+
+
 class Node:
     """Implements replication.feeder.Sessions and, for the commands that run here, node.context.NodeContext.
 
@@ -166,7 +173,7 @@ class Node:
             work_us=lambda: 0,
             new_id=lambda: "a" * 40 if "same-history" in process.bugs else f"{dice.getrandbits(160):040x}",
         )
-        self.cluster = Office(
+        self.cluster = (_Hasty if "hold-nobody" in process.bugs else Office)(
             self.engine,
             self.replication,
             process,

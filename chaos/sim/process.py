@@ -26,7 +26,7 @@ from gossip.membership import Membership
 from gossip.messages import Address, Envelope, Meta, Record, RegisterNews
 from gossip.participant import Action, Announce, Concluded, Deliver, Participant, Persist
 from gossip.past import Past
-from gossip.register import Change, Learned, RegisterError
+from gossip.register import Change, Learned, Refused, RegisterError
 from gossip.service import Statistics
 from gossip.topology import SHARD_PREFIX, ShardView, shard_register
 from gossip.votes import VOTERS, Plain, Value, VoterSet
@@ -156,6 +156,8 @@ class Process(Membership):
 
     async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
         """Raises RegisterError."""
+        if "never-stand" in self.bugs and self.office is None and self.cluster.disturbed_ms:
+            raise Refused("planted: only who is in office proposes anything")
         proposal_id = self.core.propose(register, change, timeout_ms, self.now_ms())
         outcome = self._promised[proposal_id] = Pending()
         self.carry_out()

@@ -28,6 +28,8 @@ PLANTED: Final[Mapping[str, tuple[str, str]]] = {
     "twice": ("row-10-long-pause", "linearizable"),
     "early-reply": ("row-21-quorum-lost", "acknowledged"),
     "jumping-clock": ("row-12-time-to-live", "lapses"),
+    "never-stand": ("row-15-half-the-primaries", "liveness"),
+    "hold-nobody": ("planned-failover", "calm"),
 }
 """The bugs that can be planted: where each shows, and which checker has to speak."""
 BUGS: Final = tuple(PLANTED)

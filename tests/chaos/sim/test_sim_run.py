@@ -3,16 +3,20 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from chaos.cli import main
+from chaos.sim.campaign import Found, Record, run_batch, table
 from chaos.sim.run import BUGS, PLANTED, Outcome, options_of, run
 from chaos.sim.scenario import names
 
+SAFETY_MS = 10_000
+
 
 def outcome(scenario: str, seed: int, *bugs: str) -> Outcome:
-    return run(options_of(scenario, seed), seed, bugs=frozenset(bugs))
+    return run(options_of(scenario, seed, safety_ms_max=SAFETY_MS), seed, bugs=frozenset(bugs))
 
 
 @pytest.mark.slow
@@ -30,7 +34,7 @@ def test_a_seed_repeats(scenario: str) -> None:
     """The second run also prints, which must change nothing."""
     lines: list[str] = []
     first = outcome(scenario, 2)
-    assert first == run(options_of(scenario, 2), 2, tell=lines.append)
+    assert first == run(options_of(scenario, 2, safety_ms_max=SAFETY_MS), 2, tell=lines.append)
     assert first.faults > 0
     assert sum(" leads " in line for line in lines) >= 3
     assert any("everything heals" in line for line in lines)
@@ -81,9 +85,33 @@ def test_the_command_prints_what_it_drew_first_and_how_to_repeat(capsys: pytest.
     assert lines[-1].startswith("1 seeds, 1 with a violation")
 
 
+@pytest.mark.slow
+def test_a_campaign_counts_and_goes_on_where_it_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "record.json"
+    words = ["sim", "campaign", "--scenario", "row-10-long-pause", "--safety-ms", "500", "--code", "x"]
+    for seeds in (1, 3):
+        assert main([*words, "--record", str(record), "--seeds", str(seeds)]) == 0
+        (row,) = Record(record).rows
+        assert (row.scenario, row.code, row.seeds, row.violations) == ("row-10-long-pause", "x", seeds, [])
+        assert capsys.readouterr().out.splitlines()[2].startswith(f"| `row-10-long-pause` | {seeds} | 0 |")
+
+
+@pytest.mark.slow
+def test_a_campaign_tells_of_what_it_found() -> None:
+    row = run_batch("row-10-long-pause", 1, 2, "x", 500)
+    row.violations.append(Found(2, "one-owner: two"))
+    assert "| `row-10-long-pause` | 2 | 1 (2) |" in table([row])
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
-    [(["--scenario", "earthquake"], "no scenario is called 'earthquake'"), (["--count", "0"], "at least 1")],
+    [
+        (["--scenario", "earthquake"], "no scenario is called 'earthquake'"),
+        (["--count", "0"], "at least 1"),
+        (["campaign", "--jobs", "0"], "--jobs and --safety-ms are at least 1"),
+    ],
 )
 def test_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", *words]) == 2
@@ -93,4 +121,4 @@ def test_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]
 def test_unknown_bugs_are_refused() -> None:
     with pytest.raises(ValueError, match="skip-lease"):
         outcome("storm", 1, "no-such")
-    assert len(BUGS) == 10
+    assert len(BUGS) == 12
