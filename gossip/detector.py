@@ -36,6 +36,7 @@ from gossip.messages import (
     Alive,
     Claim,
     Envelope,
+    Forgot,
     Left,
     MemberClaim,
     Message,
@@ -114,8 +115,26 @@ class IncarnationRaised:
     incarnation: int
 
 
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """`teller` heard of a state file of ours with serial `theirs`; the one we began with, or wrote since, has
+    `ours`: it is an old copy, or the disk lost what it had confirmed. We may break promises.
+    """
+
+    teller: str
+    ours: int
+    theirs: int
+
+
 Action: TypeAlias = (
-    Send | CheckPort | ExchangeWith | FetchFrom | MemberChanged | RegisterHeard | IncarnationRaised
+    Send
+    | CheckPort
+    | ExchangeWith
+    | FetchFrom
+    | MemberChanged
+    | RegisterHeard
+    | IncarnationRaised
+    | RolledBack
 )
 
 
@@ -154,6 +173,8 @@ class Detector:
         self.offset = -1
         self.epoch_seen = 0
         self.registers_sum = 0
+        self.serial = 0
+        """Of our state file, as far as it is on disk."""
         self.voters: tuple[str, ...] = ()
         self.config = config
         self.awareness = Awareness(config.awareness_max)
@@ -221,16 +242,24 @@ class Detector:
         """`message` under our name and vitals."""
         age_ms = max(0, self._now_ms - self.majority_ms) if self.majority_ms else -1
         vitals = Vitals(
-            self.incarnation, self.offset, self.epoch_seen, self.registers_sum, age_ms, self._majority_hops
+            self.incarnation,
+            self.offset,
+            self.epoch_seen,
+            self.registers_sum,
+            age_ms,
+            self._majority_hops,
+            self.serial,
         )
         return Envelope(self.me, vitals, message, news)
 
     def records(self) -> tuple[Record, ...]:
         """Our half of a state exchange: ourselves first, then everybody listed."""
         status = "left" if self.presence is Presence.LEAVING else "alive"
-        mine = Record(status, self.me, self.incarnation, self.meta, self.offset)
+        mine = Record(status, self.me, self.incarnation, self.meta, self.offset, self.serial)
         others = [
-            Record(member.status.value, member.id, member.incarnation, member.meta, member.offset)
+            Record(
+                member.status.value, member.id, member.incarnation, member.meta, member.offset, member.serial
+            )
             for member in self.members
         ]
         return (mine, *others)
@@ -291,12 +320,15 @@ class Detector:
                 elif record.status == "left":
                     told = Left(self.me, record.incarnation)
                 self._about_me(told)
+                self._compare(record.serial, teller)
                 continue
             for change in self.members.exchanged(record.status, alive, teller, now_ms):
                 self._changed(change)
             listed = self.members.get(record.member)
             if listed is not None and record.offset > listed.offset:
                 listed.offset = record.offset
+            if listed is not None:
+                listed.serial = max(listed.serial, record.serial)
 
     def forget(self, member: str, now_ms: int) -> bool:
         """Drop `member` and ban it for a while. False when it was not listed."""
@@ -461,6 +493,8 @@ class Detector:
             self._probes.nacked(message.sequence)
         elif isinstance(message, Refused):
             self._heard_refused(message, sender)
+        elif isinstance(message, Forgot):
+            self._compare(message.serial, sender)
 
     def _heard(self, envelope: Envelope, source: Address) -> bool:
         """Note the sender's vitals. False when it is banned and must not be talked to."""
@@ -476,6 +510,9 @@ class Detector:
                 self._strangers_ms[envelope.sender] = self._now_ms
                 self._out.append(ExchangeWith(source))
             return True
+        if envelope.vitals.serial < listed.serial and not isinstance(envelope.message, Forgot):
+            self._send(source, Forgot(listed.serial))  # old words, or an old disk: it will know
+        listed.serial = max(listed.serial, envelope.vitals.serial)
         listed.heard_ms = self._now_ms
         self.refusals.contradicted(
             envelope.sender
@@ -495,6 +532,16 @@ class Detector:
             self._fetched_ms = self._now_ms
             self._out.append(FetchFrom(listed.meta.bus_address, vitals.registers_sum))
         return True
+
+    def has_forgotten(self, envelope: Envelope) -> bool:
+        """Whether the sender once had a newer state file than it had as it wrote this."""
+        listed = self.members.get(envelope.sender)
+        return listed is not None and envelope.vitals.serial < listed.serial
+
+    def _compare(self, serial: int, teller: str) -> None:
+        """What others heard of our state file: never more than is true, unless ours is an old copy."""
+        if serial > self.serial:
+            self._out.append(RolledBack(teller, self.serial, serial))
 
     def _claim(self, claim: Claim) -> None:
         if isinstance(claim, RegisterNews):

@@ -189,6 +189,7 @@ class Member:
         answered_ms: when it last answered us (a completed round trip), 0 when never.
         heard_ms: when anything of it last reached us directly, 0 when never.
         offset, epoch_seen, registers_sum: its vitals as last heard; -1, 0, 0 before.
+        serial: the highest of its state file that was heard of.
         behind: it spoke with a higher incarnation than we know: its claim got lost on the way to us.
     """
 
@@ -202,6 +203,7 @@ class Member:
     offset: int = -1
     epoch_seen: int = 0
     registers_sum: int = 0
+    serial: int = 0
     suspicion: Suspicion | None = None
     behind: bool = False
 

@@ -50,7 +50,16 @@ class Memory:
         """The error for a file that is whole but makes no sense."""
         return StateError(
             f"the state file {self._directory.path} cannot be used: {why}."
-            " Restore it from a copy, or move it away: this member then joins as a new one"
+            " Move it away: this member then joins as a new one"
+        )
+
+    def rolled_back(self, teller: str, ours: int, theirs: int) -> StateError:
+        """The error for a file that is older than what another member heard of it."""
+        return StateError(
+            f"the state file {self._directory.path} is an old copy: it had serial {ours}, and member {teller}"
+            f" has heard of serial {theirs}. What this member promised as a voter since then is not in it, so"
+            " it stops before it breaks a promise; what was decided stands. Move the file away: this member"
+            " then joins as a new one, and the cluster lets another vote in its place"
         )
 
     async def save(self, past: Callable[[], Past]) -> None:

@@ -6,7 +6,7 @@ A message travels as a UDP datagram or as a TCP frame (four bytes of big-endian 
     | header: array              | body: array     | news: array of claims    |
     +----------------------------+-----------------+--------------------------+
      header: [VERSION, number, cluster id (20 bytes), sender id (20 bytes),
-              incarnation, offset, epoch seen, registers sum, majority age, majority hops]
+              incarnation, offset, epoch seen, registers sum, majority age, majority hops, serial]
      body:   the fields of the message class, in order (see WIRE)
      claim:  [0, id, incarnation, meta]          alive
              [1, id, incarnation, accuser id]    suspect
@@ -48,7 +48,7 @@ incarnation over any that is heard.
 TEXT_BYTES_MAX: Final = 255
 LONG_TEXT_BYTES_MAX: Final = 1_024
 """Explanations for people."""
-HEADER_BYTES_MAX: Final = 188
+HEADER_BYTES_MAX: Final = 197
 """Upper bound of the bytes around the news of any message of the detector; the largest is ProbeFor over
 IPv6.
 """
@@ -133,6 +133,7 @@ class Record:
     Attributes:
         status: 'alive', 'suspect', 'dead' or 'left'.
         offset: the member's replication offset as last heard, -1 when never.
+        serial: the highest serial of its state file that was heard of.
     """
 
     status: str
@@ -140,6 +141,7 @@ class Record:
     incarnation: int
     meta: Meta
     offset: int
+    serial: int = 0
 
 
 # -- messages ------------------------------------------------------------------------------------------
@@ -188,6 +190,15 @@ class Refused:
 
     member: str
     incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """You had a state file with this serial once, and speak of a lower one: an old copy was put in its
+    place. Means nothing to who just overtook its own words.
+    """
+
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +286,7 @@ class MeetAnswer:
 
 
 Message: TypeAlias = (
-    Ping | Ack | ProbeFor | Nack | News | Refused | LeaseRequest | LeaseGrant
+    Ping | Ack | ProbeFor | Nack | News | Refused | Forgot | LeaseRequest | LeaseGrant
     | LeaseRelease | RegisterRound | Exchange | Fetch | Meet | MeetAnswer
 )  # fmt: skip
 
@@ -294,6 +305,7 @@ class Vitals:
             voters.
         majority_hops: how many members passed that on. Each hop makes it look younger by the time the packet
             took, so it is not passed on for ever.
+        serial: how often it wrote promises to disk; it never falls, unless the disk forgot some.
     """
 
     incarnation: int
@@ -302,6 +314,7 @@ class Vitals:
     registers_sum: int
     majority_age_ms: int = -1
     majority_hops: int = 0
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +435,7 @@ def _record_to_wire(record: Record) -> tuple[Any, ...]:
         record.incarnation,
         _meta_to_wire(record.meta),
         record.offset,
+        record.serial,
     )
 
 
@@ -431,7 +445,12 @@ def _record(value: Any) -> Record:
     if not 0 <= number < len(_STATUSES):
         raise PeerError("malformed", f"member status {number} is not known here")
     return Record(
-        _STATUSES[number], _id(items[1]), _incarnation(items[2]), _hashable_meta(items[3]), _integer(items[4])
+        _STATUSES[number],
+        _id(items[1]),
+        _incarnation(items[2]),
+        _hashable_meta(items[3]),
+        _integer(items[4]),
+        _integer(items[5]) if len(items) > 5 else 0,
     )
 
 
@@ -495,6 +514,7 @@ WIRE: Final[dict[int, tuple[type[Any], tuple[_Field, ...]]]] = {
     12: (Fetch, (_NAMES,)),
     13: (Meet, (_RECORD, _FLAG, _FLAG)),
     14: (MeetAnswer, (_TEXT, _LONG_TEXT, _RECORD)),
+    15: (Forgot, (_INTEGER,)),
 }
 """Type numbers: append only, never reuse one."""
 
@@ -586,6 +606,7 @@ class Codec:
             vitals.registers_sum,
             vitals.majority_age_ms,
             vitals.majority_hops,
+            vitals.serial,
         )
         body = tuple([field.to_wire(getattr(message, name)) for field, name in zip(wire, names, strict=True)])
         news = b"".join([encode_news(claim) for claim in envelope.news])
@@ -634,7 +655,7 @@ class Codec:
         message = message_type(*[field.from_wire(item) for field, item in zip(wire, items, strict=False)])
         return Envelope(
             sender=_id(header[3]),
-            vitals=Vitals(*[_integer(item) for item in header[4:10]]),
+            vitals=Vitals(*[_integer(item) for item in header[4:11]]),
             message=message,
             news=tuple([_claim(item) for item in _array(news, 0)]),
             cluster=cluster,

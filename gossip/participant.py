@@ -35,6 +35,7 @@ from gossip.detector import (
     IncarnationRaised,
     MemberChanged,
     RegisterHeard,
+    RolledBack,
     Send,
 )
 from gossip.exchange import as_news, as_value
@@ -121,6 +122,7 @@ Action: TypeAlias = (
     | ExchangeWith
     | FetchFrom
     | MemberChanged
+    | RolledBack
     | Learned
     | Announce
     | Concluded
@@ -144,6 +146,7 @@ class Participant:
     Attributes:
         topology: the newest picture. Offsets in it are those of `fresh_topology` or older.
         company: some other member of our cluster spoke to us since we started.
+        rolled_back: our state file was an old copy. We vote on nothing more, and whoever drives this ends us.
     """
 
     def __init__(self, past: Past, meta: Meta, config: GossipConfig, rng: Random, now_ms: int) -> None:
@@ -173,6 +176,9 @@ class Participant:
         self._out: list[Action] = []
         self._after_disk: list[RegisterAction] | None = None
         """What waits for the disk while it writes; None: it does not."""
+        self._serial_asked = self.voting.registers.serial  # what the state file has once it is written
+        self.detector.serial = self._serial_asked
+        self.rolled_back = False
         self._unsaved = True
         self._save_wanted = False
         self._saved_ms = now_ms
@@ -263,6 +269,9 @@ class Participant:
         if sender == self.id:
             return
         self.company = True
+        votes = isinstance(message, LeaseRequest | LeaseGrant | RegisterRound)
+        if votes and (self.rolled_back or self.detector.has_forgotten(envelope)):
+            return  # no votes by or for who forgot some; words that were overtaken are lost as on the way
         if isinstance(message, LeaseRequest):
             answer = self.voting.answer(message, sender, now_ms)
             self._out.append(Send(source, self.detector.envelope(answer)))
@@ -312,6 +321,7 @@ class Participant:
         """The state that `Persist` asked for is on disk: what waited for it may leave."""
         self._see(now_ms)
         batch, self._after_disk = self._after_disk or [], None
+        self.detector.serial = self._serial_asked
         self._finish(batch)
 
     def checked(self, check: CheckPort, refused: bool, now_ms: int) -> None:
@@ -430,6 +440,10 @@ class Participant:
                     self._out.append(action)
             elif isinstance(action, IncarnationRaised):
                 self._stale = self._unsaved = True
+            elif isinstance(action, RolledBack):
+                if not self.rolled_back:
+                    self.rolled_back = True
+                    self._out.append(action)
             else:
                 if isinstance(action, MemberChanged):
                     self._stale = self._unsaved = True
@@ -451,6 +465,7 @@ class Participant:
         if first < len(batch) or self._save_wanted:
             self._save_wanted = self._unsaved = False
             self._after_disk = batch[first:]
+            self._serial_asked = self.voting.registers.serial
             self._out.append(Persist())
             return True
         return bool(batch)

@@ -32,8 +32,9 @@ the second step final: the majority of `old` that answered the inventory will ne
 ignores `new`. Rejected: CASPaxos's own recipe, which adds one acceptor at a time with unequal quorums. It
 cannot grow from one voter to three without passing through a set of two that is lost with either.
 
-Open: voters that roll back their disk. A lost disk is harmless (a new member id, so a new member); an old
-copy put back is not noticed here.
+A lost disk is harmless (a new member id, so a new member). An old copy put back in its place would break
+promises: `serial` counts what was promised, everybody remembers the highest that a member told (detector.py),
+and one that comes back below it is stopped.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ class Registers:
         self.timing = timing or Timing()
         self.acceptor = Acceptor(voter_set, may_change)
         self.decided: dict[str, Value] = {VOTERS: voter_set.as_value()}
+        self.serial = 0
+        """How often a promise, or a reservation of ballots, had to go to disk in all our lives."""
         self.accepted_by: dict[str, tuple[str, ...]] = {}
         """By register: whose votes decided the last change of ours, for those who tell of it."""
         self._random = random
@@ -242,7 +245,7 @@ class Registers:
         self.decided = {VOTERS: voter_set.as_value()}
         for register in sorted(decided):
             self._learn(register, decided[register])
-        self._actions.append(Persist())
+        self._persist()
         return self._finish(now_ms)
 
     def durable_state(self) -> dict[str, Plain]:
@@ -250,6 +253,7 @@ class Registers:
         return {
             "acceptor": self.acceptor.durable_state(),
             "counter_reserved": self._counter_reserved,
+            "serial": self.serial,
             "decided": {register: value.to_wire() for register, value in self.decided.items()},
         }
 
@@ -260,11 +264,14 @@ class Registers:
             MessageError: it is not what `durable_state` gave.
         """
         acceptor, decided = state.get("acceptor"), state.get("decided")
-        reserved = state.get("counter_reserved")
+        reserved, serial = state.get("counter_reserved"), state.get("serial", 0)
         if not isinstance(acceptor, Mapping) or not isinstance(decided, Mapping):
             raise MessageError("the registers' state is damaged: no acceptor or no decided values")
         if not isinstance(reserved, int) or reserved < 0:
             raise MessageError("the registers' state is damaged: no ballot counter")
+        if not isinstance(serial, int) or serial < 0:
+            raise MessageError("the registers' state is damaged: no serial")
+        self.serial = serial
         self.acceptor.restore(acceptor)
         # Numbers up to the reservation may be in flight in messages of our previous life.
         self._counter = self._counter_reserved = reserved
@@ -272,6 +279,10 @@ class Registers:
         self.decided[VOTERS] = self.acceptor.voter_set.as_value()
 
     # -- rounds
+
+    def _persist(self) -> None:
+        self.serial += 1
+        self._actions.append(Persist())
 
     def _finish(self, now_ms: int) -> list[Action]:
         while self._to_self:
@@ -284,7 +295,7 @@ class Registers:
             before = self.voter_set
             reply, changed = self.acceptor.handle(message, self.decided.get(message.register))
             if changed:
-                self._actions.append(Persist())
+                self._persist()
             if self.voter_set is not before:
                 self._note_voter_set()
             self._send(sender, reply)
@@ -316,7 +327,7 @@ class Registers:
         self._counter += 1
         if self._counter > self._counter_reserved:
             self._counter_reserved = self._counter + BALLOTS_RESERVED
-            self._actions.append(Persist())
+            self._persist()
         proposal.ballot = Ballot(self._counter, self.member_id)
         proposal.voter_set = self.voter_set
         proposal.replies, proposal.against = {}, {}
@@ -523,7 +534,7 @@ class Registers:
     def _learn(self, register: str, value: Value) -> None:
         if register == VOTERS:
             if self.acceptor.learn_voter_set(VoterSet.from_value(value)):
-                self._actions.append(Persist())
+                self._persist()
                 self._note_voter_set()
             return
         known = self.decided.get(register)

@@ -27,7 +27,7 @@ import trio
 from gossip.config import GossipConfig
 from gossip.conversations import Conversations, MeetRefused
 from gossip.conversations import Ties as ConversationTies
-from gossip.detector import CheckPort, ExchangeWith, FetchFrom, MemberChanged, Send
+from gossip.detector import CheckPort, ExchangeWith, FetchFrom, MemberChanged, RolledBack, Send
 from gossip.errors import PeerError
 from gossip.exchange import half
 from gossip.membership import Link, Membership
@@ -45,6 +45,7 @@ from gossip.participant import (
 )
 from gossip.register import Change, NoMajority, Refused, RegisterError
 from gossip.sealing import PLAIN, Keyring, Seal
+from gossip.state import StateError
 from gossip.topology import Topology
 from gossip.transport import Datagrams, resolve
 from gossip.votes import MessageError, Plain, Value, VoterSet
@@ -193,6 +194,8 @@ class Service(Membership):
         self._nap = trio.CancelScope()
         self._changed = trio.Event()
         self._to_write = trio.Event()
+        self._fatal: StateError | None = None
+        """Why the driving task has to end us."""
         self._pending: dict[int, _Pending] = {}
         self._left = False
         self._dropped: Counter[str] = Counter()
@@ -303,7 +306,7 @@ class Service(Membership):
 
         Raises:
             OSError: the bus port cannot be bound; names the address.
-            StateError: the state file cannot be written at the start.
+            StateError: the state file cannot be written at the start, or turns out to be an old copy.
         """
         try:
             host = await resolve(self._me.host)
@@ -375,6 +378,8 @@ class Service(Membership):
                     await datagrams.wait_readable()
             else:
                 await trio.lowlevel.checkpoint()
+            if self._fatal is not None:
+                raise self._fatal
             if self._left:
                 await trio.sleep_forever()
             await self._drain(datagrams)
@@ -484,6 +489,9 @@ class Service(Membership):
             self._changed = trio.Event()
         elif isinstance(action, Concluded):
             self._conclude(action)
+        elif isinstance(action, RolledBack):
+            self._fatal = self._memory.rolled_back(action.teller, action.ours, action.theirs)
+            self._nap.cancel()
         else:
             self._tell(action)
 

@@ -189,6 +189,5 @@ def decode_state(content: bytes, path: str) -> dict[str, Plain]:
 
 def _damaged(path: str, why: str) -> StateError:
     return StateError(
-        f"the state file {path} is damaged: {why}."
-        " Restore it from a copy, or move it away: this member then joins as a new one"
+        f"the state file {path} is damaged: {why}. Move it away: this member then joins as a new one"
     )

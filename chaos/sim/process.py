@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from chaos.sim.checkers import Violation
 from chaos.sim.checkers.reigns import Written
 from chaos.sim.clock import Clock
 from chaos.sim.events import Events
@@ -19,7 +20,7 @@ from chaos.sim.node import Node, Timer
 from chaos.sim.streams import End
 from chaos.sim.tasks import Pending, run_task
 from gossip.config import GossipConfig
-from gossip.detector import CheckPort, ExchangeWith, FetchFrom, MemberChanged, Send
+from gossip.detector import CheckPort, ExchangeWith, FetchFrom, MemberChanged, RolledBack, Send
 from gossip.exchange import as_value
 from gossip.members import Status
 from gossip.membership import Membership
@@ -332,6 +333,10 @@ class Process(Membership):
                 self.node.cluster.observe()
         elif isinstance(action, Concluded):
             self._conclude(action)
+        elif isinstance(action, RolledBack):
+            raise Violation(
+                f"refused: {self.life} takes its disk for an old copy: {action.ours}, not {action.theirs}"
+            )
         elif isinstance(action, Learned):
             self._knows(action.register, action.value)
         elif isinstance(action, MemberChanged) and action.after not in (action.before, Status.ALIVE):

@@ -95,6 +95,27 @@ def test_a_node_with_another_clusters_state_does_not_join(tmp_path: Path) -> Non
             assert raw(second, "GET k2") == ["mine"]
 
 
+def test_a_voter_with_an_old_copy_of_its_state_file_stops(tmp_path: Path) -> None:
+    """It promised and accepted since: the other one remembers, and both of them are named."""
+    first = free_block(2)
+    second = first + 1
+    log = tmp_path / "log"
+    state, copy = tmp_path / "one" / "grapevine-state.msgpack", tmp_path / "copy"
+    with process(*words(second, tmp_path / "two", "--join", f"127.0.0.1:{first}"), log=log):
+        with process(*words(first, tmp_path / "one"), log=log):
+            until(lambda: answers(first) and info(first)["cluster_known_nodes"] == "2", log)
+            (member_id,) = raw(second, "CLUSTER MYID")
+            shutil.copy(state, copy)
+            founded(first, log, "k1")
+            until(lambda: info(second)["cluster_slots_assigned"] == "16384", log)
+        shutil.copy(copy, state)
+        stopped = grapevine(*words(first, tmp_path / "one"), timeout_s=30)
+        assert stopped.returncode == 1
+        assert f"{state} is an old copy: it had serial" in stopped.stderr
+        assert f"member {member_id} has heard of serial" in stopped.stderr
+        assert info(second)["cluster_slots_assigned"] == "16384"
+
+
 def test_a_directory_in_use_is_refused_by_name(tmp_path: Path) -> None:
     first = free_block(2)
     log = tmp_path / "log"

@@ -142,11 +142,12 @@ def test_numbers_are_never_reassigned() -> None:
         12: "Fetch",
         13: "Meet",
         14: "MeetAnswer",
+        15: "Forgot",
     }
 
 
 def test_fields_that_were_appended_later_are_ignored() -> None:
-    header = (VERSION, 2, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6, "new")
+    header = (VERSION, 2, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6, 7, "new")
     longer = packed(header, (77, "new"), ())
     assert Codec(CLUSTER).decode(longer, 1_400).message == Ack(77)
 
@@ -270,7 +271,7 @@ def test_lengths_that_lie_allocate_nothing() -> None:
 
 
 def test_small_messages_fit_the_room_that_is_kept_for_them() -> None:
-    big = Vitals(2**62, 2**62, 2**62, 2**62, 2**62, 2**62)
+    big = Vitals(2**62, 2**62, 2**62, 2**62, 2**62, 2**62, 2**62)
     host = "1234:1234:1234:1234:1234:1234:1234:1234"
     for message in (Ping(2**62, A), Ack(2**62), Nack(2**62), News(), Refused(A, 2**62)):
         assert len(Codec(CLUSTER).encode(Envelope(A, big, message))) <= HEADER_BYTES_MAX

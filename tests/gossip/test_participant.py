@@ -1,15 +1,17 @@
 """gossip/participant.py: what a member does with an event, step by step, and that the disk comes first."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from gossip.config import GossipConfig
-from gossip.detector import ExchangeWith, Send
+from gossip.detector import ExchangeWith, RolledBack, Send
 from gossip.errors import PeerError
 from gossip.members import Status
 from gossip.messages import (
     Envelope,
+    Forgot,
     LeaseGrant,
     LeaseRequest,
     Meta,
@@ -113,6 +115,15 @@ def say(house: House, message: Message) -> None:
     house.hear(P, RegisterRound(message.to_wire()))
 
 
+def complaints(house: House) -> list[Envelope]:
+    """What it says to those whose state file seems to be older than it was."""
+    return [
+        action.envelope
+        for action in house.done
+        if isinstance(action, Send) and isinstance(action.envelope.message, Forgot)
+    ]
+
+
 def test_nothing_leaves_before_the_disk_has_it() -> None:
     house = House()
     house.meet(P, Q)
@@ -155,6 +166,80 @@ def test_others_are_asked_while_our_own_promise_is_written() -> None:
     assert [type(action.error) for action in house.of(Concluded) if isinstance(action, Concluded)] == [
         type(None)
     ]
+
+
+def test_an_old_copy_of_the_state_file_is_noticed_and_votes_no_more() -> None:
+    """Everybody remembers the highest serial that a member told; below it nothing of it counts."""
+    first = House()
+    first.meet(P, Q)
+    voters = first.core.voting.voter_set
+    copy = first.core.past()
+    say(first, Prepare("shard/s", Ballot(5, P), voters))
+    first.act()
+    promised = first.core.past()
+    assert promised.registers is not None
+    assert first.core.detector.serial < promised.registers["serial"], "told once it is on disk"  # type: ignore[operator]
+    first.write()
+    assert first.core.detector.serial == promised.registers["serial"]
+
+    other = House(replace(copy, member_id=P, members=(record_of(ME),)))
+    greeting = first.core.detector.envelope(News())
+    other.core.hear(greeting, meta_of(ME).bus_address, other.now_ms)
+
+    same = House(promised)
+    other.core.hear(same.core.detector.envelope(News()), meta_of(ME).bus_address, other.now_ms)
+    other.act()
+    assert not complaints(other), "a restart with its own file"
+
+    rolled = House(copy)
+    other.core.hear(rolled.core.detector.envelope(News()), meta_of(ME).bus_address, other.now_ms)
+    other.act()
+    (complaint,) = complaints(other)
+    rolled.core.hear(complaint, meta_of(P).bus_address, rolled.now_ms)
+    rolled.act()
+    (found,) = rolled.of(RolledBack)
+    assert found == RolledBack(P, rolled.core.detector.serial, first.core.detector.serial)
+    say(rolled, Prepare("shard/s", Ballot(4, P), voters))
+    rolled.act()
+    assert rolled.of(Persist) == [], "it promises nothing more"
+
+    ballot = Ballot(9, P)
+    vote = RegisterRound(Promise("shard/s", ballot, None, None).to_wire())
+    heard = len(other.core.voting.registers.acceptor.ledgers)
+    other.core.hear(rolled.core.detector.envelope(vote), meta_of(ME).bus_address, other.now_ms)
+    assert other.core.detector.has_forgotten(rolled.core.detector.envelope(vote))
+    assert len(other.core.voting.registers.acceptor.ledgers) == heard
+
+
+def test_words_that_were_overtaken_are_no_rollback() -> None:
+    house = House()
+    house.meet(P, Q)
+    early = house.core.detector.envelope(News())
+    say(house, Prepare("shard/s", Ballot(5, P), house.core.voting.voter_set))
+    house.act()
+    house.write()
+    other = House(Past(True, P, CLUSTER))
+    other.meet(ME, Q)
+    for envelope in (house.core.detector.envelope(News()), early):
+        other.core.hear(envelope, meta_of(ME).bus_address, other.now_ms)
+    other.act()
+    (complaint,) = complaints(other)
+    house.core.hear(complaint, meta_of(P).bus_address, house.now_ms)
+    house.act()
+    assert not house.of(RolledBack)
+    assert not house.core.rolled_back
+
+
+def test_an_exchange_tells_of_a_rollback_too() -> None:
+    house = House()
+    house.meet(P, Q)
+    serial = house.core.detector.serial
+    house.core.take(P, (replace(record_of(ME), serial=serial),), (), house.now_ms)
+    house.act()
+    assert not house.of(RolledBack)
+    house.core.take(P, (replace(record_of(ME), serial=serial + 7),), (), house.now_ms)
+    house.act()
+    assert house.of(RolledBack) == [RolledBack(P, serial, serial + 7)]
 
 
 def test_the_primary_hears_first_what_we_had_decided_of_its_shard() -> None:
