@@ -372,7 +372,8 @@ int main(int argc, char **argv) {
     random_bytes = malloc(RANDOM_BYTES + options.value_bytes);
     input = malloc(READ_BYTES);
     if (!random_bytes || !input) fail("memory");
-    for (size_t at = 0; at < RANDOM_BYTES + options.value_bytes; at++) random_bytes[at] = (char)('!' + draw() % 94);
+    for (size_t at = 0; at < RANDOM_BYTES + options.value_bytes; at++)
+        random_bytes[at] = (char)('+' + draw() % 84); /* no '*': floor.c counts commands by it */
     if ((epoll_fd = epoll_create1(0)) < 0) fail("epoll_create1");
     for (int number = 0; number < options.connections; number++) open_connection(&connection[number]);
     if (!options.count) {

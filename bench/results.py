@@ -241,7 +241,8 @@ def peers_part(data: Data) -> Part:
     picture = plots.bars("Server CPU per request, us", groups)
     text = [
         "One client process, 50 connections, values of 64 bytes; latencies are those of a whole pipeline."
-        " memcached is asked with `mg`, its pipelined form: of `get` it answers each with a system call.",
+        " memcached is asked with `mg`, its pipelined form: of `get` it answers each with a system call."
+        " *Floor* is a C loop that receives and answers `+OK`.",
         "",
         *table(head, rows),
         "![server CPU per request](results/peers.svg)",

@@ -157,7 +157,7 @@ def _memory(place: Place) -> Figures:
 
 def _peers(place: Place) -> Figures:
     memcached = memcached_kind()
-    kinds = [*place.kinds, *([memcached] if memcached is not None else [])]
+    kinds = [*place.kinds, *([memcached] if memcached is not None else []), floor_kind(place.directory)]
     if memcached is None:
         _say("memcached is not installed (Debian, Ubuntu: apt-get install memcached)")
     rows = []
