@@ -36,6 +36,7 @@ log = logging.getLogger("grapevine.replication")
 
 MARK_BYTES = 40
 BUSY_RETRY_MS = 100  # snapshot epochs are being reset
+FIRST_PROGRESS = 0.01  # before so much of a snapshot is sent nobody knows how long it will take
 ROOM_POLL_MS = 1_000  # a replica that takes nothing is looked at this often
 
 
@@ -76,6 +77,7 @@ class _Round:
     mark: bytes
     taking: list[Replica]
     pace: Pace
+    entries: int  # that the snapshot has
     full: bool = False  # one of them has no room: when it has, we want to know
 
 
@@ -357,7 +359,9 @@ class Feeder:
         mark = self._new_id()[:MARK_BYTES].encode()
         settings = self._settings()
         pace = Pace(settings.step_us, settings.step_share, self._clock_ms(), self._commands())
-        self._round = _Round(snapshot, mark, self._begin(mark), pace)
+        keyspace = self._engine.keyspace
+        entries = sum(keyspace.size(number) for number in range(keyspace.database_count))
+        self._round = _Round(snapshot, mark, self._begin(mark), pace, entries)
         return 0
 
     def _begin(self, mark: bytes) -> list[Replica]:
@@ -381,13 +385,14 @@ class Feeder:
         if not sending.taking:
             self.close()
             return 0
-        pending_bytes, sessions = self._settings().pending_bytes, self._pump.sessions
+        settings, sessions = self._settings(), self._pump.sessions
         sending.full = any(
-            sessions[replica.session_id].output_pending_bytes >= pending_bytes for replica in sending.taking
+            sessions[replica.session_id].output_pending_bytes >= settings.pending_bytes
+            for replica in sending.taking
         )
         if sending.full:
             return ROOM_POLL_MS
-        rest_ms = sending.pace.rest_ms(self._clock_ms(), self._commands())
+        rest_ms = sending.pace.rest_ms(self._clock_ms(), self._commands(), self._ring_fill(sending))
         if rest_ms > 0:
             return rest_ms
         began_us = self._work_us()
@@ -411,6 +416,12 @@ class Feeder:
                 log.info("full sync: %d bytes to %s", sending.snapshot.written_bytes, where)
             self.close()
         return 0
+
+    def _ring_fill(self, sending: _Round) -> float:
+        """How much of the ring will be filled when all is sent, if clients go on writing as they do."""
+        written_bytes = self._engine.effects.offset - min(replica.offset for replica in sending.taking)
+        progress = sending.snapshot.entry_count / max(1, sending.entries)
+        return min(1.0, written_bytes / self._settings().window_bytes / max(progress, FIRST_PROGRESS))
 
     def _commands(self) -> int:
         return self._engine.statistics()["commands"]

@@ -10,7 +10,11 @@ it back at once. So, while clients are busy, steps get a share of the time and n
               what a step took
     a step    may begin while there is credit
 
-With nobody busy there is nothing to wait for, and steps follow each other.
+With nobody busy there is nothing to wait for, and steps follow each other. And while clients write faster
+than the sync can afford, what they write fills the ring that the replica will continue from; were it to
+overflow, all would have been in vain. So share and step grow with how full the ring will be at the end: if
+that is half or more the share is all of the time, and steps are eight times as long, for then clients that
+keep the node busy have long turns, too.
 
 Rejected: a fixed number of bytes for each ms. A snapshot of small entries costs ten times as much per byte
 as one of large ones.
@@ -23,7 +27,8 @@ from dataclasses import dataclass
 from typing import Final
 
 STEP_BYTES_MIN: Final = 8 << 10  # less is not worth a round through the event loop
-STEP_BYTES_MAX: Final = 256 << 10  # more the kernel would not take in one send
+STEP_BYTES_MAX: Final = 1 << 20  # more the kernel would not take in one send
+LONGEST: Final = 8  # steps, in a hurry
 BUSY_MS: Final = 10  # so long after a command its client is expected to come again
 FIRST_STEP_BYTES: Final = 32 << 10
 LEARNING: Final = 0.25  # how much the last step counts: one that was interrupted says little
@@ -35,7 +40,7 @@ class Pace:
 
     Args:
         step_us: processor time of a step.
-        share: of the time, for steps, while clients are busy; over 0, at most 1.
+        share: of the time, for steps, while clients are busy and the ring is empty; over 0, at most 1.
         seen_ms: now, when it begins. All times are of one monotonic clock.
         commands: how many commands were executed until now.
     """
@@ -47,6 +52,7 @@ class Pace:
     _credit_us: float = 0.0
     _busy_ms: int = 0  # when a command was seen last
     _bytes_per_us: float = 0.0
+    _hurry: float = 0.0  # 0 to 1
 
     def __post_init__(self) -> None:
         self._busy_ms = self.seen_ms
@@ -56,19 +62,27 @@ class Pace:
     @property
     def want_bytes(self) -> int:
         """The size of the next step."""
-        return max(STEP_BYTES_MIN, min(STEP_BYTES_MAX, int(self._bytes_per_us * self.step_us)))
+        wanted_us = self.step_us * (1 + (LONGEST - 1) * self._hurry)
+        return max(STEP_BYTES_MIN, min(STEP_BYTES_MAX, int(self._bytes_per_us * wanted_us)))
 
-    def rest_ms(self, now_ms: int, commands: int) -> int:
-        """In how many ms to ask again; 0: a step may begin now."""
+    def rest_ms(self, now_ms: int, commands: int, ring_fill: float) -> int:
+        """In how many ms to ask again; 0: a step may begin now.
+
+        Args:
+            ring_fill: how much of the room for what is written meanwhile will be used when all is sent, as it
+                looks now; 0 to 1.
+        """
+        self._hurry = min(1.0, 2 * ring_fill)
+        share = self.share + (1 - self.share) * self._hurry
         if commands != self.commands:
             self.commands = commands
             self._busy_ms = now_ms
-        earned_us = (now_ms - self.seen_ms) * 1_000 * self.share
+        earned_us = (now_ms - self.seen_ms) * 1_000 * share
         self.seen_ms = now_ms
-        self._credit_us = min(max(2.0 * self.step_us, 1_000 * self.share), self._credit_us + earned_us)
+        self._credit_us = min(max(2.0 * self.step_us, 1_000 * share), self._credit_us + earned_us)
         if self._credit_us > 0 or now_ms - self._busy_ms >= BUSY_MS:
             return 0
-        return max(1, math.ceil(-self._credit_us / (1_000 * self.share)))
+        return max(1, math.ceil(-self._credit_us / (1_000 * share)))
 
     def spent(self, step_bytes: int, processor_us: int) -> None:
         """A step made so many bytes in so much processor time."""

@@ -101,7 +101,7 @@ def test_beside_busy_clients_it_rests(syncing: Syncing) -> None:
 
 def test_with_nobody_busy_it_goes_on_at_once(syncing: Syncing) -> None:
     syncing.now_ms += 100
-    for _ in range(20):
+    for _ in range(8):
         assert syncing.step(busy=False)[0] == 0
         syncing.drain()
 

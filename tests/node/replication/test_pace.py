@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from node.replication.pace import BUSY_MS, FIRST_STEP_BYTES, STEP_BYTES_MAX, STEP_BYTES_MIN, Pace
 
 
-def drive(pace: Pace, run_ms: int, bytes_per_us: float, *, busy: bool) -> tuple[int, list[int]]:
+def drive(
+    pace: Pace, run_ms: int, bytes_per_us: float, *, busy: bool, ring_fill: float = 0.0
+) -> tuple[int, list[int]]:
     """Steps for so long, clients asking all the time or never; returns the steps' time and their sizes."""
     now_us, worked_us, sizes, commands = 0, 0, [], 0
     while now_us < run_ms * 1_000:
         commands += busy
-        rest_ms = pace.rest_ms(now_us // 1_000, commands)
+        rest_ms = pace.rest_ms(now_us // 1_000, commands, ring_fill)
         if rest_ms > 0:
             now_us = (now_us // 1_000 + rest_ms) * 1_000
             continue
@@ -51,6 +53,19 @@ def test_busy_clients_leave_it_its_share_and_no_more(share: float, bytes_per_us:
     assert 0.9 * share <= worked_us / 2_000_000 <= 1.05 * share
 
 
+@pytest.mark.parametrize(("ring_fill", "share"), [(0.0, 0.2), (0.125, 0.4), (0.25, 0.6)])
+def test_what_is_written_meanwhile_makes_it_hurry(ring_fill: float, share: float) -> None:
+    pace = Pace(125, 0.2, 0, 0)
+    worked_us, _ = drive(pace, 2_000, 200.0, busy=True, ring_fill=ring_fill)
+    assert 0.85 * share <= worked_us / 2_000_000 <= 1.05 * share
+
+
+def test_a_ring_that_will_be_half_full_lets_it_take_all() -> None:
+    worked_us, sizes = drive(Pace(125, 0.2, 0, 0), 2_000, 200.0, busy=True, ring_fill=0.5)
+    assert worked_us + 100 * len(sizes) >= 2_000_000 - 1_000
+    assert 0.9 * 1_000 <= sizes[-1] / 200.0 <= 1.1 * 1_000
+
+
 def test_alone_it_never_rests() -> None:
     worked_us, sizes = drive(Pace(125, 0.2, 0, 0), 2_000, 200.0, busy=False)
     assert worked_us + 100 * len(sizes) >= 2_000_000 - BUSY_MS * 1_000
@@ -59,9 +74,9 @@ def test_alone_it_never_rests() -> None:
 def test_who_was_idle_for_a_moment_is_not_forgotten() -> None:
     pace = Pace(125, 0.2, 0, 0)
     pace.spent(1_000, 10_000)  # one large value
-    assert pace.rest_ms(1, 1) > 0
-    assert pace.rest_ms(BUSY_MS, 1) > 0  # a command was seen at 1
-    assert pace.rest_ms(1 + BUSY_MS, 1) == 0
+    assert pace.rest_ms(1, 1, 0.0) > 0
+    assert pace.rest_ms(BUSY_MS, 1, 0.0) > 0  # a command was seen at 1
+    assert pace.rest_ms(1 + BUSY_MS, 1, 0.0) == 0
 
 
 @given(
@@ -75,12 +90,12 @@ def test_credit_is_never_saved_up(steps: list[tuple[int, int, int, int]]) -> Non
     pace, now_ms, commands = Pace(125, 0.2, 0, 0), 0, 0
     for passed_ms, asked, step_bytes, took_us in steps:
         now_ms, commands = now_ms + passed_ms, commands + asked
-        assert 0 <= pace.rest_ms(now_ms, commands) <= 1 << 20
+        assert 0 <= pace.rest_ms(now_ms, commands, 0.0) <= 1 << 20
         pace.spent(step_bytes, took_us)
         assert STEP_BYTES_MIN <= pace.want_bytes <= STEP_BYTES_MAX
     now_ms += 10_000
     taken = 0
-    while pace.rest_ms(now_ms, commands + 1 + taken) == 0:
+    while pace.rest_ms(now_ms, commands + 1 + taken, 0.0) == 0:
         pace.spent(pace.want_bytes, 125)
         taken += 1
     assert taken <= 2
