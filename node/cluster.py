@@ -32,7 +32,6 @@ from node.slot_changes import assignment, founding, new_epoch, release, transfer
 
 log = logging.getLogger("grapevine.cluster")
 
-LEASE_TICK_MS: Final = 4  # a person who adds slots waits for the first lease
 SEEN_TIMEOUT_S: Final = 2.0
 
 
@@ -67,6 +66,8 @@ class ClusterNode(ClusterMember):
         self.replication = replication
         self._rng = rng
         self._lock = trio.Lock()  # one structural change by hand at a time
+        self._lease_moved = trio.Event()
+        self.office.on_lease = self._tell_lease
 
     # -- what others read
 
@@ -127,6 +128,10 @@ class ClusterNode(ClusterMember):
                 await woken.wait()
             woken = trio.Event()
 
+    def _tell_lease(self) -> None:
+        self._lease_moved.set()
+        self._lease_moved = trio.Event()
+
     async def _move(self, primary: str) -> None:
         try:
             await self.replicate(primary)
@@ -160,8 +165,8 @@ class ClusterNode(ClusterMember):
             with trio.move_on_after(
                 SEEN_TIMEOUT_S
             ):  # a shard that was just founded has its first lease to get
-                while not self.office.has_lease:  # noqa: ASYNC110 (leases have no event)
-                    await trio.sleep(LEASE_TICK_MS / 1000)
+                while not self.office.has_lease:
+                    await self._lease_moved.wait()
             return OK
 
     async def release_slots(self, slots: Sequence[int]) -> Reply:

@@ -76,6 +76,7 @@ class Office(Outlook):
 
     Attributes:
         wake: called when `tick` has something to do earlier than it said; whoever drives this sets it.
+        on_lease: called when the engine was told of another end of our lease, or that there is none.
         handing_over: we give our office away, and take no notice of others' decisions until that is done.
     """
 
@@ -106,6 +107,7 @@ class Office(Outlook):
         )
         self.handing_over = False
         self.wake: Callable[[], None] = lambda: None
+        self.on_lease: Callable[[], None] = lambda: None
         self.errands, self._migrate = errands, migrate
         self._chronicle = Chronicle(self.election, service)
         self._config = config
@@ -403,7 +405,10 @@ class Office(Outlook):
         if lease_ms > now_ms or not self.election.leads:
             self._leaseless_since_ms, self.replication.feeder.no_lease = 0, ""
         # 0 would mean that leases do not matter; a primary that has none yet is past the end of it.
-        engine.lease_until_ms = self._held_until_ms or (max(1, lease_ms) if self.election.leads else 0)
+        until_ms = self._held_until_ms or (max(1, lease_ms) if self.election.leads else 0)
+        if until_ms != engine.lease_until_ms:
+            engine.lease_until_ms = until_ms
+            self.on_lease()
         if self._holding:
             engine.set_serving(False, b"The cluster is down: this primary came back without its data")
         elif not self.covered:

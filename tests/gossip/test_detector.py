@@ -1,12 +1,11 @@
 """The detector core, event by event: what goes in, which actions come out."""
 
-from itertools import product
 from random import Random
 
 import pytest
 
 from gossip.config import GossipConfig
-from gossip.denial import SELF_TABLE, Presence, SelfEffect, SelfEvent
+from gossip.denial import SelfEffect
 from gossip.detector import (
     Action,
     CheckPort,
@@ -247,12 +246,6 @@ def test_the_dead_are_tried_again() -> None:
 
 
 # -- ourselves ----------------------------------------------------------------------------------------------
-
-
-def test_the_self_table_covers_the_whole_product() -> None:
-    assert {(presence, event) for presence, row in SELF_TABLE.items() for event in row} == set(
-        product(Presence, SelfEvent)
-    )
 
 
 @pytest.mark.parametrize(
