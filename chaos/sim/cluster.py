@@ -52,6 +52,8 @@ class Machine:
         self.slow_disk: tuple[int, int] | None = None
         """How long a write takes, when it is slow."""
         self.disk_fails = False
+        self.restored = False
+        """Its disk is an old copy."""
         self.paused = False
         self.put_off: list[Callable[[], None]] = []
         self.lives = 0
@@ -236,6 +238,20 @@ class Cluster:
             self.events.trace(f"machine {machine.number} refuses to start: {error}")
         else:
             raise Violation(f"refused: machine {machine.number} took a state file that is torn at byte {at}")
+
+    def ends_rolled_back(self, process: Process, ours: int, theirs: int) -> None:
+        """It says that its state file is an old copy. If that is so, somebody moves the file away.
+
+        Raises:
+            Violation: it is not.
+        """
+        machine = process.machine
+        if not machine.restored:
+            raise Violation(f"refused: {process.life} takes its disk for an old copy: {ours}, not {theirs}")
+        self.events.trace(f"{process.life} stops: its disk has serial {ours}, others heard of {theirs}")
+        machine.restored = False
+        self.kill(machine)
+        self.events.at(self.events.now_ms + JOIN_RETRY_MS, lambda: self.restart(machine, lose_disk=True))
 
     def restart(self, machine: Machine, *, lose_disk: bool) -> None:
         """Begin a new life; without its disk as a new member that joins through anybody."""

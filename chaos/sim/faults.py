@@ -12,6 +12,7 @@
     set-clock                   somebody sets a wall clock, an hour or so, forward or back
     slow-disk                   the state file takes long to write
     disk-errors                 ... cannot be written, and is tried again
+    old-disk                    an old copy of the state file is put back (it has to stop, and comes as a new member)
     change-voters               somebody changes the voter set, to three or five members by lot
     leave                       a member says farewell, ends and comes back as a new one
     replace                     a member dies, everybody is told to FORGET it, and a new one takes its place
@@ -38,6 +39,7 @@ from node.engine.reply import CommandError
 HOUR_MS: Final = 3_600_000
 SLOW_DISK_MS: Final = (50, 600)
 STRIKE_PATIENCE_MS: Final = 2_000
+COPY_BACK_MS: Final = 50
 FAREWELL_MS: Final = 2 * GossipConfig().gossip_interval_ms
 
 
@@ -356,6 +358,24 @@ class Faults:
 
         self._until(fault, come_anew)
 
+    def _old_disk(self, fault: Fault, target: Machine) -> None:
+        """Somebody copies its directory, and puts that back after it has ended; once in a run."""
+        if self._disks_lost:
+            return
+        self._disks_lost += 1
+        self._hurt[target.number] = None
+        copy = target.disk
+
+        def put_back() -> None:
+            self._events.trace(f"machine {target.number} gets an old copy of its disk")
+            self._cluster.kill(target)
+            target.disk = copy
+            target.restored = True
+            self._after(COPY_BACK_MS, lambda: self._cluster.restart(target, lose_disk=False))
+            self._until(fault, lambda: self._come_back(target))
+
+        self._after(self._dice.randint(*fault.every_ms), put_back)
+
     def _swizzle(self, fault: Fault, _target: Machine) -> None:
         """Cut off half the machines one by one, then heal them in another order."""
         numbers = [machine.number for machine in self._cluster.machines]
@@ -381,6 +401,7 @@ BEGIN: Final[Mapping[str, Callable[[Faults, Fault, Machine], None]]] = {
     "freeze": Faults._freeze,
     "partition": Faults._partition,
     "one-way": Faults._one_way,
+    "old-disk": Faults._old_disk,
     "swizzle": Faults._swizzle,
     "kill-in-turn": Faults._kill_in_turn,
     "freeze-in-turn": Faults._freeze_in_turn,

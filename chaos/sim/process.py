@@ -11,7 +11,6 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from chaos.sim.checkers import Violation
 from chaos.sim.checkers.reigns import Written
 from chaos.sim.clock import Clock
 from chaos.sim.events import Events
@@ -334,9 +333,7 @@ class Process(Membership):
         elif isinstance(action, Concluded):
             self._conclude(action)
         elif isinstance(action, RolledBack):
-            raise Violation(
-                f"refused: {self.life} takes its disk for an old copy: {action.ours}, not {action.theirs}"
-            )
+            self.cluster.ends_rolled_back(self, action.ours, action.theirs)
         elif isinstance(action, Learned):
             self._knows(action.register, action.value)
         elif isinstance(action, MemberChanged) and action.after not in (action.before, Status.ALIVE):

@@ -41,6 +41,13 @@ def test_a_seed_repeats(scenario: str) -> None:
 
 
 @pytest.mark.slow
+def test_an_old_copy_of_a_disk_is_noticed() -> None:
+    lines: list[str] = []
+    assert run(options_of("old-disk", 2), 2, tell=lines.append).violation == ""
+    assert any("stops: its disk has serial" in line for line in lines), "within milliseconds of its start"
+
+
+@pytest.mark.slow
 def test_hash_seeds_do_not_matter() -> None:
     """Two processes with different orders of sets and dictionaries of text print the same."""
     script = "import sys; from chaos.cli import main; sys.exit(main(sys.argv[1:]))"
