@@ -12,7 +12,7 @@
     set-clock                   somebody sets a wall clock, an hour or so, forward or back
     slow-disk                   the state file takes long to write
     disk-errors                 ... cannot be written, and is tried again
-    old-disk                    an old copy of the state file is put back (it has to stop, and comes as a new member)
+    old-disk                    an old copy of the state file is put back: it stops, and comes as a new member
     change-voters               somebody changes the voter set, to three or five members by lot
     leave                       a member says farewell, ends and comes back as a new one
     replace                     a member dies, everybody is told to FORGET it, and a new one takes its place
