@@ -42,7 +42,7 @@ class Settings:
     differs_rest_ms: int = 60_000
     backlog_bytes: int = 1 << 20
     window_bytes: int = 256 << 20
-    step_us: int = 125
+    step_us: int = 100
     step_share: float = 0.2
     pending_bytes: int = 256 << 10
 
