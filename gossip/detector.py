@@ -19,10 +19,20 @@ Source: SWIM (Das, Gupta, Motivala 2002); Lifeguard (arXiv 1707.00788).
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Final, TypeAlias
 
+from gossip.actions import (
+    CheckPort,
+    ExchangeWith,
+    FetchFrom,
+    IncarnationRaised,
+    MemberChanged,
+    RegisterHeard,
+    RolledBack,
+    Send,
+)
 from gossip.awareness import Awareness
 from gossip.beat import on_beat
 from gossip.broadcast import Broadcast
@@ -56,75 +66,6 @@ from gossip.messages import (
 from gossip.probes import Probes
 from gossip.refusal import Refusals
 from gossip.suspicion import Suspicion
-
-# -- actions --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A datagram. Losing it is allowed."""
-
-    address: Address
-    envelope: Envelope
-
-
-@dataclass(frozen=True, slots=True)
-class CheckPort:
-    """Try a TCP connection to the bus port; report to `Detector.checked` what came of it."""
-
-    member: str
-    incarnation: int
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeWith:
-    """Exchange full state with this member over TCP."""
-
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class FetchFrom:
-    """This member knows decided register values that we lack: its sum of versions exceeds ours."""
-
-    address: Address
-    registers_sum: int
-
-
-@dataclass(frozen=True, slots=True)
-class MemberChanged:
-    """Status or meta of a member is not what it was."""
-
-    member: str
-    before: Status
-    after: Status
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterHeard:
-    """A decided value came as news."""
-
-    news: RegisterNews
-
-
-@dataclass(frozen=True, slots=True)
-class IncarnationRaised:
-    """We denied a claim about ourselves, or changed our meta. Worth saving, not worth waiting for."""
-
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """`teller` heard of a state file of ours with serial `theirs`; the one we began with, or wrote since, has
-    `ours`: it is an old copy, or the disk lost what it had confirmed. We may break promises.
-    """
-
-    teller: str
-    ours: int
-    theirs: int
-
 
 Action: TypeAlias = (
     Send

@@ -20,24 +20,29 @@ Rejected: a queue of work and a task for each core, which the simulator would ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeAlias
 
 from gossip import meeting
-from gossip.beat import on_beat
-from gossip.config import GossipConfig
-from gossip.detector import (
+from gossip.actions import (
+    Announce,
     CheckPort,
-    Detector,
+    Concluded,
+    Deliver,
+    Dropped,
     ExchangeWith,
     FetchFrom,
     IncarnationRaised,
     MemberChanged,
+    Persist,
     RegisterHeard,
     RolledBack,
     Send,
+    VotersTended,
 )
+from gossip.beat import on_beat
+from gossip.config import GossipConfig
+from gossip.detector import Detector
 from gossip.exchange import as_news, as_value
 from gossip.members import PRESENT, Status
 from gossip.messages import (
@@ -67,51 +72,6 @@ from gossip.voting import Voting
 TIMER_SLACK_MS: Final = 20
 """Timers due this soon fire with whatever woke us: keeps the wake-ups of an idle member near its packets."""
 KNOWN_TRIED_AT_START: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """A register message. By datagram when it fits, else over a connection; losing it is allowed."""
-
-    address: Address
-    envelope: Envelope
-
-
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Write `Participant.past` to disk, then call `persisted`. There is never more than one on its way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """There is a new picture, in which more than offsets changed."""
-
-    topology: Topology
-
-
-@dataclass(frozen=True, slots=True)
-class Concluded:
-    """A proposal has ended: with the decided value, or with the error that says why not."""
-
-    proposal_id: int
-    value: Value | None
-    error: RegisterError | None
-
-
-@dataclass(frozen=True, slots=True)
-class VotersTended:
-    """We let the voter set grow or heal; with an error it stays as it is for now."""
-
-    voters: tuple[str, ...]
-    error: RegisterError | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """What a peer told makes no sense and was ignored."""
-
-    reason: str
-    detail: str
 
 
 Action: TypeAlias = (

@@ -24,25 +24,29 @@ from typing import Final
 
 import trio
 
+from gossip.actions import (
+    Announce,
+    CheckPort,
+    Concluded,
+    Deliver,
+    Dropped,
+    ExchangeWith,
+    FetchFrom,
+    MemberChanged,
+    Persist,
+    RolledBack,
+    Send,
+    VotersTended,
+)
 from gossip.config import GossipConfig
 from gossip.conversations import Conversations, MeetRefused
 from gossip.conversations import Ties as ConversationTies
-from gossip.detector import CheckPort, ExchangeWith, FetchFrom, MemberChanged, RolledBack, Send
 from gossip.errors import PeerError
 from gossip.exchange import half
 from gossip.membership import Link, Membership
 from gossip.memory import Memory
 from gossip.messages import Address, Codec, Envelope, Exchange, Meta, Record, RegisterNews
-from gossip.participant import (
-    Action,
-    Announce,
-    Concluded,
-    Deliver,
-    Dropped,
-    Participant,
-    Persist,
-    VotersTended,
-)
+from gossip.participant import Action, Participant
 from gossip.register import Change, NoMajority, Refused, RegisterError
 from gossip.sealing import PLAIN, Keyring, Seal
 from gossip.state import StateError

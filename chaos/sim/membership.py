@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
+from gossip.actions import CheckPort, ExchangeWith, MemberChanged, Send
 from gossip.config import GossipConfig
-from gossip.detector import CheckPort, Detector, ExchangeWith, MemberChanged, Send
+from gossip.detector import Detector
 from gossip.members import Member, Status
 from gossip.messages import Address, Codec, Envelope, Meta
 

@@ -18,13 +18,24 @@ from chaos.sim.histories import Key
 from chaos.sim.node import Node, Timer
 from chaos.sim.streams import End
 from chaos.sim.tasks import Pending, run_task
+from gossip.actions import (
+    Announce,
+    CheckPort,
+    Concluded,
+    Deliver,
+    ExchangeWith,
+    FetchFrom,
+    MemberChanged,
+    Persist,
+    RolledBack,
+    Send,
+)
 from gossip.config import GossipConfig
-from gossip.detector import CheckPort, ExchangeWith, FetchFrom, MemberChanged, RolledBack, Send
 from gossip.exchange import as_value
 from gossip.members import Status
 from gossip.membership import Membership
 from gossip.messages import Address, Envelope, Meta, Record, RegisterNews
-from gossip.participant import Action, Announce, Concluded, Deliver, Participant, Persist
+from gossip.participant import Action, Participant
 from gossip.past import Past
 from gossip.register import Change, Learned, Refused, RegisterError
 from gossip.service import Statistics

@@ -4,12 +4,8 @@ from random import Random
 
 import pytest
 
-from gossip.config import GossipConfig
-from gossip.denial import SelfEffect
-from gossip.detector import (
-    Action,
+from gossip.actions import (
     CheckPort,
-    Detector,
     ExchangeWith,
     FetchFrom,
     IncarnationRaised,
@@ -17,6 +13,9 @@ from gossip.detector import (
     RegisterHeard,
     Send,
 )
+from gossip.config import GossipConfig
+from gossip.denial import SelfEffect
+from gossip.detector import Action, Detector
 from gossip.members import Status
 from gossip.messages import (
     Ack,

@@ -5,8 +5,18 @@ from random import Random
 
 import pytest
 
+from gossip.actions import (
+    Announce,
+    Concluded,
+    Deliver,
+    Dropped,
+    ExchangeWith,
+    Persist,
+    RolledBack,
+    Send,
+    VotersTended,
+)
 from gossip.config import GossipConfig
-from gossip.detector import ExchangeWith, RolledBack, Send
 from gossip.errors import PeerError
 from gossip.members import Status
 from gossip.messages import (
@@ -21,16 +31,7 @@ from gossip.messages import (
     RegisterRound,
     Vitals,
 )
-from gossip.participant import (
-    Action,
-    Announce,
-    Concluded,
-    Deliver,
-    Dropped,
-    Participant,
-    Persist,
-    VotersTended,
-)
+from gossip.participant import Action, Participant
 from gossip.past import Past
 from gossip.register import NoMajority, Refused
 from gossip.votes import Accept, Accepted, Ballot, Message, Plain, Prepare, Promise, Value, VoterSet
