@@ -455,8 +455,8 @@ cdef class Entries:
         cdef int64_t expiry = expire_ms
         cdef size_t need
         cdef Entry *entry
-        if not fits_entry(key.name.len_bytes):
-            raise OverflowError(f"a key of {key.name.len_bytes} bytes: 4 GiB is the limit")
+        if not fits_entry(key.name.len_bytes) or not fits_entry(<Py_ssize_t> value.len_bytes):
+            raise OverflowError(f"a key of {key.name.len_bytes} and a value of {value.len_bytes} bytes: 4 GiB is the limit of each")
         if word != NULL:
             self.before_change(opened, key.slot, word_entry(word[0]))
         if expire_ms == EXPIRY_KEEP:

@@ -59,6 +59,7 @@ cdef class Pump:
     cdef int _turn(self, int timeout_ms) except -1
     cdef int _event(self, Session session, uint32_t events) except -1
     cdef int _readable(self, Session session) except -1
+    cdef ssize_t _receive_argument(self, Session session, Py_ssize_t *asked_bytes) except? -2
     cdef int _after(self, Session session) except -1
     cdef int _send(self, Session session) except -1
     cdef ssize_t _send_pieces(self, Session session, Py_ssize_t limit_bytes, Py_ssize_t budget_bytes) noexcept

@@ -96,6 +96,7 @@ cdef extern from "sys/socket.h" nogil:
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
     int accept4(int fd, void *address, void *address_len, int flags)
     int setsockopt(int fd, int level, int option, const void *value, unsigned int value_len)
@@ -297,6 +298,7 @@ cdef class Pump:
         self._graveyard.append(session)
         buf_free(&session.inbuf)
         session.in_at = 0
+        session.drop_arguments()
         buf_free(&session.out)
         session.out_sent = 0
         session.drop_pins()
@@ -653,14 +655,20 @@ cdef class Pump:
         self._lend(session)
         while True:
             have = session.inbuf.used_bytes - session.in_at
-            if have == 0:
+            if session.parser.arriving != NULL:
+                got = self._receive_argument(session, &asked)
+                if got <= 0:
+                    break
+                if session.parser.arriving == NULL and not session.in_ready:
+                    session.run_buffered(self.commands_per_turn)
+            elif have == 0:
                 asked = READ_BYTES
                 got = recv(session.fd, self._readbuf, READ_BYTES, MSG_DONTWAIT)
                 if got <= 0:
                     break
                 consumed = session.process(self._readbuf, got, self.commands_per_turn)
                 if consumed < got and session.fd >= 0:
-                    buf_append(&session.inbuf, self._readbuf + consumed, got - consumed)
+                    session.keep(self._readbuf + consumed, got - consumed)
             else:
                 # Room for what the running argument still wants, but never more than doubling what came:
                 # the announced length is a stranger's word.
@@ -687,7 +695,7 @@ cdef class Pump:
             if got < asked or left <= 0 or session.fd < 0 or session.in_ready or session.closing or session.blocked:
                 break
             have = session.inbuf.used_bytes - session.in_at
-            if have == 0 or parser_wanted_bytes(&session.parser, have) <= 0:
+            if session.parser.arriving == NULL and (have == 0 or parser_wanted_bytes(&session.parser, have) <= 0):
                 break
         if got <= 0 and (got == 0 or (errno != EAGAIN and errno != EINTR)):
             if got == 0 and session.in_ready:
@@ -697,11 +705,36 @@ cdef class Pump:
             return 0
         if session.fd < 0:
             return 0
-        if session.inbuf.used_bytes - session.in_at > self.query_buffer_limit_bytes:
+        if session.waiting_bytes() > self.query_buffer_limit_bytes:
             self.engine.counters.query_limit_disconnections += 1
             self.close(session, "the query buffer limit was reached")
             return 0
         return self._after(session)
+
+    cdef ssize_t _receive_argument(self, Session session, Py_ssize_t *asked_bytes) except? -2:
+        """Goes on receiving a large argument where it will stay; with its end also what follows it."""
+        cdef iovec pieces[2]
+        cdef msghdr message
+        cdef uint8_t *at
+        cdef Py_ssize_t room
+        cdef bint to_its_end
+        cdef ssize_t got
+        session.argument_room(&at, &room, &to_its_end)
+        room = min(room, READ_BYTES_MAX)
+        pieces[0].iov_base = at
+        pieces[0].iov_len = <size_t> room
+        pieces[1].iov_base = self._readbuf
+        pieces[1].iov_len = READ_BYTES
+        memset(&message, 0, sizeof(msghdr))
+        message.msg_iov = pieces
+        message.msg_iovlen = 2 if to_its_end and room < READ_BYTES_MAX else 1
+        asked_bytes[0] = room + (READ_BYTES if message.msg_iovlen == 2 else 0)
+        got = recvmsg(session.fd, &message, MSG_DONTWAIT)
+        if got > 0:
+            session.argument_received(min(<Py_ssize_t> got, room))
+            if got > room:
+                buf_append(&session.inbuf, self._readbuf, got - room)
+        return got
 
     cdef int _after(self, Session session) except -1:
         """After execution: is there something to send, or more to execute?"""

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from node.engine.buf cimport Buf, buf_grow, buf_append
 from node.engine.span cimport Span
+from node.engine.value cimport Value, Values
 
 
 # --- writing ------------------------------------------------------------------------------------------
@@ -20,6 +21,11 @@ cdef enum:
     PARSE_BROKEN = 2  # the stream is lost: `error` says why, the connection must end
     PARSE_EMPTY = 3  # an empty line or `*0`: nothing to do; at_bytes is its length
 
+# An argument that was received into a block of its own: the input has its head and its CRLF, and nothing in between.
+cdef struct Arrived:
+    Py_ssize_t index  # among the arguments of its command
+    Value *value  # the pin is the parser's
+
 # Progress through one command. Offsets count from the command's first byte, so the bytes may move
 # (from the shared read buffer into the session's own) between two calls.
 cdef struct Parser:
@@ -31,6 +37,9 @@ cdef struct Parser:
     Py_ssize_t bulk_len  # announced by '$'; -1 when the next header is not read
     Py_ssize_t at_bytes  # parsed so far
     Py_ssize_t argv_bytes  # sum of argument lengths so far
+    Buf arrived  # Arrived items of the command at the front of the input, in order
+    Py_ssize_t arrived_next  # index of the next of them that parsing comes to; -1: none
+    Value *arriving  # the argument that parsing waits for is being received into it; NULL: into the input
     Buf unquoted  # arguments of an inline command with quotes removed
     const char *error
     uint8_t error_byte  # the offending byte, for texts that show it; 0 none
@@ -45,6 +54,10 @@ cdef void parser_restart(Parser *parser) noexcept  # forgets everything, other c
 # The arguments of an unfinished command move to the front of argv: those before are done with.
 cdef void parser_rebase(Parser *parser) noexcept
 cdef void parser_free(Parser *parser) noexcept
+# `arriving` is complete: parsing can go on.
+cdef int parser_arrived(Parser *parser) except -1
+# The command with these arguments has run, or never will.
+cdef void parser_drop_arrived(Parser *parser, Values *values) noexcept
 # On PARSE_DONE argv[argv_base : argv_base + argc] points into `input`, or into parser.unquoted for an inline
 # command: valid while that stays unchanged.
 cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) except -1

@@ -8,6 +8,16 @@ A request is an array of bulk strings, or an inline line:
 The parser never copies: arguments are spans of the input. It remembers how far it got, so a command
 that arrives in a thousand pieces is looked at once, and it allocates for arguments that have arrived,
 never for numbers that a stranger announced.
+
+A large argument need not be in the input. Whoever receives may put it into a block of its own that can become the value
+of a key (value.pyx):
+
+    input     *3 CRLF $3 CRLF SET CRLF $1 CRLF k CRLF $104857600 CRLF | CRLF *1 CRLF ...
+                                                                      ^
+    arrived                                          argument 2: that value
+
+As the input is parsed, possibly again after a pause, such an argument takes its place by its index. Only the command at
+the front of the input can have any: the next one is not received before this one has run.
 """
 
 from libc.stdint cimport int64_t, uint8_t
@@ -17,6 +27,7 @@ from libc.string cimport memchr, memcpy, memmove
 from node.engine.buf cimport Buf, buf_append, buf_free, buf_grow
 from node.engine.scores cimport DOUBLE_TEXT_BYTES, double_to_bytes
 from node.engine.span cimport Span, int64_to_bytes, span_of, span_to_int64
+from node.engine.value cimport value_bytes, value_unpin
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -101,6 +112,7 @@ cdef void parser_reset(Parser *parser) noexcept:
 
 cdef void parser_restart(Parser *parser) noexcept:
     parser.argv_base = 0
+    parser.arrived_next = (<Arrived *> parser.arrived.data).index if parser.arrived.used_bytes > 0 else -1
     parser_reset(parser)
 
 
@@ -115,6 +127,42 @@ cdef void parser_free(Parser *parser) noexcept:
     parser.argv = NULL
     parser.argv_cap = 0
     buf_free(&parser.unquoted)
+    buf_free(&parser.arrived)
+
+
+cdef int parser_arrived(Parser *parser) except -1:
+    cdef Arrived item
+    item.index = parser.argc
+    item.value = parser.arriving
+    buf_append(&parser.arrived, &item, sizeof(Arrived))
+    parser.arriving = NULL
+    parser.arrived_next = item.index
+    return 0
+
+
+cdef void parser_drop_arrived(Parser *parser, Values *values) noexcept:
+    cdef Arrived *item = <Arrived *> parser.arrived.data
+    cdef Arrived *end = <Arrived *> (parser.arrived.data + parser.arrived.used_bytes)
+    while item != end:
+        value_unpin(values, item.value)
+        item += 1
+    buf_free(&parser.arrived)
+    parser.arrived_next = -1
+    if parser.arriving != NULL:
+        value_unpin(values, parser.arriving)
+        parser.arriving = NULL
+
+
+# The argument at arrived_next is complete but for its CRLF in the input.
+cdef int _place_arrived(Parser *parser) except -1:
+    cdef Arrived *item = <Arrived *> parser.arrived.data
+    cdef Arrived *end = <Arrived *> (parser.arrived.data + parser.arrived.used_bytes)
+    while item.index != parser.argc:
+        item += 1
+    _push(parser, parser.at_bytes, <Py_ssize_t> item.value.len_bytes)
+    item += 1
+    parser.arrived_next = item.index if item != end else -1
+    return 0
 
 
 cdef inline int _push(Parser *parser, Py_ssize_t offset, Py_ssize_t len_bytes) except -1:
@@ -139,6 +187,16 @@ cdef inline void _bind(Parser *parser, const uint8_t *base) noexcept:
     cdef Py_ssize_t index
     for index in range(parser.argv_base, parser.argv_base + parser.argc):
         parser.argv[index].at = base + <Py_ssize_t> parser.argv[index].at
+    if parser.argv_base == 0 and parser.arrived.used_bytes > 0:
+        _bind_arrived(parser)
+
+
+cdef void _bind_arrived(Parser *parser) noexcept:
+    cdef Arrived *item = <Arrived *> parser.arrived.data
+    cdef Arrived *end = <Arrived *> (parser.arrived.data + parser.arrived.used_bytes)
+    while item != end:
+        parser.argv[item.index].at = value_bytes(item.value)
+        item += 1
 
 
 cdef int _broken(Parser *parser, const char *error) noexcept:
@@ -213,6 +271,13 @@ cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) exc
                 return _broken(parser, "Protocol error: invalid bulk length")
             parser.at_bytes = next_at
             parser.bulk_len = <Py_ssize_t> number
+        if parser.argc == parser.arrived_next:
+            if end - parser.at_bytes < 2:
+                return PARSE_MORE
+            _place_arrived(parser)
+            parser.at_bytes += 2
+            parser.bulk_len = -1
+            continue
         if end - parser.at_bytes < parser.bulk_len + 2:
             return PARSE_MORE
         _push(parser, parser.at_bytes, parser.bulk_len)

@@ -8,6 +8,7 @@ from node.engine.keyspace cimport Key
 from node.engine.registry cimport Command
 from node.engine.resp cimport Parser
 from node.engine.transaction cimport Transaction, Watch
+from node.engine.value cimport Value
 
 cdef enum:
     # A reply buffer beyond this stops execution until the client has read some of it; its input is still
@@ -77,6 +78,18 @@ cdef class Session(Blocking):
         self, const uint8_t *data, Py_ssize_t len_bytes, Py_ssize_t *consumed_bytes, int command_budget
     ) except -1
     cdef int run_buffered(self, int command_budget) except -1
+    # Keeps input that waits for more. What it has of a large argument goes into a block of its own.
+    cdef int keep(self, const uint8_t *data, Py_ssize_t len_bytes) except -1
+    cdef int keep_argument(self) except -1  # the same for what is in inbuf
+    cdef bint _has_argument(self, Py_ssize_t len_bytes) noexcept
+    cdef int _begin_argument(self, const uint8_t *data, Py_ssize_t len_bytes) except -1
+    # Where to receive the rest of the argument that is arriving, or some of it.
+    cdef int argument_room(self, uint8_t **at, Py_ssize_t *room_bytes, bint *to_its_end) except -1
+    cdef int argument_received(self, Py_ssize_t len_bytes) except -1
+    cdef Py_ssize_t waiting_bytes(self) noexcept  # input that was not executed yet
+    cdef int drop_arguments(self) noexcept
+    # The block that argument `index` is in, if it may become a key's value; otherwise NULL.
+    cdef Value *argument_value(self, int index) noexcept
     cdef int _run_batch(self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget) except -1
     cdef int _write_acknowledgement(self) except -1
     cdef int _refuse(self, bytes text) except -1

@@ -15,6 +15,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from node.engine.applied cimport Applied
 from node.engine.blocking cimport Blocking
@@ -33,7 +34,10 @@ from node.engine.registry cimport (
 from node.engine.resp cimport (
     PARSE_BROKEN,
     PARSE_MORE,
+    Arrived,
     Parser,
+    parser_arrived,
+    parser_drop_arrived,
     parser_free,
     parser_rebase,
     parser_reset,
@@ -46,6 +50,7 @@ from node.engine.replies cimport REPLIES_OFF, REPLIES_ON, REPLIES_SKIP
 from node.engine.routing cimport route_command, route_slot
 from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
 from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch
+from node.engine.value cimport VALUE_BYTES_MIN, Value, value_bytes, value_new, value_resize
 
 from node.engine.reply import NO_REPLY, NULL_ARRAY, CommandError
 
@@ -54,6 +59,9 @@ cdef extern from *:
 
 # A drained input buffer larger than this is given back.
 cdef Py_ssize_t KEPT_INPUT_BYTES = 0 if GRAPEVINE_PLAIN_MALLOC else 64 * 1024
+
+cdef enum:
+    ARGUMENT_BYTES_MIN = 4096  # of a large argument, before it gets a block of its own
 
 cdef enum:
     DISPATCHED = 0
@@ -82,6 +90,10 @@ cdef class Session(Blocking):
             engine.next_session_id += 1
         parser_restart(&self.parser)
 
+    def __del__(self):  # while the keyspace is there still
+        self.drop_arguments()
+        self.drop_pins()
+
     def __dealloc__(self):
         parser_free(&self.parser)
         buf_free(&self.inbuf)
@@ -107,7 +119,7 @@ cdef class Session(Blocking):
                     replies += self.take_output()
                     if not self.more:
                         break
-            buf_append(&self.inbuf, <const uint8_t *> view.buf + taken, view.len - taken)
+            self.keep(<const uint8_t *> view.buf + taken, view.len - taken)
         finally:
             PyBuffer_Release(&view)
         if buffered:
@@ -137,7 +149,105 @@ cdef class Session(Blocking):
             # Only when half is spent: moving on every turn would cost the square of a long pipeline.
             buf_drop_front(&self.inbuf, self.in_at)
             self.in_at = 0
+        return self.keep_argument()
+
+    # --- large arguments -------------------------------------------------------------------------------
+
+    cdef int keep(self, const uint8_t *data, Py_ssize_t len_bytes) except -1:
+        cdef uint8_t *at
+        cdef Py_ssize_t room, head_bytes
+        cdef bint to_its_end
+        while self.parser.arriving != NULL and len_bytes > 0:
+            self.argument_room(&at, &room, &to_its_end)
+            room = min(room, len_bytes)
+            memcpy(at, data, <size_t> room)
+            self.argument_received(room)
+            data += room
+            len_bytes -= room
+        if self.in_at == self.inbuf.used_bytes and self._has_argument(len_bytes):
+            head_bytes = self.parser.at_bytes
+            buf_append(&self.inbuf, data, head_bytes)
+            return self._begin_argument(data + head_bytes, len_bytes - head_bytes)
+        return buf_append(&self.inbuf, data, len_bytes)
+
+    # Whether so many bytes at the front of the input end within a large argument, some of which is there.
+    cdef bint _has_argument(self, Py_ssize_t len_bytes) noexcept:
+        return (
+            self.parser.bulk_len >= VALUE_BYTES_MIN
+            and self.parser.arriving == NULL
+            and self.parser.arrived_next != self.parser.argc
+            and not self.apply_stream
+            and not self.closing
+            and ARGUMENT_BYTES_MIN <= len_bytes - self.parser.at_bytes < self.parser.bulk_len
+        )
+
+    cdef int keep_argument(self) except -1:
+        cdef Py_ssize_t have_bytes = self.inbuf.used_bytes - self.in_at
+        cdef Py_ssize_t part_bytes
+        if not self._has_argument(have_bytes):
+            return 0
+        part_bytes = have_bytes - self.parser.at_bytes
+        self.inbuf.used_bytes -= part_bytes
+        return self._begin_argument(self.inbuf.data + self.inbuf.used_bytes, part_bytes)
+
+    cdef int _begin_argument(self, const uint8_t *data, Py_ssize_t len_bytes) except -1:
+        # Never more than twice what came: the announced length is a stranger's word.
+        cdef size_t room = <size_t> min(self.parser.bulk_len, len_bytes * 2)
+        cdef Value *value = value_new(&self.keyspace.store.values, room, <size_t> self.parser.bulk_len)
+        if value == NULL:
+            raise MemoryError(f"no memory for an argument of {room} bytes")
+        memcpy(value_bytes(value), data, <size_t> len_bytes)
+        value.len_bytes = <size_t> len_bytes
+        self.parser.arriving = value
         return 0
+
+    cdef int argument_room(self, uint8_t **at, Py_ssize_t *room_bytes, bint *to_its_end) except -1:
+        cdef Value *value = self.parser.arriving
+        cdef Value *moved
+        cdef size_t whole = <size_t> self.parser.bulk_len
+        cdef size_t room
+        if value.len_bytes == value.room_bytes:
+            room = min(whole, value.len_bytes * 2)
+            moved = value_resize(&self.keyspace.store.values, value, room, whole)
+            if moved == NULL:
+                raise MemoryError(f"no memory for an argument of {room} bytes")
+            self.parser.arriving = value = moved
+        room = min(value.room_bytes, whole)
+        at[0] = value_bytes(value) + value.len_bytes
+        room_bytes[0] = <Py_ssize_t> (room - value.len_bytes)
+        to_its_end[0] = room == whole
+        return 0
+
+    cdef int argument_received(self, Py_ssize_t len_bytes) except -1:
+        self.parser.arriving.len_bytes += <size_t> len_bytes
+        if self.parser.arriving.len_bytes == <size_t> self.parser.bulk_len:
+            parser_arrived(&self.parser)
+        return 0
+
+    cdef Py_ssize_t waiting_bytes(self) noexcept:
+        cdef Py_ssize_t total = self.inbuf.used_bytes - self.in_at
+        cdef Arrived *item = <Arrived *> self.parser.arrived.data
+        cdef Arrived *end = <Arrived *> (self.parser.arrived.data + self.parser.arrived.used_bytes)
+        if self.parser.arriving != NULL:
+            total += <Py_ssize_t> self.parser.arriving.len_bytes
+        while item != end:
+            total += <Py_ssize_t> item.value.len_bytes
+            item += 1
+        return total
+
+    cdef int drop_arguments(self) noexcept:
+        if self.parser.arrived.used_bytes > 0 or self.parser.arriving != NULL:
+            parser_drop_arrived(&self.parser, &self.keyspace.store.values)
+        return 0
+
+    cdef Value *argument_value(self, int index) noexcept:
+        cdef Arrived *item = <Arrived *> self.parser.arrived.data
+        cdef Arrived *end = <Arrived *> (self.parser.arrived.data + self.parser.arrived.used_bytes)
+        while item != end:
+            if value_bytes(item.value) == self.argv[index].at:
+                return NULL if item.value.stored else item.value
+            item += 1
+        return NULL
 
     cdef Py_ssize_t process(self, const uint8_t *data, Py_ssize_t len_bytes, int command_budget) except -1:
         """Executes the complete commands at the front of data, in order, and returns the bytes they took.
@@ -160,6 +270,8 @@ cdef class Session(Blocking):
                 # A compiled command broke: a bug of ours, or no memory. `consumed` is behind it. (Guarded
                 # here, once for a whole pipeline, and not around each call.)
                 self.broke(error)
+                if consumed != before:
+                    self.drop_arguments()
                 parser_restart(&self.parser)
                 if consumed == before:  # not a command but the parser: the same bytes would break it again
                     self.closing = True
@@ -283,6 +395,8 @@ cdef class Session(Blocking):
                 consumed_bytes[0] = item.start_bytes
                 self.stalled = True
                 return 0
+            if self.parser.arrived.used_bytes > 0:
+                parser_drop_arrived(&self.parser, &self.keyspace.store.values)
         if self.engine.waiters.due:
             self.engine.serve_waiters()
         return 1
@@ -561,11 +675,11 @@ cdef class Session(Blocking):
 
     @property
     def query_buffered_bytes(self):
-        return self.inbuf.used_bytes - self.in_at
+        return self.waiting_bytes()
 
     @property
     def query_capacity_bytes(self):
-        return self.inbuf.cap_bytes
+        return self.inbuf.cap_bytes + self.waiting_bytes() - (self.inbuf.used_bytes - self.in_at)
 
     @property
     def argument_bytes(self):

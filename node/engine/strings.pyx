@@ -25,6 +25,7 @@ from node.engine.keyspace cimport EXPIRY_KEEP, EXPIRY_NONE, Key, Keyspace
 from node.engine.registry cimport Registry
 from node.engine.session cimport Session
 from node.engine.span cimport Span, span_is, span_of, span_to_int64
+from node.engine.value cimport VALUE_BYTES_MIN, Value
 
 cdef enum:
     ONLY_NEW = 1  # NX
@@ -47,6 +48,23 @@ cdef inline Entry *_read(Session s, Key *key) except? NULL:
     if s.no_touch:
         return s.keyspace.look(s.database, key)
     return s.keyspace.read(s.database, key)
+
+
+# The value of a key from an argument, in the block that it was received into if it has one.
+cdef inline int _put(Session s, Key *key, int index, int64_t expire_ms) except -1:
+    if s.argv[index].len_bytes < VALUE_BYTES_MIN:
+        s.keyspace.put_string(s.database, key, s.argv[index], expire_ms)
+        return 0
+    return _put_large(s, key, index, expire_ms)
+
+
+cdef int _put_large(Session s, Key *key, int index, int64_t expire_ms) except -1:
+    cdef Value *value = s.argument_value(index)
+    if value == NULL:
+        s.keyspace.put_string(s.database, key, s.argv[index], expire_ms)
+    else:
+        s.keyspace.put_value(s.database, key, value, expire_ms)
+    return 0
 
 
 # 1 for a string or a missing key; otherwise the error is written.
@@ -171,7 +189,7 @@ cdef int _set(Session s) except -1:
     cdef int64_t expire_ms = EXPIRY_NONE
     cdef Entry *entry
     if s.argc == 3:  # by far the most frequent form
-        s.keyspace.put_string(s.database, &key, s.argv[2], EXPIRY_NONE)
+        _put(s, &key, 2, EXPIRY_NONE)
         s.changed(1)
         return s.reply_ok()
     if not _parse_options(s, 3, True, &flags, &time_index):
@@ -192,7 +210,7 @@ cdef int _set(Session s) except -1:
         return 0 if flags & WANT_OLD else s.reply_null()
     if flags & KEEP_EXPIRY:
         expire_ms = EXPIRY_KEEP
-    s.keyspace.put_string(s.database, &key, s.argv[2], expire_ms)
+    _put(s, &key, 2, expire_ms)
     s.changed(1)
     _effect_set(s, &key, s.argv[2], expire_ms)
     return 0 if flags & WANT_OLD else s.reply_ok()
@@ -202,7 +220,7 @@ cdef int _setnx(Session s) except -1:
     cdef Key key = s.key_at(1)
     if s.keyspace.find(s.database, &key) != NULL:
         return s.reply_int64(0)
-    s.keyspace.put_string(s.database, &key, s.argv[2], EXPIRY_NONE)
+    _put(s, &key, 2, EXPIRY_NONE)
     s.changed(1)
     return s.reply_int64(1)
 
@@ -212,7 +230,7 @@ cdef int _set_for(Session s, int unit, const char *name) except -1:
     cdef int64_t expire_ms = 0
     if not _moment(s, 2, unit, name, &expire_ms):
         return 0
-    s.keyspace.put_string(s.database, &key, s.argv[3], expire_ms)
+    _put(s, &key, 3, expire_ms)
     s.changed(1)
     _effect_set(s, &key, s.argv[3], expire_ms)
     return s.reply_ok()
@@ -235,7 +253,7 @@ cdef int _getset(Session s) except -1:
         s.reply_null()
     else:
         s.reply_entry_string(entry)
-    s.keyspace.put_string(s.database, &key, s.argv[2], EXPIRY_NONE)
+    _put(s, &key, 2, EXPIRY_NONE)
     s.changed(1)
     return _effect_set(s, &key, s.argv[2], EXPIRY_NONE)
 
@@ -309,7 +327,7 @@ cdef int _put_pairs(Session s) except -1:
     cdef int index
     for index in range(1, s.argc, 2):
         key = s.key_at(index)
-        s.keyspace.put_string(s.database, &key, s.argv[index + 1], EXPIRY_NONE)
+        _put(s, &key, index + 1, EXPIRY_NONE)
     return s.changed((s.argc - 1) // 2)
 
 
@@ -344,7 +362,7 @@ cdef int _append(Session s) except -1:
     if not _is_string(s, entry):
         return 0
     if entry == NULL:
-        s.keyspace.put_string(s.database, &key, more, EXPIRY_NONE)
+        _put(s, &key, 2, EXPIRY_NONE)
         s.changed(1)
         return s.reply_int64(more.len_bytes)
     old_bytes = entry_string(entry, scratch).len_bytes

@@ -395,3 +395,129 @@ def test_one_turn_sends_a_bounded_amount_however_many_wait(ours: Ours) -> None:
         assert sum(client.session.output_bytes for client in clients) - before <= 30 * 65_536
     for client in clients:
         client.end.close()
+
+
+# ------------------------------------------------------------------------------------------- arguments
+
+WRITES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["SET", "APPEND", "GETSET", "SETNX"]), KEYS, SIZES),
+        st.tuples(st.sampled_from(["MSET", "SETEX", "SETRANGE", "BREAK", "PAUSE", "MULTI"]), KEYS, SIZES),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def words_of(what: str, key: bytes, value: bytes) -> list[list[bytes]]:
+    match what:
+        case "MSET":
+            return [[b"MSET", key, value, b"d", value[::-1], b"e", b"small"]]
+        case "SETEX":
+            return [[b"SETEX", key, b"1000", value]]
+        case "SETRANGE":
+            return [[b"SETRANGE", key, b"10", value]]
+        case "BREAK":
+            return [
+                [b"SET", key, value, b"WHAT"],
+                [b"LPUSH", key],
+                [b"SET", value],
+                [b"HSET", b"h", key, value],
+            ]
+        case "PAUSE":
+            return [[b"CLIENT", b"PAUSE", b"1000000", b"WRITE"], [b"GET", key], [b"SET", key, value]]
+        case "MULTI":
+            return [[b"MULTI"], [b"SET", key, value], [b"APPEND", key, value], [b"EXEC"]]
+        case _:
+            return [[what.encode(), key, value]]
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=60)
+@given(WRITES, st.lists(st.sampled_from([1, 30, 4_000, 16_390, 65_536, 1 << 20]), min_size=1, max_size=12))
+def test_large_arguments_arrive_whole_however_they_are_cut(
+    writes: list[tuple[str, bytes, int]], cuts: list[int]
+) -> None:
+    """One node is fed in pieces through a socket, the other command by command and complete."""
+    pieces, whole = Ours(hash_key=b"k" * 16), Ours(hash_key=b"k" * 16)
+    client, sent = connect(pieces), 0
+    try:
+        for seed, (what, key, size) in enumerate(writes):
+            commands = words_of(what, key, text_of(size, seed))
+            data = memoryview(b"".join(map(request, commands)))
+            for words in commands:
+                client.expected += whole.feed(request(words))
+            at = 0
+            for turn in range(10_000):
+                if at == len(data) and not (
+                    client.session.query_buffered_bytes and not client.session.stalled
+                ):
+                    break
+                with contextlib.suppress(BlockingIOError):
+                    at += client.end.send(data[at : at + (cuts[turn] if turn < len(cuts) else 65_536)])
+                client.receive(1 << 20)
+                assert pieces.engine.keyspace.memory()["loose_bytes"] <= 2 * (sent + at) + 4096
+            sent += at
+            assert audit(pieces.engine.keyspace) == []
+            for node in (pieces, whole):
+                node.engine.unpause()
+            whole.session.resume()
+            client.expected += whole.feed(b"")
+            pieces.pump.resume_stalled()
+            while client.session.query_buffered_bytes:
+                client.receive(1 << 20)
+        assert client.receive_all() == client.expected
+        for name in (b"a", b"b", b"c", b"d", b"e"):
+            assert pieces.engine.keyspace.get(0, name) == whole.engine.keyspace.get(0, name)
+        assert pieces.engine.keyspace.memory()["loose_bytes"] == 0
+        assert audit(pieces.engine.keyspace) == []
+    finally:
+        client.end.close()
+        pieces.pump.close_all()
+
+
+def test_an_argument_becomes_the_value_without_another_block(ours: Ours) -> None:
+    client = connect(ours)
+    keyspace = ours.engine.keyspace
+    value = text_of(1_000_000, 1)
+    data, at, most = request([b"SET", b"k", value]), 0, 0
+    while client.session.command_count == 0:
+        with contextlib.suppress(BlockingIOError):
+            at += client.end.send(data[at:])
+        ours.pump.run(0, 0)
+        most = max(most, keyspace.memory()["used_bytes"])
+    assert most < 1_010_000
+    assert keyspace.get(0, b"k") == value
+    assert client.session.query_capacity_bytes <= 512
+    client.end.close()
+
+
+@pytest.mark.parametrize("announced", [20_000, 1_000_000, 500_000_000])
+def test_an_announced_length_costs_nothing_until_it_comes(ours: Ours, announced: int) -> None:
+    keyspace = ours.engine.keyspace
+    client = connect(ours)
+    client.end.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % announced)
+    client.receive(1)
+    assert keyspace.memory()["used_bytes"] == 0
+    client.end.sendall(b"x" * 5_000)
+    client.receive(1)
+    assert 5_000 < keyspace.memory()["used_bytes"] <= 12_288
+    assert audit(keyspace) == []
+    client.end.close()
+    while client.session.id in ours.pump.sessions:
+        ours.pump.run(0, 0)
+    settle(ours)
+    assert keyspace.memory()["used_bytes"] == 0
+
+
+def test_arriving_arguments_count_for_the_query_buffer_limit(ours: Ours) -> None:
+    ours.pump.query_buffer_limit_bytes = 200_000
+    client = connect(ours)
+    data = request([b"MSET", b"a", b"x" * 150_000, b"b", b"x" * 150_000])
+    while client.session.id in ours.pump.sessions:
+        with contextlib.suppress(BlockingIOError):
+            data = data[client.end.send(data) :]
+        ours.pump.run(0, 0)
+    assert ours.engine.statistics()["query_limit_disconnections"] == 1
+    assert ours.engine.keyspace.memory()["used_bytes"] == 0
+    client.end.close()
