@@ -175,10 +175,15 @@ class Pair:
     def __init__(self, theirs: Wire, clock: HeldClock) -> None:
         self.theirs, self.clock = theirs, clock
         self._known = parameters(theirs)
+        self._changed: set[bytes] = set()
         theirs.call(b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0")  # as in ours, where nothing runs in the background
         self.renew()
 
     def renew(self) -> None:
+        """A fresh node, and the other server's parameters as they were at first."""
+        changed = [[b"CONFIG", b"SET", name, self._known[name]] for name in sorted(self._changed)]
+        self._changed.clear()
+        assert all(reply == b"+OK\r\n" for reply in self.theirs.pipeline([[b"RESET"], *changed])[1:])
         self.ours = Ours(clock=self.clock)
         self._runs = 0
 
@@ -191,6 +196,7 @@ class Pair:
         opening: list[Command] = [[b"RESET"], [b"FLUSHALL"], [b"HELLO", b"%d" % wanted.resp]]
         settings = [[b"CONFIG", b"SET", *pair] for pair in wanted.settings.items()]
         told = [words for words in settings if words[2] in self._known]
+        self._changed.update(words[2] for words in told)
         theirs.send(b"".join(map(request, [*opening, *told])))
         ours.feed(b"".join(map(request, opening)))
         ours.engine.keyspace.free_some(FREED_AT_ONCE)
@@ -200,12 +206,13 @@ class Pair:
         assert its[3:] == [b"+OK\r\n"] * len(told), (its, told)
 
 
-def parameters(theirs: Wire) -> set[bytes]:
-    """The names of all parameters that a server has."""
+def parameters(theirs: Wire) -> dict[bytes, bytes]:
+    """All parameters that a server has."""
     theirs.call(b"RESET")
     flat = decoded(theirs.call(b"CONFIG", b"GET", b"*"))
     assert isinstance(flat, list)
-    return {name for name in flat[::2] if isinstance(name, bytes)}
+    words = [word for word in flat if isinstance(word, bytes)]
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def equal(words: Command, own: bytes, raw: bytes) -> bool:
