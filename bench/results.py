@@ -321,7 +321,8 @@ def outages_part(data: Data) -> Part:
         "One primary a round, with 300 writes a second in each shard ([what the columns mean](chaos.md))."
         " *Gap* is the longest time without an acknowledged write in the victim's slots. A server without"
         " persistence that comes back before it is missed loses everything, so the peers' victims stay away"
-        " until their failover is over.",
+        " until their failover is over. A write without an answer for 100 ms counts as unknown, and its"
+        " writer asks for the map.",
         "",
         *table(
             ["fault", "server", "rounds", "gap ms, median", "worst", "elsewhere", "acknowledged",
