@@ -250,7 +250,7 @@ class Cluster:
             raise Violation(f"refused: {process.life} takes its disk for an old copy: {ours}, not {theirs}")
         self.events.trace(f"{process.life} stops: its disk has serial {ours}, others heard of {theirs}")
         machine.restored = False
-        self.kill(machine)
+        self.end_for_good(machine)  # at once: were all healed meanwhile, it would start with that file
         self.events.at(self.events.now_ms + JOIN_RETRY_MS, lambda: self.restart(machine, lose_disk=True))
 
     def restart(self, machine: Machine, *, lose_disk: bool) -> None:
