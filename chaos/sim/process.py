@@ -278,7 +278,7 @@ class Process(Membership):
             node = self.node
             write = Written(node.engine.effects.offset, key.name, node.engine.keyspace.get(0, key.name))
             self._unanswered[end] = write
-            self.cluster.reigns.executes(office[0], write)
+            self.cluster.reigns.executes(office[0], self.life, write)
 
     def answers(self, end: End, reply: bytes, *, held: bool) -> None:
         """A reply is about to leave to a client; at the end of its turn, or later when it was held."""

@@ -79,7 +79,8 @@ class Reigns:
         self.lost = 0
         self.bereft: set[str] = set()
         self._durability = durability
-        self._present: dict[str, Reign] = {}  # by shard
+        self._present: dict[str, Reign] = {}  # by shard: that of the highest epoch
+        self._of: dict[tuple[str, str], Reign] = {}  # by shard and life: its latest
         self._by_history: dict[str, list[Reign]] = {}
 
     def begins(
@@ -103,7 +104,12 @@ class Reigns:
             Violation: its data is not what that history says.
         """
         before = self._present.get(reign.shard)
-        self._present[reign.shard] = reign
+        # Who stood still may learn of its election when a later one has been held: it leads for a moment,
+        # without a lease, and nobody continues that or loses by it.
+        belated = before is not None and reign.epoch < before.epoch
+        if not belated:
+            self._present[reign.shard] = reign
+        self._of[reign.shard, reign.life] = reign
         self._by_history.setdefault(reign.history, []).append(reign)
         expected: State = {}
         source = self._source(continued, reign)
@@ -112,7 +118,8 @@ class Reigns:
             reign.inherited = source.inherited + [each for each in source.writes if each.offset <= offset]
             reign.copies = {life: min(offset, held) for life, held in source.copies.items()}
             reign.copies[reign.life] = offset
-            self._count_lost(before, source, offset, alive)
+            if not belated:
+                self._count_lost(before, source, offset, alive)
         elif before is not None:
             if reign.epoch <= before.epoch:
                 raise Violation(
@@ -131,9 +138,9 @@ class Reigns:
                 f" {offset}: {_difference(reign.initial, expected)}"
             )
 
-    def executes(self, shard: str, write: Written) -> None:
-        """Its primary executed a write."""
-        self._present[shard].writes.append(write)
+    def executes(self, shard: str, life: str, write: Written) -> None:
+        """A primary of it executed a write."""
+        self._of[shard, life].writes.append(write)
 
     def knows(self, history: str) -> bool:
         """Whether a primary wrote under this id."""
@@ -148,7 +155,7 @@ class Reigns:
             Violation: fewer than its primary promised.
         """
         write.acknowledged = True
-        copies = self._present[shard].copies
+        copies = self._of[shard, life].copies
         for holder in holders:
             copies[holder] = write.offset
         if self._durability == "quorum" and len(holders) < COPIES_MIN:

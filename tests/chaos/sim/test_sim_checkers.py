@@ -6,6 +6,7 @@ from chaos.sim.checkers import Violation
 from chaos.sim.checkers.epochs import EpochsRise
 from chaos.sim.checkers.lapses import Lapses
 from chaos.sim.checkers.owners import one_owner
+from chaos.sim.checkers.reigns import Reign, Reigns, State, Written
 from chaos.sim.checkers.serving import OneServing
 
 
@@ -119,3 +120,24 @@ def test_an_async_failover_may_forget() -> None:
     told = lapses("async")
     told.read(b"k", None, 1_100, 1_101, 2)
     assert told.reads == 1
+
+
+def test_a_belated_office_takes_nobody_s_place() -> None:
+    """It was elected in epoch 2, stood still, and learns of that when epoch 3 has long begun."""
+    reigns = Reigns("quorum")
+
+    def begins(epoch: int, life: str, history: str, continued: str, offset: int, keys: State) -> None:
+        reign = Reign("s", epoch, life, history, keys)
+        reigns.begins(reign, continued=continued, offset=offset, witness="", alive=frozenset({"a", "b", "c"}))
+
+    begins(1, "a", "h1", "none", 0, {})
+    reigns.executes("s", "a", Written(10, b"k", b"1"))
+    begins(3, "a", "h3", "h1", 10, {b"k": b"1"})
+    begins(2, "b", "h2", "h1", 10, {b"k": b"1"})
+    reigns.executes("s", "a", Written(20, b"k", b"2"))
+    present = reigns.present("s")
+    assert present is not None
+    assert (present.epoch, present.life) == (3, "a")
+    begins(4, "c", "h4", "h3", 20, {b"k": b"2"})
+    with pytest.raises(Violation, match="key k is 2 and should be 1"):
+        begins(5, "a", "h5", "h2", 10, {b"k": b"2"})
