@@ -26,14 +26,14 @@ from chaos.faults.processes import Refused, is_loopback
 from chaos.peers import PeerMissing, PeerOptions, redis_cluster
 from chaos.report import as_json, print_stutter, print_table, stutter_json
 from chaos.scenarios import hurt_primary, stutter
-from chaos.scenarios.watch import NotWhole, Patience
+from chaos.scenarios.watch import CannotBegin, NotWhole, Patience
 from chaos.sim.cli import main as simulate
 from chaos.topology import Address, BadView
 from chaos.workloads.writers import Load
 
 Plan = hurt_primary.Plan | stutter.Plan
 FREEZE_MS: Final = 3_000.0
-EXPECTED = (NotConnected, ConnectionLost, BadView, Refused, hurt_primary.CannotBegin, PeerMissing, NotWhole)
+EXPECTED = (NotConnected, ConnectionLost, BadView, Refused, CannotBegin, PeerMissing, NotWhole)
 
 
 def build_parser() -> argparse.ArgumentParser:

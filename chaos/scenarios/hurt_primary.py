@@ -26,10 +26,10 @@ from chaos.client import Connection, ConnectionLost, NotConnected, Outcome
 from chaos.faults.processes import Refused, Target, freeze, kill, prove, thaw
 from chaos.health import View, look, observe
 from chaos.resp import ErrorReply, encode_command
-from chaos.scenarios.watch import NotWhole, Patience, members, read_back, wait_whole
+from chaos.scenarios.watch import CannotBegin, NotWhole, Patience, members, read_back, wait_whole, writing
 from chaos.topology import Address, BadView, NodeLine
 from chaos.workloads.history import History, Write
-from chaos.workloads.writers import Load, SlotGroup, write_steadily
+from chaos.workloads.writers import Load, SlotGroup
 
 HAND_OVER_LOOK_S: Final = 0.005
 
@@ -110,10 +110,6 @@ class Result:
     ended_early: str = ""
 
 
-class CannotBegin(Exception):
-    """The cluster is not in a state in which this scenario means anything; nothing was done to it."""
-
-
 def slot_groups(view: View) -> list[SlotGroup]:
     """The slots of each primary, in slot order."""
     owners = next(iter(view.facts.values())).owners
@@ -192,26 +188,7 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
     history = History()
     rounds: list[RoundResult] = []
     ended_early = ""
-    async with trio.open_nursery() as nursery:
-
-        async def writers(task_status: trio.TaskStatus[None]) -> None:
-            await write_steadily(
-                groups,
-                addresses,
-                plan.load,
-                history,
-                # not from the seed: a repeated run would find the writes of the first one and miss its losses
-                run=f"{random.SystemRandom().getrandbits(48):012x}",
-                rng=random.Random(plan.seed + 1),
-                op_timeout_ms=plan.op_timeout_ms,
-                clock_ms=clock_ms,
-                task_status=task_status,
-            )
-
-        with trio.move_on_after(plan.patience.whole_ms / 1000) as first_writes:
-            await nursery.start(writers)
-        if first_writes.cancelled_caught:
-            raise CannotBegin("some shard acknowledges no write at all")
+    async with writing(plan, groups, addresses, history, clock_ms):
         for number in range(1, plan.rounds + 1):
             result, ended_early = await _round(number, plan, addresses, groups, rng, history, clock_ms, say)
             if result is not None:
@@ -219,7 +196,6 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
             if ended_early:
                 say(f"ends after round {number} of {plan.rounds}: {ended_early}")
                 break
-        nursery.cancel_scope.cancel()
     say("reading every acknowledged write back")
     losses, refusals, unread = await read_back(
         addresses, list(history.since(0)), plan.patience, plan.op_timeout_ms

@@ -25,11 +25,11 @@ from chaos.checkers.losses import Loss
 from chaos.client import Connection, ConnectionLost, NotConnected, Outcome
 from chaos.faults.processes import freeze, prove, thaw
 from chaos.health import look
-from chaos.scenarios.hurt_primary import CannotBegin, owner_of, slot_groups
-from chaos.scenarios.watch import NotWhole, Patience, members, read_back, wait_whole
+from chaos.scenarios.hurt_primary import owner_of, slot_groups
+from chaos.scenarios.watch import CannotBegin, NotWhole, Patience, members, read_back, wait_whole, writing
 from chaos.topology import Address, parse_info, whole_number
 from chaos.workloads.history import History
-from chaos.workloads.writers import Load, SlotGroup, write_steadily
+from chaos.workloads.writers import Load, SlotGroup
 
 FREEZE_MS_MIN: Final = 50.0
 BUSY: Final = "while True: pass"
@@ -113,26 +113,8 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
     freezes, frozen_ms = 0, 0.0
     async with (
         busy_cores(os.cpu_count() or 1 if plan.busy is None else plan.busy),
-        trio.open_nursery() as nursery,
+        writing(plan, groups, addresses, history, clock_ms),
     ):
-
-        async def writers(task_status: trio.TaskStatus[None]) -> None:
-            await write_steadily(
-                groups,
-                addresses,
-                plan.load,
-                history,
-                run=f"{random.SystemRandom().getrandbits(48):012x}",  # never the keys of an earlier run
-                rng=random.Random(plan.seed + 1),
-                op_timeout_ms=plan.op_timeout_ms,
-                clock_ms=clock_ms,
-                task_status=task_status,
-            )
-
-        with trio.move_on_after(plan.patience.whole_ms / 1000) as first_writes:
-            await nursery.start(writers)
-        if first_writes.cancelled_caught:
-            raise CannotBegin("some shard acknowledges no write at all")
         from_ms = clock_ms()
         while clock_ms() - from_ms < plan.seconds * 1000:
             await trio.sleep(plan.pause_ms / 1000)
@@ -152,7 +134,6 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
             if freezes % 50 == 0:
                 say(f"{clock_ms() / 1000:.0f} s: {freezes} freezes, {len(failovers)} failovers")
         to_ms = clock_ms()
-        nursery.cancel_scope.cancel()
     ended_early = ""
     try:
         await wait_whole(addresses, plan.patience, say=say)

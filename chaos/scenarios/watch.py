@@ -4,10 +4,12 @@ Shared by the scenarios: each of them begins from a whole cluster, breaks someth
 everything is healed, or the second fault would be blamed for what the first one left behind.
 """
 
+import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -15,9 +17,14 @@ from chaos.checkers.losses import Loss, ghosts, missing_writes
 from chaos.client import ClusterClient, Connection, Outcome
 from chaos.health import View, look, troubles
 from chaos.topology import Address, parse_nodes
-from chaos.workloads.history import Write
+from chaos.workloads.history import History, Write
+from chaos.workloads.writers import Load, SlotGroup, write_steadily
 
 LOOK_INTERVAL_S: Final = 0.2
+
+
+class CannotBegin(Exception):
+    """The cluster is not in a state in which this scenario means anything; nothing was done to it."""
 
 
 class NotWhole(Exception):
@@ -107,6 +114,56 @@ async def wait_whole(
             told = kind
             say(f"waiting: {reasons[0]}")
         await trio.sleep(LOOK_INTERVAL_S)
+
+
+class Writes(Protocol):
+    """What a plan says about its writers."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def load(self) -> Load: ...
+    @property
+    def patience(self) -> Patience: ...
+    @property
+    def op_timeout_ms(self) -> float: ...
+
+
+@asynccontextmanager
+async def writing(
+    plan: Writes,
+    groups: Sequence[SlotGroup],
+    addresses: Sequence[Address],
+    history: History,
+    clock_ms: Callable[[], float],
+) -> AsyncGenerator[None, None]:
+    """Writers on every shard for as long as the block lasts; it begins when each has acknowledged a write.
+
+    Raises:
+        CannotBegin: some shard acknowledges none within patience.whole_ms.
+    """
+    async with trio.open_nursery() as nursery:
+
+        async def writers(task_status: trio.TaskStatus[None]) -> None:
+            await write_steadily(
+                groups,
+                addresses,
+                plan.load,
+                history,
+                # not from the seed: a repeated run would find the writes of the first one and miss its losses
+                run=f"{random.SystemRandom().getrandbits(48):012x}",
+                rng=random.Random(plan.seed + 1),
+                op_timeout_ms=plan.op_timeout_ms,
+                clock_ms=clock_ms,
+                task_status=task_status,
+            )
+
+        with trio.move_on_after(plan.patience.whole_ms / 1000) as first_writes:
+            await nursery.start(writers)
+        if first_writes.cancelled_caught:
+            raise CannotBegin("some shard acknowledges no write at all")
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def read_back(

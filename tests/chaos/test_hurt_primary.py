@@ -12,8 +12,8 @@ from rich.console import Console
 from chaos.client import Connection, Outcome
 from chaos.peers import PeerOptions, redis_cluster
 from chaos.report import as_json, print_table
-from chaos.scenarios.hurt_primary import CannotBegin, Fault, Plan, run
-from chaos.scenarios.watch import Patience
+from chaos.scenarios.hurt_primary import Fault, Plan, run
+from chaos.scenarios.watch import CannotBegin, Patience
 from chaos.workloads.writers import Load
 
 pytestmark = [

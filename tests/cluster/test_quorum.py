@@ -10,7 +10,8 @@ import trio
 
 from chaos.client import Outcome
 from chaos.faults.processes import freeze, prove, thaw
-from chaos.scenarios.hurt_primary import CannotBegin, Fault, Plan, Result, run
+from chaos.scenarios.hurt_primary import Fault, Plan, Result, run
+from chaos.scenarios.watch import CannotBegin
 from chaos.topology import Address
 from tests.cluster.local import LocalCluster, grapevine, raw, running_cluster
 
