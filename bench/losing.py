@@ -2,18 +2,31 @@
 
 A collection of ten million members is deleted, unlinked, expired, overwritten by SET, renamed onto or
 flushed, in a database of its own. Meanwhile GETs of other keys come at even intervals, 10,000 a second over
-50 connections, from two seconds before until its memory is free again; the longest of them is what counts.
+50 connections, from two seconds before until its memory is free again, and then for as long once more.
 
-Nothing waits less than the machine makes it wait. So the longest wait of the quiet seconds before stands
-beside it, and for our own engine the processor time of its longest single step, which a busy machine hardly
-changes: the same commands without sockets, each slice of the freeing timed by the clock of the thread.
+The longest of them is what counts, but nothing waits less than the machine makes it wait. So beside it stand
+
+    before, after     the longest wait of the two seconds before, and of as long a time afterwards, when
+                      nothing is lost
+    turn              the longest time between two looks at the clients, by the clock (INFO, ours only)
+    step              processor time of the longest step of freeing (INFO, ours only): a busy machine hardly
+                      changes it
+    queued, before    how much of the time the server could have run and did not get a processor (the kernel's
+                      schedstat), while members were lost and before: what a wait owes to others
+    stolen            how much of the time the hypervisor took from the machine's processors
+
+A wait that is the server's own shows in `turn`, and as processor time in `step` or in the command. One that
+shows in `turn` only, with `queued` above 0, is one for the processor.
+
+At the end the same without sockets: processor time of the command and of each step.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -22,13 +35,13 @@ from bench.client import Client, Refused, command
 from bench.figures import write_figures
 from bench.load import LoadFailed
 from bench.probe import Phase, Probe, Running
-from bench.servers import Kind, ServerFailed, grapevine_kind, redis_kind, running
+from bench.servers import Kind, Server, ServerFailed, grapevine_kind, redis_kind, running
+from node.chores import Chores
 from node.commands import all_commands
 from node.engine.alloc import keep_pages
 from node.engine.engine import Engine
 from node.engine.room import install_compiled
 from node.engine.session import Session
-from node.server import EXPIRE_ENTRIES_PER_SLICE, FREE_ENTRIES_PER_SLICE
 
 MEMBERS: Final = 10_000_000
 QUICK_MEMBERS: Final = 20_000
@@ -38,6 +51,7 @@ RATE_PER_S: Final = 10_000
 QUIET_S: Final = 2.0
 QUICK_QUIET_S: Final = 0.3
 FREED_S_MAX: Final = 180.0
+AFTER_S_MAX: Final = 20.0
 POLL_S: Final = 0.05
 CLIENTS_BYTES: Final = 8 << 20  # what a server may take for the connections that ask meanwhile
 BIG: Final = b"big"
@@ -45,54 +59,47 @@ FAR_MS: Final = b"100000000"
 CLOCK_MS: Final = 1_700_000_000_000
 
 
-def _set(start: int) -> list[bytes]:
-    return [command(b"SADD", BIG, *(b"member:%09d" % each for each in range(start, start + BATCH)))]
+# The words of a thousand members, with a mark where their thousand's number goes: to make ten million words
+# one by one would take longer than the server needs to keep them.
+MARK: Final = b"######"
 
 
-def _pairs(start: int) -> Iterator[bytes]:
-    for each in range(start, start + BATCH):
-        yield b"member:%09d" % each
-        yield b"value:%04d" % (each % 10_000)
+def _names() -> Iterator[bytes]:
+    for each in range(BATCH):
+        yield b"member:%b%03d" % (MARK, each)
 
 
-def _hash(start: int) -> list[bytes]:
-    return [command(b"HSET", BIG, *_pairs(start))]
+def _pairs() -> Iterator[bytes]:
+    for each, name in enumerate(_names()):
+        yield name
+        yield b"value:%04d" % each
 
 
-def _expiring_hash(start: int) -> list[bytes]:
-    names = (b"member:%09d" % each for each in range(start, start + BATCH))
-    return [
-        command(b"HSET", BIG, *_pairs(start)),
-        command(b"HPEXPIRE", BIG, FAR_MS, b"FIELDS", b"%d" % BATCH, *names),
-    ]
+def _scored() -> Iterator[bytes]:
+    for each, name in enumerate(_names()):
+        yield b"%b%03d" % (MARK, each * 7919 % BATCH)
+        yield name
 
 
-def _scored(start: int) -> Iterator[bytes]:
-    for each in range(start, start + BATCH):
-        yield b"%d" % (start + each * 7919 % BATCH)
-        yield b"member:%09d" % each
-
-
-def _zset(start: int) -> list[bytes]:
-    return [command(b"ZADD", BIG, *_scored(start))]
-
-
-def _list(start: int) -> list[bytes]:
-    return [command(b"RPUSH", BIG, *(b"member:%09d" % each for each in range(start, start + BATCH)))]
-
-
-def _stream(start: int) -> list[bytes]:
-    return [command(b"XADD", BIG, b"*", b"f", b"member:%09d" % each) for each in range(start, start + BATCH)]
-
-
-TYPES: Final[dict[str, Callable[[int], list[bytes]]]] = {
-    "set": _set,
-    "hash": _hash,
-    "expiring": _expiring_hash,
-    "zset": _zset,
-    "list": _list,
-    "stream": _stream,
+TYPES: Final[dict[str, list[bytes]]] = {
+    "set": [command(b"SADD", BIG, *_names())],
+    "hash": [command(b"HSET", BIG, *_pairs())],
+    "expiring": [
+        command(b"HSET", BIG, *_pairs()),
+        command(b"HPEXPIRE", BIG, FAR_MS, b"FIELDS", b"%d" % BATCH, *_names()),
+    ],
+    "zset": [command(b"ZADD", BIG, *_scored())],
+    "list": [command(b"RPUSH", BIG, *_names())],
+    "stream": [command(b"XADD", BIG, b"*", b"f", name) for name in _names()],
 }
+
+
+def batches(type_name: str, members: int) -> Iterator[list[bytes]]:
+    """Commands that fill `big` with so many members (thousands), a thousand at a time."""
+    for number in range(members // BATCH):
+        yield [words.replace(MARK, b"%06d" % number) for words in TYPES[type_name]]
+
+
 # Each is called with `other` there, a small string.
 WAYS: Final[dict[str, bytes]] = {
     "DEL": command(b"DEL", BIG),
@@ -105,19 +112,59 @@ WAYS: Final[dict[str, bytes]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """What the kernel says of a time: shares of it, 0 to 1."""
+
+    queued: float  # the server's thread could have run and waited for a processor
+    stolen: float  # of all processors, by the hypervisor
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
-    """One collection that one server lost in one way. `quiet` is the phase right before."""
+    """One collection that one server lost in one way.
+
+    Attributes:
+        quiet, after: nothing was lost, right before and right after.
+        seconds: until its memory was free.
+        turn_us, step_us: longest turn by the clock, longest step of freeing by processor time; None: it does
+            not tell.
+    """
 
     server: str
     type: str
     way: str
     quiet: Phase
     busy: Phase
-    seconds: float  # until its memory was free
+    after: Phase
+    seconds: float
+    kernel: Kernel
+    kernel_quiet: Kernel
+    turn_us: int | None
+    step_us: int | None
 
     @property
     def longest_us(self) -> float:
         return self.busy.gets.percentiles_us["100"]
+
+
+class _Stopwatch:
+    """The kernel's counters of one process's first thread and of the machine, from one look to the next."""
+
+    def __init__(self, pid: int) -> None:
+        self._schedstat = Path(f"/proc/{pid}/schedstat")
+        self._before = self._look()
+
+    def _look(self) -> tuple[float, float, float]:
+        queued_s = int(self._schedstat.read_text().split()[1]) / 1e9
+        stolen_s = int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic(), queued_s, stolen_s / (os.cpu_count() or 1)
+
+    def lap(self) -> Kernel:
+        """Since the look before."""
+        now = self._look()
+        seconds, queued_s, stolen_s = (new - old for new, old in zip(now, self._before, strict=True))
+        self._before = now
+        return Kernel(queued_s / max(seconds, 1e-9), stolen_s / max(seconds, 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +172,9 @@ class Steps:
     """Processor time of our engine's own steps.
 
     Attributes:
-        command_us: of the command, or the slice that found the key expired.
-        longest_us: of the longest of `count` slices of freeing.
+        command_us: of the command.
+        longest_us: of the longest of `count` steps of freeing; the one that found the key expired is one.
+        total_ms: of all of them.
     """
 
     type: str
@@ -134,6 +182,7 @@ class Steps:
     command_us: float
     longest_us: float
     count: int
+    total_ms: float
 
 
 def measure(
@@ -156,32 +205,40 @@ def measure(
             for way in ways:
                 client.ask([command(b"FLUSHDB")])
                 empty_bytes = int(client.info("memory")["used_memory"])
-                for start in range(0, members, BATCH):
-                    client.ask(TYPES[type_name](start))
+                for commands in batches(type_name, members):
+                    client.ask(commands)
                 client.ask([command(b"SET", b"other", b"x")])
                 with probe.start(server.port, rate=RATE_PER_S, keys=KEYS) as ask:
-                    yield _lose(server.name, client, ask, type_name, way, empty_bytes, quick=quick)
+                    yield _lose(server, client, ask, type_name, way, empty_bytes, quick=quick)
 
 
 def _lose(
-    server: str, client: Client, ask: Running, type_name: str, way: str, empty_bytes: int, *, quick: bool
+    server: Server, client: Client, ask: Running, type_name: str, way: str, empty_bytes: int, *, quick: bool
 ) -> Loss:
     full_bytes = int(client.info("memory")["used_memory"])
     quiet_s = QUICK_QUIET_S if quick else QUIET_S
-    time.sleep(quiet_s / 2)
-    ask.end_phase("warm")
     time.sleep(quiet_s)
-    quiet = ask.end_phase("quiet")
+    ask.end_phase("warm")
+    watch = _Stopwatch(server.pid)
+    time.sleep(quiet_s)
+    quiet, kernel_quiet = ask.end_phase("quiet"), watch.lap()
+    client.ask([command(b"CONFIG", b"RESETSTAT")])
     began = time.monotonic()
     client.ask([WAYS[way]])
     done_bytes = empty_bytes + (full_bytes - empty_bytes) // 50 + CLIENTS_BYTES
     while int(client.info("memory")["used_memory"]) > done_bytes:
         if time.monotonic() - began > FREED_S_MAX:
-            raise LoadFailed(f"{server}: {type_name} is not freed {FREED_S_MAX:.0f} s after {way}")
+            raise LoadFailed(f"{server.name}: {type_name} is not freed {FREED_S_MAX:.0f} s after {way}")
         time.sleep(POLL_S)
     seconds = time.monotonic() - began
     time.sleep(quiet_s / 4)  # pages go back to the system after the members have gone
-    return Loss(server, type_name, way, quiet, ask.end_phase(way), seconds)
+    busy, kernel, told = ask.end_phase(way), watch.lap(), client.info("stats")
+    time.sleep(min(busy.seconds, AFTER_S_MAX))
+    turn, step = (told.get(f"grapevine_longest_{what}_usec") for what in ("turn", "step"))
+    return Loss(
+        server.name, type_name, way, quiet, busy, ask.end_phase("after"), seconds, kernel, kernel_quiet,
+        None if turn is None else int(turn), None if step is None else int(step),
+    )  # fmt: skip
 
 
 class _Bench:
@@ -193,29 +250,32 @@ class _Bench:
         for spec in all_commands(None):  # type: ignore[arg-type]  # no handler of these needs the node
             self._engine.add_command(spec)
         self._session = Session(self._engine)
+        self._chores = Chores(
+            self._engine,
+            now_ms=0,
+            work_us=lambda: time.thread_time_ns() // 1_000,
+            clock_us=lambda: time.monotonic_ns() // 1_000,
+        )
 
     def feed(self, words: bytes) -> float:
-        """Raises: Refused."""
-        replies: list[bytes] = []
-        taken_us = _timed(lambda: replies.append(self._session.feed(words)))
-        if replies[0].startswith(b"-") or b"\n-" in replies[0]:
-            raise Refused(replies[0][:200].decode())
+        """Processor time, in us. Raises: Refused."""
+        began_ns = time.thread_time_ns()
+        replies = self._session.feed(words)
+        taken_us = (time.thread_time_ns() - began_ns) / 1000
+        if replies.startswith(b"-") or b"\n-" in replies:
+            raise Refused(replies[:200].decode())
         return taken_us
 
-    def expire(self) -> float:
-        keyspace = self._engine.keyspace
+    def expire(self) -> None:
         self._engine.set_clock_ms(self._engine.now_ms + 1_000)
-        return _timed(lambda: keyspace.expire_some(EXPIRE_ENTRIES_PER_SLICE))
 
-    def free(self) -> list[float]:
-        taken: list[float] = []
-        more = [True]
-
-        def one() -> None:
-            more[0] = self._engine.keyspace.free_some(FREE_ENTRIES_PER_SLICE)
-
-        while more[0]:
-            taken.append(_timed(one))
+    def free(self) -> list[int]:
+        """Processor time of each step, in us."""
+        taken: list[int] = []
+        more = True
+        while more:
+            more = self._chores.step()
+            taken.append(self._chores.take_longest_us())
         return taken
 
 
@@ -228,21 +288,14 @@ def steps(types: Sequence[str], ways: Sequence[str], *, quick: bool) -> Iterator
         for way in ways:
             bench.feed(command(b"FLUSHALL"))
             bench.free()
-            for start in range(0, members, BATCH):
-                bench.feed(b"".join(TYPES[type_name](start)))
+            for commands in batches(type_name, members):
+                bench.feed(b"".join(commands))
             bench.feed(command(b"SET", b"other", b"x"))
             command_us = bench.feed(WAYS[way])
             if way == "expiry":
-                command_us = max(command_us, bench.expire())
+                bench.expire()
             taken = bench.free()
-            yield Steps(type_name, way, command_us, max(taken), len(taken))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    """Processor time of this thread, in us."""
-    began_ns = time.thread_time_ns()
-    work()
-    return (time.thread_time_ns() - began_ns) / 1000
+            yield Steps(type_name, way, command_us, max(taken), len(taken), sum(taken) / 1000)
 
 
 def as_json(losses: Sequence[Loss], steps_taken: Sequence[Steps], *, quick: bool) -> dict[str, object]:
@@ -255,26 +308,29 @@ def as_json(losses: Sequence[Loss], steps_taken: Sequence[Steps], *, quick: bool
 
 
 HEAD: Final = (
-    f"{'server':10}{'type':10}{'lost by':9}{'free after s':>13}"
-    f"{'quiet max ms':>14}{'p99.9 ms':>10}{'max ms':>9}"
+    f"{'server':10}{'type':9}{'lost by':8}{'free s':>7}{'before ms':>10}{'p99.9 ms':>9}{'max ms':>8}"
+    f"{'after ms':>9}{'turn ms':>8}{'step ms':>8}{'queued':>8}{'before':>8}{'stolen':>8}"
 )
 STEPS_HEAD: Final = (
-    f"{'engine':10}{'type':10}{'lost by':9}{'command ms':>13}{'longest slice':>14}{'slices':>10}"
+    f"{'engine':10}{'type':9}{'lost by':8}{'command ms':>17}{'longest':>10}{'steps':>8}{'in all':>9}"
 )
 
 
 def line(loss: Loss) -> str:
+    turn, step = ("-" if us is None else f"{us / 1000:.2f}" for us in (loss.turn_us, loss.step_us))
     return (
-        f"{loss.server:10}{loss.type:10}{loss.way:9}{loss.seconds:13.2f}"
-        f"{loss.quiet.gets.percentiles_us['100'] / 1000:14.2f}"
-        f"{loss.busy.gets.percentiles_us['99.9'] / 1000:10.2f}{loss.longest_us / 1000:9.2f}"
+        f"{loss.server:10}{loss.type:9}{loss.way:8}{loss.seconds:7.1f}"
+        f"{loss.quiet.gets.percentiles_us['100'] / 1000:10.2f}"
+        f"{loss.busy.gets.percentiles_us['99.9'] / 1000:9.2f}{loss.longest_us / 1000:8.2f}"
+        f"{loss.after.gets.percentiles_us['100'] / 1000:9.2f}{turn:>8}{step:>8}"
+        f"{loss.kernel.queued:8.1%}{loss.kernel_quiet.queued:8.1%}{loss.kernel.stolen:8.1%}"
     )
 
 
 def steps_line(each: Steps) -> str:
     return (
-        f"{'':10}{each.type:10}{each.way:9}{each.command_us / 1000:13.2f}"
-        f"{each.longest_us / 1000:14.2f}{each.count:10}"
+        f"{'':10}{each.type:9}{each.way:8}{each.command_us / 1000:17.2f}"
+        f"{each.longest_us / 1000:10.2f}{each.count:8}{each.total_ms:9.0f}"
     )
 
 
@@ -288,9 +344,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--ways", default=",".join(WAYS), metavar="WAY,...", help="only these (default: %(default)s)"
     )
     parser.add_argument(
-        "--engine",
-        action="store_true",
-        help="only the processor time of our engine's steps: no server, no waiting",
+        "--only",
+        choices=("redis", "grapevine", "engine"),
+        help="one server, or the processor time of our engine's steps without one (default: all three)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
     parser.add_argument("--quick", action="store_true", help="20,000 members: a look, not a measurement")
@@ -311,22 +367,23 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.exit(2, f"{parser.prog}: no way {unknown[0]!r} (choose from {', '.join(WAYS)})\n")
     losses: list[Loss] = []
     taken: list[Steps] = []
-    redis = redis_kind()
-    kinds = [] if options.engine else [*([redis] if redis is not None else []), grapevine_kind()]
+    found = [redis_kind(), grapevine_kind()]
+    kinds = [each for each in found if each is not None and options.only in (None, each.name)]
     try:
         with tempfile.TemporaryDirectory(prefix="grapevine-bench-") as name:
             probe = Probe(Path(name)) if kinds else None
-            print(HEAD if kinds else STEPS_HEAD, flush=True)
+            if kinds:
+                print(HEAD, flush=True)
             for kind in kinds:
                 assert probe is not None
                 for loss in measure(kind, probe, Path(name) / kind.name, types, ways, quick=options.quick):
                     losses.append(loss)
                     print(line(loss), flush=True)
-            if kinds:
-                print(f"\n{STEPS_HEAD}", flush=True)
-            for each in steps(types, ways, quick=options.quick):
-                taken.append(each)
-                print(steps_line(each), flush=True)
+            if options.only in (None, "engine"):
+                print(("\n" if kinds else "") + STEPS_HEAD, flush=True)
+                for each in steps(types, ways, quick=options.quick):
+                    taken.append(each)
+                    print(steps_line(each), flush=True)
         if options.out is not None:
             write_figures(options.out, as_json(losses, taken, quick=options.quick), kinds)
     except (LoadFailed, ServerFailed, Refused, OSError) as error:

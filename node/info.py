@@ -38,7 +38,7 @@ class Meter:
         self._engine = engine
         self._samples: list[tuple[int, int, int, int]] = []
         self.peak_bytes = 0
-        self.turns = self.turns_us = self.longest_turn_us = 0
+        self.turns = self.turns_us = self.longest_turn_us = self.longest_step_us = 0
         self.sample(now_ms)
 
     def sample(self, now_ms: int) -> None:
@@ -62,9 +62,13 @@ class Meter:
         self.turns_us += total_us
         self.longest_turn_us = max(self.longest_turn_us, longest_us)
 
+    def add_step(self, processor_us: int) -> None:
+        """The longest step of chores (chores.py) in a while."""
+        self.longest_step_us = max(self.longest_step_us, processor_us)
+
     def forget_turns(self) -> None:
         """CONFIG RESETSTAT: counts from zero."""
-        self.turns = self.turns_us = self.longest_turn_us = 0
+        self.turns = self.turns_us = self.longest_turn_us = self.longest_step_us = 0
 
     def rates(self) -> tuple[float, float, float]:
         """Commands, bytes in and bytes out, each a second."""
@@ -217,6 +221,7 @@ def _stats(node: NodeContext) -> Fields:
     yield "eventloop_cycles", node.meter.turns
     yield "eventloop_duration_sum", node.meter.turns_us
     yield "grapevine_longest_turn_usec", node.meter.longest_turn_us
+    yield "grapevine_longest_step_usec", node.meter.longest_step_us
 
 
 def _replication(node: NodeContext) -> Fields:

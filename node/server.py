@@ -27,6 +27,7 @@ from gossip.beat import IDLE_BEAT_MS, next_beat_ms
 from gossip.config import GossipConfig
 from gossip.service import BUS_PORT_OFFSET, SelfMeta, Service
 from gossip.state import StateDirectory, StateError
+from node.chores import Chores
 from node.cluster import ClusterNode
 from node.commands import all_commands
 from node.config import Config, ConfigError
@@ -34,7 +35,6 @@ from node.context import InfoSection
 from node.driving import drive_pump
 from node.engine.alloc import keep_pages
 from node.engine.engine import Engine
-from node.engine.lapse import expire_fields
 from node.engine.pump import Pump, boottime_ms
 from node.engine.reply import CommandError
 from node.engine.room import install_compiled
@@ -57,10 +57,6 @@ from node.version import GRAPEVINE_VERSION
 
 log = logging.getLogger("grapevine.node")
 
-# Bounds one slice of background work; a slice runs between two turns of the pump.
-EXPIRE_ENTRIES_PER_SLICE = 400
-FREE_ENTRIES_PER_SLICE = 2_000
-BACKGROUND_SLICES_PER_TICK = 25
 STOP_DEADLINE_S = 5.0
 
 
@@ -102,6 +98,15 @@ class Node:
         self.meter = Meter(self.engine, self.started_ms)
         self.observer = Observer(self.engine, self.clock_us)
         self.observer.follow(self.config)
+        self.chores = Chores(
+            self.engine,
+            now_ms=self.started_ms,
+            work_us=lambda: time.thread_time_ns() // 1_000,
+            clock_us=lambda: time.monotonic_ns() // 1_000,
+            expiring=lambda: self.active_expiry,
+            hear=self.observer.hear_cycle,
+        )
+        self._chores_due = trio.Event()
         self.info_sections: Mapping[str, InfoSection] = {
             "replication": lambda: report.info_fields(self.replication, boottime_ms()),
         }
@@ -169,7 +174,8 @@ class Node:
             self.replication.port = listeners[0].getsockname()[1]
             nursery = await stack.enter_async_context(trio.open_nursery())
             await nursery.start(drive_pump, self.pump)
-            nursery.start_soon(self._background)
+            nursery.start_soon(self._beat)
+            nursery.start_soon(self._do_chores)
             nursery.start_soon(self._wire.run, self.replication.follower)
             await nursery.start(self.replication.run)
             port = int(listeners[0].getsockname()[1])
@@ -237,15 +243,13 @@ class Node:
             await self.replication.drain()
         self.pump.close_all()
 
-    async def _background(self) -> None:
-        """Active expiry, reclaiming of flushed data, resetting snapshot epochs, idle clients."""
-        keyspace = self.engine.keyspace
+    async def _beat(self) -> None:
+        """What is looked at `hz` times a second, and who does the chores is told to."""
         commands = -1
-        more = False
         while True:
             now_ms = boottime_ms()
             period_ms = max(1, 1000 // self.config.integer("hz"))
-            if commands == (commands := self.engine.statistics()["commands"]) and not more:
+            if commands == (commands := self.engine.statistics()["commands"]) and not self.chores.more:
                 period_ms = max(period_ms, IDLE_BEAT_MS)
             due_ms = next_beat_ms(now_ms, period_ms)
             await trio.sleep((due_ms - now_ms) / 1000)
@@ -253,32 +257,25 @@ class Node:
             self.meter.sample(self.engine.monotonic_now_ms)
             turns = self.pump.take_turns()
             self.meter.add_turns(*turns)
+            self.meter.add_step(self.chores.take_longest_us())
             self.observer.hear_cycle("turn", turns[2])
             self._count_replicas()
-            for _ in range(BACKGROUND_SLICES_PER_TICK):
-                more = keyspace.free_some(FREE_ENTRIES_PER_SLICE)
-                more = self.engine.effects.release_some() or more
-                more = self._timed("eviction-cycle", self.engine.evictor.evict_some) or more
-                more = keyspace.sweep_some(FREE_ENTRIES_PER_SLICE) or more
-                if self.active_expiry and not keyspace.follower:
-                    more = self._timed("expire-cycle", self._expire_slice) or more
-                if not more:
+            self.chores.look()
+            self._chores_due.set()
+
+    async def _do_chores(self) -> None:
+        """From beat to beat: steps and rests until nothing is left to do."""
+        while True:
+            await self._chores_due.wait()
+            self._chores_due = trio.Event()
+            while True:
+                rest_ms = self.chores.rest_ms(boottime_ms())
+                if rest_ms > 0:
+                    await trio.sleep(rest_ms / 1000)
+                elif self.chores.step():
+                    await trio.lowlevel.checkpoint()
+                else:
                     break
-                await trio.lowlevel.checkpoint()
-
-    def _expire_slice(self) -> bool:
-        more = self.engine.keyspace.expire_some(EXPIRE_ENTRIES_PER_SLICE)
-        return expire_fields(self.engine.keyspace, EXPIRE_ENTRIES_PER_SLICE) or more
-
-    def _timed(self, event: str, work: Callable[[], bool]) -> bool:
-        """Does a slice of work; LATENCY hears of it when it was long.
-
-        Redis counts a whole cycle, since nobody is served in one. Here clients get their turn after a slice.
-        """
-        began_us = time.monotonic_ns() // 1000
-        more = work()
-        self.observer.hear_cycle(event, time.monotonic_ns() // 1000 - began_us)
-        return more
 
 
 async def _enlist(cluster: ClusterNode, service: Service, wanted: str) -> None:

@@ -1,6 +1,6 @@
 # Memory for entries and buckets. Small blocks come out of arenas and carry no header of their own; the
 # caller always says how large the block is that it gives back.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
 cdef enum:
     ARENA_BYTES = 65536
@@ -40,6 +40,12 @@ cdef struct Heap:
     Chunk *roomy  # other chunks with free arenas
     Arena *partial[CLASS_COUNT]  # by their size in 8-byte steps; 0: arenas of long blocks
     Arena *line_bins[LINE_BINS]  # arenas of lines (lines.pyx) by the logarithm of their longest hole
+
+
+# Where the arena of a small block begins. Of another block it is an address to no use.
+cdef inline Arena *block_arena(const void *block) noexcept nogil:
+    return <Arena *> (<uintptr_t> block & ~(<uintptr_t> ARENA_BYTES - 1))
+
 
 cdef Heap *heap_new() except NULL
 cdef void heap_delete(Heap *heap) noexcept  # every block must have been given back

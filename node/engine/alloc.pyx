@@ -298,7 +298,7 @@ cdef inline void _give(Heap *heap, void *block, size_t block_bytes) noexcept nog
         heap.held_bytes -= block_bytes
         free(block)
         return
-    arena = <Arena *> (<uintptr_t> block & ~(<uintptr_t> ARENA_BYTES - 1))
+    arena = block_arena(block)
     (<uint32_t *> block)[0] = arena.free_offset
     arena.free_offset = <uint32_t> (<uint8_t *> block - <uint8_t *> arena)
     arena.used_count -= 1

@@ -26,8 +26,8 @@ from node.engine.rdb import SnapshotError, SnapshotWriter
 from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Reply
 from node.engine.session import Session
 from node.engine.snapshot import SnapshotBusy
+from node.pace import SNAPSHOT_BYTES, Pace
 from node.replication.history import Continue, Full, History, Ring
-from node.replication.pace import Pace
 from node.replication.settings import Settings
 from node.replication.source import Action, Event, Replica, Source, Stage
 from node.version import GRAPEVINE_VERSION, REDIS_VERSION
@@ -358,7 +358,7 @@ class Feeder:
             return BUSY_RETRY_MS
         mark = self._new_id()[:MARK_BYTES].encode()
         settings = self._settings()
-        pace = Pace(settings.step_us, settings.step_share, self._clock_ms(), self._commands())
+        pace = Pace(SNAPSHOT_BYTES, settings.step_us, settings.step_share, self._clock_ms(), self._commands())
         keyspace = self._engine.keyspace
         entries = sum(keyspace.size(number) for number in range(keyspace.database_count))
         self._round = _Round(snapshot, mark, self._begin(mark), pace, entries)
@@ -397,7 +397,7 @@ class Feeder:
             return rest_ms
         began_us = self._work_us()
         try:
-            more = sending.snapshot.step(sending.pace.want_bytes)
+            more = sending.snapshot.step(sending.pace.want)
             piece = sending.snapshot.take()
         except SnapshotError as error:
             log.error("full sync failed: %s", error)

@@ -16,7 +16,7 @@ def test_every_type_is_lost_in_every_way(
     monkeypatch.setattr(losing, "QUICK_MEMBERS", 3_000)
     monkeypatch.setattr(losing, "keep_pages", lambda: None)  # it would concern the tests that follow
     out = tmp_path / "losing.json"
-    assert losing.main(["--engine", "--quick", "--out", str(out)]) == 0
+    assert losing.main(["--only", "engine", "--quick", "--out", str(out)]) == 0
     # What is freed of 3,000 members takes several slices, unless they stand in a few chunks or nodes.
     rows = json.loads(out.read_text())["steps"]
     assert [(row["type"], row["way"]) for row in rows] == [

@@ -1,0 +1,117 @@
+"""What a node does beside its clients: bounded steps, rests while they are busy, none while memory grows."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.client import command
+from node.chores import ENTRIES, SHARE, STEP_US, Chores
+from node.commands import all_commands
+from node.engine.engine import Engine
+from node.engine.room import install_compiled
+from node.engine.session import Session
+
+
+class Beside:
+    """An engine with a client; a step takes as long as we say."""
+
+    def __init__(self, *, step_us: int = 0) -> None:
+        self.engine = Engine(hash_key=b"\x17" * 16, clock_ms=1_700_000_000_000)
+        install_compiled(self.engine.registry)
+        for spec in all_commands(None):  # type: ignore[arg-type]  # none of those used here needs the node
+            self.engine.add_command(spec)
+        self.session = Session(self.engine)
+        self.work_us, self.step_us = 0, step_us
+        self.heard: list[str] = []
+        self.chores = Chores(
+            self.engine,
+            now_ms=0,
+            work_us=self._work_us,
+            clock_us=lambda: 0,
+            hear=lambda event, _: self.heard.append(event),
+        )
+
+    def _work_us(self) -> int:
+        self.work_us += self.step_us
+        return self.work_us
+
+    def ask(self, *words: bytes) -> bytes:
+        return self.session.feed(command(*words))
+
+    def fill(self, name: bytes, count: int) -> None:
+        for first in range(0, count, 1_000):
+            self.ask(b"SADD", name, *(b"%d" % (first + each + 10**9) for each in range(1_000)))
+
+    @property
+    def used_bytes(self) -> int:
+        return self.engine.keyspace.memory()["used_bytes"]
+
+
+@pytest.mark.parametrize(
+    "loss", [(b"DEL", b"big"), (b"SET", b"big", b"x"), (b"RENAME", b"other", b"big"), (b"FLUSHALL",)]
+)
+def test_what_went_is_freed_in_steps_of_so_many_elements(loss: tuple[bytes, ...]) -> None:
+    beside = Beside()
+    empty_bytes = beside.used_bytes
+    beside.fill(b"big", 20_000)
+    beside.ask(b"SET", b"other", b"x")
+    member_bytes = (beside.used_bytes - empty_bytes) / 20_000
+    assert not beside.ask(*loss).startswith(b"-")
+    steps, before = 0, beside.used_bytes
+    while beside.chores.step():
+        assert before - beside.used_bytes <= 1.5 * member_bytes * ENTRIES.most + 65_536
+        steps, before = steps + 1, beside.used_bytes
+    assert steps >= 20_000 // ENTRIES.most
+    assert beside.used_bytes < empty_bytes + 20_000
+    assert not beside.chores.more
+
+
+def test_what_expires_is_found_and_freed_in_one_go() -> None:
+    beside = Beside()
+    empty_bytes = beside.used_bytes
+    beside.fill(b"big", 5_000)
+    beside.ask(b"PEXPIRE", b"big", b"1")
+    beside.engine.set_clock_ms(beside.engine.now_ms + 10)
+    assert beside.chores.step()
+    while beside.chores.step():
+        pass
+    assert beside.used_bytes < empty_bytes + 5_000
+    assert set(beside.heard) == {"eviction-cycle", "expire-cycle"}
+
+
+def steps_in(beside: Beside, first_ms: int, run_ms: int) -> int:
+    """How many steps come about in so long, while a client asks something every ms."""
+    done = 0
+    for now_ms in range(first_ms, first_ms + run_ms):
+        beside.ask(b"PING")
+        if beside.chores.rest_ms(now_ms) == 0:
+            beside.chores.step()
+            done += 1
+    return done
+
+
+def test_busy_clients_get_three_quarters_of_the_time() -> None:
+    beside = Beside(step_us=1_000)
+    assert 0.95 * SHARE <= steps_in(beside, 0, 1_000) / 1_000 <= 1.05 * SHARE
+
+
+def test_nobody_is_there_so_it_never_rests() -> None:
+    beside = Beside(step_us=STEP_US)
+    for now_ms in range(100, 200):
+        assert beside.chores.rest_ms(now_ms) == 0
+        beside.chores.step()
+
+
+def test_it_hurries_while_memory_grows_although_some_is_to_be_freed() -> None:
+    beside = Beside(step_us=1_000)
+    for beat in range(6):
+        beside.fill(b"gone:%d" % beat, 20_000)
+        beside.ask(b"DEL", b"gone:%d" % beat)
+        assert beside.chores.step()
+        beside.chores.look()
+    assert steps_in(beside, 0, 20) >= 18  # the steps above are still owed
+    while beside.chores.step():
+        pass
+    for _ in range(6):
+        beside.chores.look()
+    assert steps_in(beside, 20, 100) <= 1.2 * SHARE * 100
