@@ -160,15 +160,18 @@ class Detector:
 
     def next_due_ms(self) -> int:
         """When to call `tick` next, unless something else happens before."""
-        due_ms = min(self._probe_due_ms, self._exchange_due_ms, self._reconnect_due_ms)
-        if len(self.news):
-            due_ms = min(due_ms, self._gossip_due_ms)
+        # Asked at every wake-up: comparisons cost a third of calls of `min`.
+        probe_ms, exchange_ms = self._probe_due_ms, self._exchange_due_ms
+        due_ms = probe_ms if probe_ms < exchange_ms else exchange_ms
+        due_ms = due_ms if due_ms < self._reconnect_due_ms else self._reconnect_due_ms
+        if self._gossip_due_ms < due_ms and len(self.news):
+            due_ms = self._gossip_due_ms
         due_ms = self._probes.next_due_ms(due_ms)
         suspicion_ms = self.members.next_due_ms()
-        if suspicion_ms is not None:
-            due_ms = min(due_ms, suspicion_ms)
+        if suspicion_ms is not None and suspicion_ms < due_ms:
+            due_ms = suspicion_ms
         resend_ms = self.refusals.next_due_ms(REFUSED_RESEND_MS)
-        return due_ms if resend_ms is None else min(due_ms, resend_ms)
+        return due_ms if resend_ms is None or resend_ms > due_ms else resend_ms
 
     @property
     def quiet(self) -> bool:
@@ -421,6 +424,8 @@ class Detector:
         if not self._heard(envelope, source):
             return
         message = envelope.message
+        if isinstance(message, News):
+            return
         if isinstance(message, Ping):
             if message.target == self.me:
                 self._send(source, Ack(message.sequence), sender, with_claim=self._stale_accuser)
@@ -453,16 +458,16 @@ class Detector:
             return True
         if envelope.vitals.serial < listed.serial and not isinstance(envelope.message, Forgot):
             self._send(source, Forgot(listed.serial))  # old words, or an old disk: it will know
-        listed.serial = max(listed.serial, envelope.vitals.serial)
+        vitals = envelope.vitals
+        listed.serial = max(listed.serial, vitals.serial)
         listed.heard_ms = self._now_ms
         self.refusals.contradicted(
             envelope.sender
         )  # evidence of death counts only while it is newer than any word
-        vitals = envelope.vitals
         if vitals.majority_age_ms >= 0 and vitals.majority_hops < MAJORITY_HOPS_MAX:
             self.majority_there(self._now_ms - vitals.majority_age_ms, vitals.majority_hops + 1)
         if vitals.incarnation >= listed.incarnation:
-            if (listed.offset, listed.epoch_seen) != (vitals.offset, vitals.epoch_seen):
+            if listed.offset != vitals.offset or listed.epoch_seen != vitals.epoch_seen:
                 listed.offset, listed.epoch_seen = vitals.offset, vitals.epoch_seen
                 self.vitals_revision += 1
             listed.registers_sum = vitals.registers_sum
@@ -636,13 +641,16 @@ class Detector:
             if accusation is not None:
                 news.append(accusation)
                 room_bytes -= len(encode_claim(accusation))
-        limit = self.config.retransmit_limit(self.members.present + 1)
-        news.extend(claim for claim in self.news.take(room_bytes, limit) if claim not in news)
+        if len(self.news):
+            limit = self.config.retransmit_limit(self.members.present + 1)
+            news.extend(claim for claim in self.news.take(room_bytes, limit) if claim not in news)
         self._out.append(Send(address, self.envelope(message, tuple(news))))
 
     def _accusation(self, listed: Member) -> MemberClaim | None:
         if listed.behind:  # an accusation so old that the answer to it is the claim we missed
             return Suspect(listed.id, listed.incarnation, self.me)
+        if listed.status is Status.ALIVE:
+            return None
         if listed.status is Status.SUSPECT:
             accusers = () if listed.suspicion is None else tuple(listed.suspicion.accusers)
             return Suspect(listed.id, listed.incarnation, accusers[0] if accusers else self.me)

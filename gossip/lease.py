@@ -78,6 +78,7 @@ class LeaseVoter:
 
     def __init__(self, lease_ms: int, forgot_until_ms: int) -> None:
         self._lease_ms = lease_ms
+        self._silence_ms = silence_ms(lease_ms)
         self._forgot_until_ms = forgot_until_ms
         self._grants: dict[str, _Grant] = {}
         self._heard: dict[str, tuple[str, int]] = {}  # shard -> (primary, when it last asked), oldest first
@@ -118,7 +119,7 @@ class LeaseVoter:
     def next_silence_ms(self) -> int | None:
         """When the primary that has been silent for longest is worth a look. Constant time."""
         for _primary, heard_ms in self._heard.values():
-            return heard_ms + silence_ms(self._lease_ms)
+            return heard_ms + self._silence_ms
         return None
 
     def silences(self, now_ms: int) -> list[str]:
@@ -127,8 +128,11 @@ class LeaseVoter:
         Something is wrong, or they ask others this time: worth a probe, no more.
         """
         silent: list[str] = []
+        due_ms = self.next_silence_ms()
+        if due_ms is None or due_ms > now_ms:
+            return silent
         for shard_id, (primary, heard_ms) in list(self._heard.items()):
-            if heard_ms + silence_ms(self._lease_ms) > now_ms:
+            if heard_ms + self._silence_ms > now_ms:
                 break
             del self._heard[shard_id]
             silent.append(primary)
@@ -261,12 +265,7 @@ class LeaseHolder:
 
     def _of_majority(self, times_ms: dict[str, int]) -> int:
         """The latest time that a majority has reached."""
-        reached: list[str] = []
-        for voter in sorted(times_ms, key=lambda voter: (-times_ms[voter], voter)):
-            reached.append(voter)
-            if self._voters.has_quorum(reached):
-                return times_ms[voter]
-        return 0
+        return self._voters.reached_ms(times_ms) or 0
 
     def _revalue(self) -> None:
         until_ms = self._of_majority(self._until_ms)

@@ -365,7 +365,9 @@ class Members:
 
     def next_due_ms(self) -> int | None:
         """When the next suspicion runs out. Reaping and tombstones wait for whatever tick comes."""
-        return min((suspicion.due_ms() for suspicion in self._suspects.values()), default=None)
+        if not self._suspects:
+            return None
+        return min(suspicion.due_ms() for suspicion in self._suspects.values())
 
     def stand_still(self, pause_ms: int) -> None:
         """We stood still: every running suspicion gets that time back."""

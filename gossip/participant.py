@@ -64,7 +64,7 @@ from gossip.register import Change, Decided, Failed, Learned, RegisterError
 from gossip.register import Persist as RegisterPersist
 from gossip.register import Send as RegisterSend
 from gossip.topology import SHARD_PREFIX, ShardView, Topology
-from gossip.views import build_topology, check_content, shards
+from gossip.views import Views, check_content
 from gossip.voters import VoterPolicy
 from gossip.votes import Message, MessageError, Value, VoterSet
 from gossip.voting import Voting
@@ -72,6 +72,7 @@ from gossip.voting import Voting
 TIMER_SLACK_MS: Final = 20
 """Timers due this soon fire with whatever woke us: keeps the wake-ups of an idle member near its packets."""
 KNOWN_TRIED_AT_START: Final = 3
+VOTES: Final = (LeaseRequest, LeaseGrant, RegisterRound)
 
 
 Action: TypeAlias = (
@@ -146,6 +147,7 @@ class Participant:
         self._voters_asked: tuple[int, tuple[str, ...]] | None = None
         self._vitals_revision = self.detector.vitals_revision
         self._stale = False
+        self._views = Views()
         self._follow_registers()
         self.topology = self._build(None, 1)
 
@@ -229,7 +231,7 @@ class Participant:
         if sender == self.id:
             return
         self.company = True
-        votes = isinstance(message, LeaseRequest | LeaseGrant | RegisterRound)
+        votes = isinstance(message, VOTES)
         if votes and (self.rolled_back or self.detector.has_forgotten(envelope)):
             return  # no votes by or for who forgot some; words that were overtaken are lost as on the way
         if isinstance(message, LeaseRequest):
@@ -381,19 +383,23 @@ class Participant:
     def actions(self, now_ms: int) -> list[Action]:
         """What is to be done now, in order. Empties the list."""
         self._see(now_ms)
-        while self._follow_detector() or self._follow_voting() or self._publish():
+        while self._follow_detector() or self._follow_voting() or (self._stale and self._publish()):
             pass
         out, self._out = self._out, []
         return out
 
     def _see(self, now_ms: int) -> None:
-        self._now_ms = max(self._now_ms, now_ms)
+        self._now_ms = now_ms if now_ms > self._now_ms else self._now_ms  # often: three times `max`'s pace
 
     def _follow_detector(self) -> bool:
         """True when it wanted anything."""
         wanted = self.detector.actions()
+        if not wanted:
+            return False
         for action in wanted:
-            if isinstance(action, RegisterHeard):
+            if isinstance(action, Send):  # most of them
+                self._out.append(action)
+            elif isinstance(action, RegisterHeard):
                 self.learn(action.news)
             elif isinstance(action, FetchFrom):
                 if action.registers_sum > self.detector.registers_sum:
@@ -408,7 +414,7 @@ class Participant:
                 if isinstance(action, MemberChanged):
                     self._stale = self._unsaved = True
                 self._out.append(action)
-        return bool(wanted)
+        return True
 
     def _follow_voting(self) -> bool:
         """One batch of what the registers want; what follows a promise in it waits for the disk.
@@ -419,6 +425,8 @@ class Participant:
         if self._after_disk is not None:
             return False
         batch = self.voting.actions()
+        if not batch and not self._save_wanted:
+            return False
         persists = (at for at, action in enumerate(batch) if isinstance(action, RegisterPersist))
         first = next(persists, len(batch))
         self._finish(batch[:first])
@@ -476,6 +484,9 @@ class Participant:
         """A decided value from a peer. A value that makes no sense is the peer's fault and dropped."""
         if news.data is None:
             return  # too big to ride along; the sender's sum of versions makes us fetch it
+        known = self.voting.decided.get(news.name)
+        if known is not None and known.version == news.version and known.data == news.data:
+            return  # as most of what comes more than once
         try:
             value = as_value(news)
             check_content(news.name, value)
@@ -497,7 +508,7 @@ class Participant:
     def _follow_registers(self) -> None:
         """Tell the detector what the registers hold now; the followers hear of it with the next picture."""
         decided = self.voting.decided
-        found = shards(decided)
+        found = self._views.shards(decided)
         voters = self.voting.voter_set.everyone()
         named = dict.fromkeys(
             member for shard in found.values() for member in (shard.primary, *shard.in_sync)
@@ -512,9 +523,7 @@ class Participant:
         self._stale = True
 
     def _publish(self) -> bool:
-        """A new picture for everybody who follows, and the lease that goes with it; False without news."""
-        if not self._stale:
-            return False
+        """A new picture for everybody who follows, and the lease that goes with it; there may be more."""
         self._stale = False
         self._vitals_revision = self.detector.vitals_revision
         self.topology = self._build(self.topology, self.topology.version + 1)
@@ -530,7 +539,7 @@ class Participant:
 
     def _build(self, predecessor: Topology | None, version: int) -> Topology:
         voting = self.voting
-        return build_topology(
+        return self._views.build(
             self.detector, voting.decided, voting.voter_set, self.cluster_id, predecessor, version
         )
 
@@ -540,19 +549,16 @@ class Participant:
         """What we know at first hand: grants of our lease, and which voters spoke to us."""
         voters = self.voting.voter_set
         self.detector.majority_there(self.voting.held.majority_granted_ms())
-        heard: list[tuple[int, str]] = []
+        heard_ms: dict[str, int] = {}
         for voter in voters.everyone():
             listed = self.detector.members.get(voter)
             if voter == self.id:
-                heard.append((-self._now_ms, voter))
+                heard_ms[voter] = self._now_ms
             elif listed is not None and listed.status in PRESENT:
-                heard.append((-listed.heard_ms, voter))
-        present: list[str] = []
-        for since_ms, voter in sorted(heard):
-            present.append(voter)
-            if voters.has_quorum(present):
-                self.detector.majority_there(-since_ms)
-                return
+                heard_ms[voter] = listed.heard_ms
+        reached_ms = voters.reached_ms(heard_ms)
+        if reached_ms is not None:
+            self.detector.majority_there(reached_ms)
 
     def _found_gone(self, member_id: str) -> bool:
         """Whether we found its port closed. If not, we look, so that the next attempt finds us knowing."""

@@ -47,7 +47,7 @@ class _Probe:
     def next_due_ms(self) -> int:
         if not self.indirect:
             return self.indirect_due_ms
-        return self.due_ms if self.again else min(self.again_due_ms, self.due_ms)
+        return self.due_ms if self.again or self.due_ms < self.again_due_ms else self.again_due_ms
 
 
 @dataclass(slots=True)

@@ -89,6 +89,8 @@ class Refusals:
         ]
 
     def next_due_ms(self, resend_ms: int) -> int | None:
+        if not self._cases:
+            return None
         return min(
             (
                 case.told_ms + resend_ms

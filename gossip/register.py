@@ -149,7 +149,9 @@ class Registers:
 
     def wake_ms(self) -> int | None:
         """When `tick` wants to be called next, if ever."""
-        return min((proposal.wake_ms for proposal in self._active.values()), default=None)
+        if not self._active:
+            return None
+        return min(proposal.wake_ms for proposal in self._active.values())
 
     def propose(
         self, register: str, change: Change, now_ms: int, *, timeout_ms: int | None = None

@@ -75,7 +75,9 @@ class Repair:
 
     def next_due_ms(self) -> int | None:
         """When `due` will have something."""
-        return min((doubt.due_ms for doubt in self._doubts.values()), default=None)
+        if not self._doubts:
+            return None
+        return min(doubt.due_ms for doubt in self._doubts.values())
 
     def due(self, now_ms: int) -> list[str]:
         """Registers to read now; each comes back later, unless its doubts are settled."""

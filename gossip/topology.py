@@ -97,7 +97,7 @@ class ShardView:
         primary, in_sync, epoch = data.get("primary"), data.get("in_sync"), data.get("epoch")
         if not isinstance(primary, str) or not isinstance(epoch, int) or isinstance(epoch, bool):
             raise MessageError(f"register 'shard/{shard_id}' holds no primary or no epoch")
-        if not isinstance(in_sync, tuple | list):
+        if not isinstance(in_sync, (tuple, list)):
             raise MessageError(f"register 'shard/{shard_id}' holds no in-sync set")
         members = tuple(member for member in in_sync if isinstance(member, str))
         if len(members) != len(in_sync):
@@ -126,12 +126,12 @@ def ranges_from_data(data: Plain) -> tuple[Range, ...]:
     """
     if data is None:
         return ()
-    if not isinstance(data, tuple | list):
+    if not isinstance(data, (tuple, list)):
         raise MessageError("register 'slots' does not hold a list of ranges")
     ranges: list[Range] = []
     after = -1
     for item in data:
-        if not isinstance(item, tuple | list) or len(item) != 3:
+        if not isinstance(item, (tuple, list)) or len(item) != 3:
             raise MessageError("register 'slots' holds something else than [first, last, shard id]")
         first, last, shard_id = item
         if not isinstance(first, int) or not isinstance(last, int) or not isinstance(shard_id, str):

@@ -12,6 +12,7 @@ from gossip.topology import (
     SLOTS_REGISTER,
     Kind,
     MemberView,
+    Range,
     ShardView,
     Topology,
     ranges_from_data,
@@ -20,52 +21,83 @@ from gossip.topology import Status as ViewStatus
 from gossip.votes import MessageError, Value, VoterSet
 
 
-def build_topology(
-    detector: Detector,
-    decided: Mapping[str, Value],
-    voter_set: VoterSet,
-    cluster_id: str,
-    predecessor: Topology | None,
-    version: int,
-) -> Topology:
-    """The picture now. Cost: one pass over members and shards; the slot table
-    is shared while ranges stay the same.
-    """
-    status: ViewStatus = "left" if detector.presence is Presence.LEAVING else "alive"
-    mine = _view(
-        detector.me, detector.meta, status, detector.incarnation, detector.offset, detector.epoch_seen
-    )
-    members = {mine.id: mine}
-    for member in detector.members:
-        members[member.id] = _view(
-            member.id,
-            member.meta,
-            _STATUSES[member.status],
-            member.incarnation,
-            member.offset,
-            member.epoch_seen,
+class Views:
+    """Makes the pictures of one member, each from the last: what did not change since is taken over as it is.
+    Offsets move many times a second, and with them a few numbers of a few members."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, tuple[Meta, Status, MemberView]] = {}
+        self._shards: dict[str, tuple[Value, ShardView]] = {}
+        self._ranges: tuple[Value | None, tuple[Range, ...]] = (None, ())
+
+    def build(
+        self,
+        detector: Detector,
+        decided: Mapping[str, Value],
+        voter_set: VoterSet,
+        cluster_id: str,
+        predecessor: Topology | None,
+        version: int,
+    ) -> Topology:
+        """The picture now. Cost: one pass over members and shards; the slot table
+        is shared while ranges stay the same.
+        """
+        status: ViewStatus = "left" if detector.presence is Presence.LEAVING else "alive"
+        mine = _view(
+            detector.me, detector.meta, status, detector.incarnation, detector.offset, detector.epoch_seen
         )
-    slots = decided.get(SLOTS_REGISTER)
-    return Topology.build(
-        version=version,
-        cluster_id=cluster_id,
-        members=members,
-        shards=shards(decided),
-        ranges=ranges_from_data(None if slots is None else slots.data),
-        voter_set=voter_set,
-        slots_version=0 if slots is None else slots.version,
-        predecessor=predecessor,
-    )
+        members = {mine.id: mine}
+        kept = self._members
+        listed: dict[str, tuple[Meta, Status, MemberView]] = {}
+        for member in detector.members:
+            last = kept.get(member.id)
+            if (
+                last is None
+                or last[0] is not member.meta
+                or last[1] is not member.status
+                or last[2].incarnation != member.incarnation
+                or last[2].offset != member.offset
+                or last[2].epoch_seen != member.epoch_seen
+            ):
+                view = _view(
+                    member.id,
+                    member.meta,
+                    _STATUSES[member.status],
+                    member.incarnation,
+                    member.offset,
+                    member.epoch_seen,
+                )
+                last = (member.meta, member.status, view)
+            listed[member.id] = last
+            members[member.id] = last[2]
+        self._members = listed
+        slots = decided.get(SLOTS_REGISTER)
+        if slots is not self._ranges[0]:
+            self._ranges = (slots, ranges_from_data(None if slots is None else slots.data))
+        return Topology.build(
+            version=version,
+            cluster_id=cluster_id,
+            members=members,
+            shards=self.shards(decided),
+            ranges=self._ranges[1],
+            voter_set=voter_set,
+            slots_version=0 if slots is None else slots.version,
+            predecessor=predecessor,
+        )
 
-
-def shards(decided: Mapping[str, Value]) -> dict[str, ShardView]:
-    """Every shard that has a register, by id, sorted."""
-    found: dict[str, ShardView] = {}
-    for name in sorted(decided):
-        if name.startswith(SHARD_PREFIX):
-            shard_id = name.removeprefix(SHARD_PREFIX)
-            found[shard_id] = ShardView.from_data(shard_id, decided[name].data)
-    return found
+    def shards(self, decided: Mapping[str, Value]) -> dict[str, ShardView]:
+        """Every shard that has a register, by id, sorted."""
+        kept = self._shards
+        named: dict[str, tuple[Value, ShardView]] = {}
+        for name in sorted(decided):
+            if name.startswith(SHARD_PREFIX):
+                shard_id, value = name.removeprefix(SHARD_PREFIX), decided[name]
+                last = kept.get(shard_id)
+                if last is None or last[0] is not value:
+                    last = (value, ShardView.from_data(shard_id, value.data))
+                named[shard_id] = last
+        self._shards = named
+        return {shard_id: last[1] for shard_id, last in named.items()}
 
 
 def check_content(name: str, value: Value) -> None:

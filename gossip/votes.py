@@ -35,6 +35,9 @@ NAMES_MAX = 4096  # 500 shards and their neighbours, with room for the mistakes 
 VALUE_DEPTH_MAX = 6
 VALUE_ITEMS_MAX = 32768  # a slot map with an own range per slot is 16384 triples in one tuple
 
+_SCALARS = (bool, int, float, str, bytes)
+_ARRAYS = (list, tuple)  # named here: a union in an expression is made anew each time it is looked at
+
 VOTERS = "voters"
 """Name of the register that holds the voter set; it changes by its own rules, see register.py."""
 
@@ -50,11 +53,11 @@ def freeze(value: object, *, depth: int = 0) -> Plain:
     Raises:
         MessageError: something in there is not plain data, too deep or too long.
     """
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    if value is None or isinstance(value, _SCALARS):
         return value
     if depth >= VALUE_DEPTH_MAX:
         raise MessageError(f"register value nested deeper than {VALUE_DEPTH_MAX}")
-    if isinstance(value, list | tuple):
+    if isinstance(value, _ARRAYS):
         if len(value) > VALUE_ITEMS_MAX:
             raise MessageError(f"register value of {len(value)} items, more than {VALUE_ITEMS_MAX}")
         return tuple(freeze(item, depth=depth + 1) for item in value)
@@ -82,7 +85,7 @@ class Ballot:
 
     @classmethod
     def from_wire(cls, item: object) -> Ballot:
-        if not isinstance(item, list | tuple) or len(item) != 2:
+        if not isinstance(item, _ARRAYS) or len(item) != 2:
             raise MessageError("a ballot is [counter, member id]")
         counter, member_id = item
         if not isinstance(counter, int) or isinstance(counter, bool) or counter < 0 or counter >= 1 << 62:
@@ -105,7 +108,7 @@ class Value:
 
     @classmethod
     def from_wire(cls, item: object) -> Value:
-        if not isinstance(item, list | tuple) or len(item) != 2:
+        if not isinstance(item, _ARRAYS) or len(item) != 2:
             raise MessageError("a register value is [version, data]")
         return cls(_version(item[0]), freeze(item[1]))
 
@@ -126,8 +129,26 @@ class VoterSet:
             return False
         return _is_majority(self.voters, present)
 
+    def reached_ms(self, times_ms: Mapping[str, int]) -> int | None:
+        """The latest time that a majority has reached (while joint, one of each set), None when too few have
+        a time at all. Others than voters do not count.
+        """
+        latest_ms: int | None = None
+        for electorate in (self.voters, self.joining) if self.joining else (self.voters,):
+            reached = [times_ms[member] for member in electorate if member in times_ms]
+            needed = len(electorate) // 2 + 1
+            if len(reached) < needed:
+                return None
+            reached.sort(reverse=True)
+            time_ms = reached[needed - 1]
+            if latest_ms is None or time_ms < latest_ms:
+                latest_ms = time_ms
+        return latest_ms
+
     def everyone(self) -> tuple[str, ...]:
         """All that take part now, each once, in a fixed order."""
+        if not self.joining:
+            return self.voters
         return self.voters + tuple(member for member in self.joining if member not in self.voters)
 
     def as_value(self) -> Value:
@@ -146,7 +167,7 @@ class VoterSet:
 
     @classmethod
     def from_wire(cls, item: object) -> VoterSet:
-        if not isinstance(item, list | tuple) or len(item) != 3:
+        if not isinstance(item, _ARRAYS) or len(item) != 3:
             raise MessageError("a voter set is [version, voters, joining]")
         return cls(_version(item[0]), _ids(item[1]), _ids(item[2]))
 
@@ -276,7 +297,7 @@ def decode(item: object) -> Message:
     Raises:
         MessageError: it is none; the peer's fault.
     """
-    if not isinstance(item, list | tuple) or not item or not isinstance(item[0], str):
+    if not isinstance(item, _ARRAYS) or not item or not isinstance(item[0], str):
         raise MessageError("a register message is [kind, register, ballot, ...]")
     kind: str = item[0]
     wanted = _FIELDS.get(kind)
@@ -321,7 +342,7 @@ def _version(item: object) -> int:
 
 
 def _ids(item: object) -> tuple[str, ...]:
-    if not isinstance(item, list | tuple) or len(item) > VOTERS_MAX:
+    if not isinstance(item, _ARRAYS) or len(item) > VOTERS_MAX:
         raise MessageError(f"a voter set is a list of at most {VOTERS_MAX} member ids")
     ids = tuple(_text(member, "a voter's member id") for member in item)
     if len(frozenset(ids)) != len(ids):
@@ -330,6 +351,6 @@ def _ids(item: object) -> tuple[str, ...]:
 
 
 def _names(item: object) -> tuple[str, ...]:
-    if not isinstance(item, list | tuple) or len(item) > NAMES_MAX:
+    if not isinstance(item, _ARRAYS) or len(item) > NAMES_MAX:
         raise MessageError(f"a list of register names has at most {NAMES_MAX} entries")
     return tuple(_text(name, "a register's name") for name in item)

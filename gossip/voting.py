@@ -102,13 +102,16 @@ class Voting:
 
     def next_due_ms(self) -> int | None:
         """When `tick` is next needed."""
-        due = (
+        due_ms: int | None = None
+        for other_ms in (
             self.registers.wake_ms(),
             self.held.next_due_ms(),
             self.granted.next_silence_ms(),
             self.repair.next_due_ms(),
-        )
-        return min((due_ms for due_ms in due if due_ms is not None), default=None)
+        ):
+            if other_ms is not None and (due_ms is None or other_ms < due_ms):
+                due_ms = other_ms
+        return due_ms
 
     def tick(self, now_ms: int) -> None:
         """Let proposals move on, and read what is in doubt. Leases are renewed by `renewals`."""

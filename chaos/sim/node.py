@@ -7,6 +7,7 @@ the pump does with sockets happens here with simulated connections; nothing else
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
@@ -54,8 +55,7 @@ class Timer:
         if due_ms < self._planned_ms:
             self._planned_ms = due_ms
             self._serial += 1
-            serial = self._serial
-            self._process.at(due_ms, lambda: self._look(serial))
+            self._process.at(due_ms, partial(self._look, self._serial))
 
     def _look(self, serial: int) -> None:
         if serial != self._serial:
@@ -350,6 +350,9 @@ class Node:
     def feed_replicas(self) -> None:
         """First of all what replicas lack goes to them."""
         effects = self.engine.effects
+        if not self.sessions:
+            effects.hold_for_feeds(None)
+            return
         feeds = [each for each in self.sessions.values() if each.is_feed]
         oldest: int | None = None
         for session in feeds:
@@ -373,20 +376,11 @@ class Node:
             if isinstance(error, StreamRefused):  # what follows is no continuation of what it has
                 raise Violation(f"prefix: {self._process.life}: {error}")
             raise error
-        engine = self.engine
-        lease_ran = engine.lease_until_ms != 0 and engine.monotonic_now_ms < engine.lease_until_ms
-        late = lease_ran and self._process.now_ms() >= engine.lease_until_ms and not self._process.careless
-        replies, self._replies = self._replies, []
-        for session, reply in replies:
-            end = self._ends.get(session.id)
-            if end is None:
-                continue
-            if late:
-                self.close(session, "the lease ended before the reply could leave")
-                continue
-            self._process.answers(end, reply, held=False)
-            end.send(reply)
-        engine.gate.take_released()  # everybody is looked at anyway
+        if self._replies:
+            self._send_replies()
+        if not self.sessions:
+            return
+        self.engine.gate.take_released()  # everybody is looked at anyway
         for session in [
             each
             for each in self.sessions.values()
@@ -395,6 +389,21 @@ class Node:
             self._say(session, self._ends[session.id])
             if session.closing:
                 self.close(session)
+
+    def _send_replies(self) -> None:
+        engine, process = self.engine, self._process
+        lease_ran = engine.lease_until_ms != 0 and engine.monotonic_now_ms < engine.lease_until_ms
+        late = lease_ran and process.now_ms() >= engine.lease_until_ms and not process.careless
+        replies, self._replies = self._replies, []
+        for session, reply in replies:
+            end = self._ends.get(session.id)
+            if end is None:
+                continue
+            if late:
+                self.close(session, "the lease ended before the reply could leave")
+                continue
+            process.answers(end, reply, held=False)
+            end.send(reply)
 
     def _say(self, session: Session, end: End) -> None:
         """What was written to a session outside of its own turn."""

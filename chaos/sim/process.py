@@ -8,6 +8,7 @@ is node.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -96,6 +97,8 @@ class Process(Membership):
             f"10.0.0.{machine.number + 1}", 7000 + machine.formats, 17000 + machine.formats,
             "node", "", past.shard_id, now_ms, "sim",
         )  # fmt: skip
+        self.address: Address = meta.bus_address
+        self.client_address: Address = (meta.host, meta.port)
         kind = _Credulous if "skip-epoch" in bugs else Participant
         dice: Random = self.events.dice(f"{life} member")
         super().__init__(kind(past, meta, GossipConfig(), dice, now_ms))
@@ -119,14 +122,6 @@ class Process(Membership):
     def start(self) -> None:
         self.core.start(self.now_ms())
         self.settle()
-
-    @property
-    def address(self) -> Address:
-        return self.core.meta.bus_address
-
-    @property
-    def client_address(self) -> Address:
-        return self.core.meta.host, self.core.meta.port
 
     @property
     def office(self) -> tuple[str, int] | None:
@@ -183,11 +178,11 @@ class Process(Membership):
 
     def at(self, local_ms: int, then: Callable[[], None]) -> None:
         """`then`, when our clock shows so much; unless this life is over, and after a standstill."""
-        self.events.at(self.clock.world_ms(local_ms), lambda: self.at_once(then))
+        self.events.at(self.clock.world_ms(local_ms), partial(self.at_once, then))
 
     def later(self, delay_ms: int, then: Callable[[], None]) -> None:
         """As `at`, from now on."""
-        self.events.at(self.events.now_ms + delay_ms, lambda: self.at_once(then))
+        self.events.at(self.events.now_ms + delay_ms, partial(self.at_once, then))
 
     def at_once(self, then: Callable[[], None]) -> None:
         """Now; when the process stands still, as soon as it goes on; never, when it is dead."""
@@ -218,10 +213,10 @@ class Process(Membership):
         if self._acting or not self.alive:
             return
         self._acting = True
-        node, core = self.node, self.core
+        node, core, now_ms = self.node, self.core, self.now_ms()  # time stands still in an event
         for _ in range(ROUNDS_MAX):
             self._asked = False
-            actions = core.actions(self.now_ms())
+            actions = core.actions(now_ms)
             for action in actions:
                 self._act(action)
             if node.glue_woken or node.replication_woken:
@@ -234,7 +229,8 @@ class Process(Membership):
         node.feed_replicas()
         node.let_replies_leave()
         self._note_office()
-        self._timer.set(max(core.next_due_ms(), self.now_ms() + 1))
+        due_ms = core.next_due_ms()
+        self._timer.set(due_ms if due_ms > now_ms else now_ms + 1)
 
     def turn(self) -> None:
         """A session executed something. Whoever waits for a chance to strike in the middle of it does so."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -104,18 +105,16 @@ class Streams:
         """Puts `data` on its way, behind what is on it already."""
         weather = self._network.weather
         low_ms, high_ms = weather.delay_ms
-        delay_ms = low_ms + int(self._dice.random() * (high_ms - low_ms + 1))
+        due_ms = self._events.now_ms + low_ms + int(self._dice.random() * (high_ms - low_ms + 1))
         if weather.loss and self._dice.random() < weather.loss:
-            delay_ms += RETRANSMIT_MS
-        due_ms = self._events.now_ms + delay_ms
-        due_ms = max(due_ms, target._due_ms)
-        target._due_ms = due_ms
+            due_ms += RETRANSMIT_MS
+        target._due_ms = due_ms = max(due_ms, target._due_ms)
         flying = target._flying
         flying.append((due_ms, data))
         if data is not None:
             source.flying_bytes += len(data)
         if len(flying) == 1:
-            self._events.at(due_ms, lambda: self._land(source, target))
+            self._events.at(due_ms, partial(self._land, source, target))
 
     def _land(self, source: End, target: End) -> None:
         """What is due arrives, unless the way is cut; then somebody tries again later."""
@@ -125,7 +124,7 @@ class Streams:
             return
         now_ms = self._events.now_ms
         if not self._network.passes(source.number, target.number):
-            self._events.at(now_ms + RETRANSMIT_MS, lambda: self._land(source, target))
+            self._events.at(now_ms + RETRANSMIT_MS, partial(self._land, source, target))
             return
         data, ended = b"", False
         while flying and flying[0][0] <= now_ms:
@@ -136,12 +135,12 @@ class Streams:
                 break
             data = data + piece if data else piece
         if flying:
-            self._events.at(flying[0][0], lambda: self._land(source, target))
+            self._events.at(flying[0][0], partial(self._land, source, target))
         if not data and not ended:
             return
         was_full = source.flying_bytes >= FULL_BYTES
         source.flying_bytes -= len(data)
-        target.later(lambda: _tell(target, data, ended))
+        target.later(partial(_tell, target, data, ended))
         if was_full and source.open:
             source.later(lambda: source.room())  # noqa: PLW0108 (it may be another by then)
 

@@ -7,7 +7,8 @@ import pytest
 from gossip.config import GossipConfig
 from gossip.detector import Detector
 from gossip.messages import Meta, Record
-from gossip.views import build_topology, check_content, shards
+from gossip.topology import Topology
+from gossip.views import Views, check_content
 from gossip.votes import MessageError, Plain, Value, VoterSet
 
 ME, A = "0" * 40, "a" * 40
@@ -25,7 +26,7 @@ def detector() -> Detector:
 
 
 def test_members_ourselves_first() -> None:
-    topology = build_topology(detector(), {}, VOTERS, "c" * 40, None, 4)
+    topology = Views().build(detector(), {}, VOTERS, "c" * 40, None, 4)
     assert list(topology.members) == [ME, A]
     mine, other = topology.members[ME], topology.members[A]
     assert (mine.status, mine.kind, mine.shard_id) == ("alive", "node", "s")
@@ -38,7 +39,7 @@ def test_members_ourselves_first() -> None:
 def test_who_leaves_says_so_in_its_own_picture() -> None:
     core = detector()
     core.leave(10)
-    assert build_topology(core, {}, VOTERS, "c" * 40, None, 1).members[ME].status == "left"
+    assert Views().build(core, {}, VOTERS, "c" * 40, None, 1).members[ME].status == "left"
 
 
 def test_registers_become_shards_and_ranges() -> None:
@@ -47,8 +48,8 @@ def test_registers_become_shards_and_ranges() -> None:
         "shard/s": Value(2, {"primary": ME, "in_sync": (ME, A), "epoch": 4}),
         "voters": VOTERS.as_value(),
     }
-    topology = build_topology(detector(), decided, VOTERS, "c" * 40, None, 1)
-    assert list(shards(decided)) == list(topology.shards) == ["s"]
+    topology = Views().build(detector(), decided, VOTERS, "c" * 40, None, 1)
+    assert list(Views().shards(decided)) == list(topology.shards) == ["s"]
     assert (topology.slot_owner(99), topology.slot_owner(100), topology.slot_owner(200)) == ("s", "", "t")
     assert (topology.epoch, topology.slots_version) == (4, 7)
 
@@ -79,3 +80,35 @@ def test_content_that_no_picture_can_be_built_from_is_refused(name: str, data: P
 )
 def test_sound_content_passes(name: str, data: Plain) -> None:
     check_content(name, Value(1, data))
+
+
+def test_a_picture_takes_over_only_what_is_the_same() -> None:
+    core, views = detector(), Views()
+    decided = {
+        "slots": Value(1, ((0, 99, "s"),)),
+        "shard/s": Value(1, {"primary": ME, "in_sync": (ME,), "epoch": 1}),
+    }
+
+    def pictures() -> tuple[Topology, Topology]:
+        return views.build(core, decided, VOTERS, "c" * 40, None, 1), Views().build(
+            core, decided, VOTERS, "c" * 40, None, 1
+        )
+
+    kept, _ = pictures()
+    listed = core.members.get(A)
+    assert listed is not None
+    for change in ("offset", "epoch_seen", "incarnation"):
+        setattr(listed, change, getattr(listed, change) + 1)
+        one, other = pictures()
+        assert one == other != kept
+        kept = one
+    core.merge((Record("alive", A, 9, meta("node", "t"), 100),), ME, 5)
+    decided["slots"] = Value(2, ((0, 99, "t"),))
+    decided["shard/s"] = Value(2, {"primary": A, "in_sync": (A,), "epoch": 2})
+    decided["shard/t"] = Value(1, None)
+    one, other = pictures()
+    assert one == other != kept
+    assert (one.members[A].shard_id, one.slot_owner(5), one.shards["s"].primary) == ("t", "t", A)
+    assert list(one.shards) == ["s", "t"]
+    del decided["shard/s"]
+    assert list(views.shards(decided)) == ["t"]
