@@ -258,6 +258,7 @@ class Node:
             turns = self.pump.take_turns()
             self.meter.add_turns(*turns)
             self.meter.add_step(self.chores.take_longest_us())
+            self.meter.add_sleeps(*self.pump.take_sleeps())
             self.observer.hear_cycle("turn", turns[2])
             self._count_replicas()
             self.chores.look()

@@ -1,0 +1,24 @@
+# Client sockets and their sessions: how they come, and how they end.
+from libc.stdint cimport int64_t, uint32_t
+
+from node.engine.engine cimport Engine
+from node.engine.poller cimport Poller
+from node.engine.session cimport Session
+
+
+cdef class Connections:
+    cdef readonly Engine engine
+    cdef Poller poller
+    cdef readonly dict sessions  # id -> Session
+    cdef public object on_close  # callable(session)
+    cdef public int max_clients
+    cdef public int keepalive_s  # 0: leave the kernel's default off
+    cdef dict _listeners  # fd -> True; the caller keeps the sockets open
+    cdef bint _running  # a turn is under way: whoever wakes a session need not rouse the poller
+    cdef list _ready  # sessions with something to execute
+    cdef list _feeds  # sessions of replicas
+    cdef list _graveyard  # closed in this turn: epoll may still name them
+
+    cdef int _want(self, Session session, uint32_t events) except -1
+    cdef int _accept(self, int listener) except -1
+    cdef int _shed_one(self, int listener) except -1

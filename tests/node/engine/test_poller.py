@@ -1,0 +1,135 @@
+"""What the pump does when it has nothing to do: look around for a moment, sleep, or both (docs/turns.md).
+
+Every run here is one turn: a descriptor of `watch_others` that is always readable ends it, and the pump
+counts how it got through. Nothing is said about time but that a sleeping process uses no processor.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from node.commands.table import command
+from node.engine import basics
+from node.engine.engine import Engine
+from node.engine.pump import Pump
+from node.engine.session import Session
+
+LONG_US = 60_000_000
+PING = b"*1\r\n$4\r\nPING\r\n"
+VAIN_LOOKS_MAX = 4  # the credit is 8 at most, and a look in vain costs 2
+
+
+@dataclass
+class Rig:
+    """A pump with one client, whose end of the connection the test holds."""
+
+    pump: Pump
+    client: socket.socket
+    others: socket.socket
+    said: socket.socket
+
+    def turn(self) -> tuple[int, int, int]:
+        """One turn with something to find at once. Returns (sleeps, looks, looks that found somebody)."""
+        self.said.send(b"x")
+        assert self.pump.run(LONG_US, LONG_US)
+        self.others.recv(1)
+        return self.pump.take_sleeps()
+
+    def idle(self, sleep_us: int = 1000) -> tuple[int, int, int]:
+        """One turn in which nobody says anything until the caller's time is up."""
+        assert not self.pump.run(LONG_US, sleep_us)
+        return self.pump.take_sleeps()
+
+    def turns_until(self, condition: Callable[[tuple[int, int, int]], bool]) -> tuple[int, int, int]:
+        """Turns until the counts are such.
+
+        Another process may take the processor from us at any moment, and then a sleep was no short one and a
+        look is over before it began: what should follow does so in one of the next turns.
+        """
+        give_up_s = time.monotonic() + 10
+        while not condition(counted := self.turn()):
+            assert time.monotonic() < give_up_s, counted
+        return counted
+
+    def earn_credit(self) -> None:
+        """Turns in which looking found somebody, many more than the credit has room for."""
+        found = 0
+        while found < 100:
+            found += self.turns_until(lambda counted: counted[2] > 0)[2]
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    engine = Engine(hash_key=b"k" * 16, clock_ms=1_000)
+    basics.install(engine.registry)
+    engine.add_command(
+        command("ping", -1, "loading stale", group="test", summary="-", since="1.0.0", handler=None)
+    )
+    pump = Pump(engine)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    pump.adopt(ours.detach(), Session(engine))
+    others, said = socket.socketpair()
+    with theirs, others, said:
+        rig = Rig(pump, theirs, others, said)
+        while pump.take_turns() == (0, 0, 0):  # the first 10 ms tell how long a tick is: no looks until then
+            assert rig.idle()[1] == 0
+        pump.watch_others(others.fileno())
+        yield rig
+        pump.close_all()
+
+
+def test_after_a_short_sleep_it_looks_before_the_next_one_and_does_not_sleep(rig: Rig) -> None:
+    assert rig.turn() == (1, 0, 0)  # nothing is known of the clients yet: it may sleep at once
+    assert rig.turns_until(lambda counted: counted[2] > 0) == (0, 1, 1)
+
+
+def test_who_is_seen_by_a_look_is_served(rig: Rig) -> None:
+    rig.earn_credit()
+    rig.client.send(PING)
+    sleeps, looks, found = rig.turn()
+    assert rig.client.recv(100) == b"+PONG\r\n"
+    assert (looks, sleeps + found) == (1, 1)
+
+
+def test_a_look_in_vain_is_followed_by_a_sleep(rig: Rig) -> None:
+    rig.turns_until(lambda counted: counted[2] > 0)
+    assert rig.idle() == (1, 1, 0)
+
+
+def test_what_looking_found_is_forgotten_after_a_few_looks_in_vain(rig: Rig) -> None:
+    rig.earn_credit()
+    looks = 0
+    for _ in range(50):
+        slept, looked, found = rig.idle()
+        assert (slept, found) == (1, 0)
+        looks += looked
+    assert 0 < looks <= VAIN_LOOKS_MAX
+    assert rig.turn() == (
+        1,
+        0,
+        0,
+    )  # and the next client is no reason to look: that sleep is the measure again
+
+
+def test_long_sleeps_are_no_reason_to_look(rig: Rig) -> None:
+    for _ in range(20):
+        assert rig.idle() == (1, 0, 0)
+
+
+def test_an_idle_pump_uses_no_processor(rig: Rig) -> None:
+    rig.earn_credit()
+    before = resource.getrusage(resource.RUSAGE_THREAD)
+    begun_s = time.monotonic()
+    slept, looked, _ = rig.idle(200_000)
+    after = resource.getrusage(resource.RUSAGE_THREAD)
+    assert time.monotonic() - begun_s >= 0.19
+    assert (slept, looked) == (1, 1)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.02
+    assert after.ru_nvcsw - before.ru_nvcsw <= 2  # it gave the processor away once and not for every look
