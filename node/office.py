@@ -115,6 +115,7 @@ class Office(Outlook):
         self._holding = False
         self._held_until_ms = 0  # clients wait, at most until then
         self._tending_until_ms = 0
+        self._changing_set = False
         self._leaseless_since_ms = 0  # we lead and cannot serve since then; 0: we can
         service.on_lease(self.serve_or_not)
         replication.on_link_broken = self._link_broken
@@ -473,9 +474,9 @@ class Office(Outlook):
             if not self.errands.start_own(lambda: hand_over(self, shard)):
                 return
             self.handing_over = True
-        if another_set and not self.handing_over:
+        if another_set and not self.handing_over and not self._changing_set:
             self._tending_until_ms = now_ms + TEND_PAUSE_MS
-            self.errands.start_own(lambda: self._change_in_sync(shard))
+            self._changing_set = self.errands.start_own(lambda: self._change_in_sync(shard))
 
     def _mind_lease(self, now_ms: int) -> None:
         """A primary that lives, and that no majority of the voters hears, keeps its office though it cannot
@@ -489,11 +490,13 @@ class Office(Outlook):
             self.replication.feeder.send_away("this primary has no lease: no majority of the voters hears it")
 
     async def _change_in_sync(self, shard: ShardView) -> None:
-        wanted = self.durability.propose(self.topology)
-        if wanted is None:
-            return
-        change = in_sync_set(self.id, shard, wanted, quorum=self.durability.quorum_wanted)
+        """Never two at once: when votes take long the second would wait behind the first, whose outcome would
+        be taken for the end of both, and what the second asks for could be decided unnoticed."""
         try:
+            wanted = self.durability.propose(self.topology)
+            if wanted is None:
+                return
+            change = in_sync_set(self.id, shard, wanted, quorum=self.durability.quorum_wanted)
             decided = await self.service.propose(shard_register(shard.id), change)
         except (Refused, NoMajority) as error:
             log.info("in-sync set of shard %s stays as it is: %s", shard.id, error)
@@ -501,6 +504,8 @@ class Office(Outlook):
         else:
             self.durability.decided(ShardView.from_data(shard.id, decided))
             self._tending_until_ms = 0
+        finally:
+            self._changing_set = False
         self.wake()
 
     def handed_over(self, decided: ShardView) -> None:

@@ -426,12 +426,14 @@ class Cluster:
         continued, offset = history.id, node.engine.effects.offset
         if not self.reigns.knows(history.id) and history.second_id:
             continued, offset = history.second_id, history.second_end
+        in_sync = self.epochs.counted_on(shard, epoch)
         self.reigns.begins(
             Reign(shard, epoch, process.life, history.id, keys),
             continued=continued,
             offset=offset,
             witness=self._witness(process),
             alive=frozenset(other.life for other in self.processes()),
+            counted_on=frozenset(other.life for other in self.processes() if self.name(other.id) in in_sync),
         )
 
     def holders(self, history: str, offset: int) -> tuple[str, ...]:
@@ -478,12 +480,15 @@ class Cluster:
         return tuple(number * share for number in range(len(self.shards)))
 
     def waits_for_people(self, shard_id: str) -> bool:
-        """Whether its primary's disk is gone for good and nobody has a copy that may lead: such a shard waits
-        for a person, by design."""
+        """Whether nobody has a copy that may lead, and the disk of its primary, or of a copy that counts, is
+        gone: such a shard waits for a person, by design. Who lost its disk cannot say that it is empty."""
         processes = self.processes()
         views = [process.topology.shards.get(shard_id) for process in processes]
         view = max((view for view in views if view is not None), key=lambda view: view.epoch, default=None)
-        if view is None or any(process.id == view.primary for process in processes):
+        if view is None:
+            return False
+        awaited = {view.primary, *(view.in_sync if view.quorum else ())}
+        if awaited <= {process.id for process in processes}:
             return False
         for process in processes:
             election = process.node.cluster.election

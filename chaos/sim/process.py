@@ -359,8 +359,10 @@ class Process(Membership):
         """For the checkers."""
         if register.startswith(SHARD_PREFIX):
             shard = ShardView.from_data(register.removeprefix(SHARD_PREFIX), value.data)
+            name = self.cluster.name
+            in_sync = frozenset(map(name, shard.in_sync))
             self.cluster.epochs.knows(
-                self.life, shard.id, value.version, shard.epoch, self.cluster.name(shard.primary)
+                self.life, shard.id, value.version, shard.epoch, name(shard.primary), in_sync
             )
 
     def _write(self) -> None:

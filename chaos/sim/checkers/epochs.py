@@ -13,10 +13,13 @@ class EpochsRise:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], tuple[int, int]] = {}  # (life, shard) -> (epoch, version)
-        self._decided: dict[tuple[str, int], tuple[int, str]] = {}  # (shard, version) -> (epoch, primary)
+        # By shard and version: epoch, primary, in-sync set.
+        self._decided: dict[tuple[str, int], tuple[int, str, frozenset[str]]] = {}
         self._highest: dict[str, tuple[int, int]] = {}  # shard -> (version, epoch) of the newest version
 
-    def knows(self, life: str, shard: str, version: int, epoch: int, primary: str) -> None:
+    def knows(
+        self, life: str, shard: str, version: int, epoch: int, primary: str, in_sync: frozenset[str]
+    ) -> None:
         """In this life of a member it holds `version` of the shard's register to be decided.
 
         Raises:
@@ -29,11 +32,12 @@ class EpochsRise:
                 f"holds epoch {epoch} (version {version}) to be decided"
             )
         self._known[life, shard] = (epoch, version)
-        first = self._decided.setdefault((shard, version), (epoch, primary))
-        if first != (epoch, primary):
+        first = self._decided.setdefault((shard, version), (epoch, primary, in_sync))
+        if first != (epoch, primary, in_sync):
             raise Violation(
                 f"epochs-rise: shard {shard} version {version} was decided twice: epoch {first[0]} primary "
-                f"{first[1]}, and epoch {epoch} primary {primary} at {life}"
+                f"{first[1]} with {_listed(first[2])}, and epoch {epoch} primary {primary} with"
+                f" {_listed(in_sync)} at {life}"
             )
         newest, highest = self._highest.get(shard, (0, 0))
         if version > newest:
@@ -43,3 +47,15 @@ class EpochsRise:
                     f"(version {version})"
                 )
             self._highest[shard] = (version, epoch)
+
+    def counted_on(self, shard: str, before_epoch: int) -> frozenset[str]:
+        """The in-sync set that was decided last under an epoch before that one."""
+        for version in range(self._highest.get(shard, (0, 0))[0], 0, -1):
+            decided = self._decided.get((shard, version))  # None: nobody heard of it
+            if decided is not None and decided[0] < before_epoch:
+                return decided[2]
+        return frozenset()
+
+
+def _listed(members: frozenset[str]) -> str:
+    return ", ".join(sorted(members))

@@ -91,6 +91,7 @@ class Reigns:
         offset: int,
         witness: str,
         alive: frozenset[str],
+        counted_on: frozenset[str],
     ) -> None:
         """Somebody takes office.
 
@@ -100,6 +101,8 @@ class Reigns:
             offset: up to where.
             witness: who, beside it, has a copy in sync and could have been asked; '' for nobody.
             alive: lives that have not ended.
+            counted_on: lives of those in the in-sync set until now. Who is empty and finds all of them empty
+                may lead: a copy outside of the set has no claim, since nobody knows what it lacks.
         Raises:
             Violation: its data is not what that history says.
         """
@@ -131,7 +134,7 @@ class Reigns:
                     f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} with"
                     f" nothing, though {witness} has a copy"
                 )
-            self._count_lost(before, None, 0, alive)
+            self._count_lost(before, None, 0, alive & counted_on)
         if dict(reign.initial) != expected:
             raise Violation(
                 f"prefix: {reign.life} takes office in shard {reign.shard} epoch {reign.epoch} at offset"
@@ -155,7 +158,12 @@ class Reigns:
             Violation: fewer than its primary promised.
         """
         write.acknowledged = True
-        copies = self._of[shard, life].copies
+        reign, present = self._of[shard, life], self._present[shard]
+        if present is not reign and any(each is write for each in present.inherited):
+            # The reply was ready, stood still with its primary, and leaves after several successors: their
+            # histories' ids do not go back so far, but they have it.
+            holders = (*holders, present.life)
+        copies = reign.copies
         for holder in holders:
             copies[holder] = write.offset
         if self._durability == "quorum" and len(holders) < COPIES_MIN:
@@ -193,7 +201,7 @@ class Reigns:
     def _count_lost(
         self, before: Reign | None, source: Reign | None, offset: int, alive: frozenset[str]
     ) -> None:
-        """What all of those who had it lost, nobody can keep; with `quorum` everything else must be there."""
+        """What all who had it lost, nobody can keep; with `quorum` everything else must be there."""
         if before is None:
             return
         written = before.inherited + before.writes

@@ -43,7 +43,19 @@ def test_epochs_may_stand_or_rise_and_a_new_life_may_know_less() -> None:
         ("n1/2", 2, 1, "n1"),
         ("n2/1", 3, 2, "n1"),
     ]:
-        epochs.knows(life, "s", version, epoch, primary)
+        epochs.knows(life, "s", version, epoch, primary, frozenset({primary}))
+    assert epochs.counted_on("s", 3) == {"n1"}
+    assert epochs.counted_on("s", 4) == {"n2"}
+    assert epochs.counted_on("s", 1) == set()
+
+
+def test_a_set_that_was_decided_twice_is_noticed() -> None:
+    epochs = EpochsRise()
+    epochs.knows("n1/1", "s", 3, 2, "n2", frozenset({"n2", "n1"}))
+    with pytest.raises(
+        Violation, match=r"decided twice: epoch 2 primary n2 with n1, n2, and .* with n2, n3 at n3/1"
+    ):
+        epochs.knows("n3/1", "s", 3, 2, "n2", frozenset({"n2", "n3"}))
 
 
 @pytest.mark.parametrize(
@@ -51,16 +63,19 @@ def test_epochs_may_stand_or_rise_and_a_new_life_may_know_less() -> None:
     [
         (("n1/1", 2, 1, "n1"), "knew shard s at epoch 2 .version 3. and now holds epoch 1"),
         (("n1/1", 2, 2, "n2"), "version 2"),
-        (("n2/1", 3, 2, "n4"), "decided twice: epoch 2 primary n2, and epoch 2 primary n4 at n2/1"),
+        (
+            ("n2/1", 3, 2, "n4"),
+            "decided twice: epoch 2 primary n2 with n1, and epoch 2 primary n4 with n1 at n2/1",
+        ),
         (("n2/1", 4, 1, "n2"), "fell from epoch 2 .version 3. to 1 .version 4."),
     ],
 )
 def test_falling_epochs_are_noticed(second: tuple[str, int, int, str], text: str) -> None:
     epochs = EpochsRise()
-    epochs.knows("n1/1", "s", 3, 2, "n2")
+    epochs.knows("n1/1", "s", 3, 2, "n2", frozenset({"n1"}))
     life, version, epoch, primary = second
     with pytest.raises(Violation, match=text):
-        epochs.knows(life, "s", version, epoch, primary)
+        epochs.knows(life, "s", version, epoch, primary, frozenset({"n1"}))
 
 
 def test_all_agree() -> None:
@@ -122,22 +137,70 @@ def test_an_async_failover_may_forget() -> None:
     assert told.reads == 1
 
 
+class Offices:
+    """`Reigns`, with three members that live on."""
+
+    def __init__(self) -> None:
+        self.reigns = Reigns("quorum")
+        self.alive = frozenset({"a/1", "b/1", "c/1"})
+        self.counted_on = self.alive
+
+    def begins(self, epoch: int, life: str, history: str, continued: str, offset: int, keys: State) -> None:
+        self.reigns.begins(
+            Reign("s", epoch, life, history, keys),
+            continued=continued,
+            offset=offset,
+            witness="",
+            alive=self.alive,
+            counted_on=self.counted_on,
+        )
+
+
+@pytest.mark.parametrize("counted_on", [frozenset({"a/1", "b/1"}), frozenset({"b/1"})])
+def test_what_nobody_who_counts_has_any_more_may_be_lost(counted_on: frozenset[str]) -> None:
+    """a had it and lives. While it is in the set, an empty b may not lead; once it was left out, it may."""
+    offices = Offices()
+    offices.begins(1, "a/1", "h1", "none", 0, {})
+    write = Written(10, b"k", b"1")
+    offices.reigns.executes("s", "a/1", write)
+    offices.reigns.acknowledges("s", write, "a/1", ("a/1", "b/0"))
+    offices.counted_on = counted_on
+    if "a/1" in counted_on:
+        with pytest.raises(
+            Violation, match=r"1 writes .* are forgotten, one of them to key k at offset 10, which a/1 had"
+        ):
+            offices.begins(2, "b/1", "h2", "none", 0, {})
+    else:
+        offices.begins(2, "b/1", "h2", "none", 0, {})
+        assert offices.reigns.lost == 1
+
+
+def test_a_reply_may_leave_late_when_its_write_outlived_two_successors() -> None:
+    offices = Offices()
+    offices.begins(1, "a/1", "h1", "none", 0, {})
+    kept, lost = Written(10, b"k", b"1"), Written(20, b"k", b"2")
+    offices.reigns.executes("s", "a/1", kept)
+    offices.reigns.executes("s", "a/1", lost)
+    offices.begins(2, "b/1", "h2", "h1", 10, {b"k": b"1"})
+    offices.begins(3, "c/1", "h3", "h2", 10, {b"k": b"1"})
+    offices.reigns.acknowledges("s", kept, "a/1", ("a/1",))
+    with pytest.raises(Violation, match="offset 20 that only a/1 had"):
+        offices.reigns.acknowledges("s", lost, "a/1", ("a/1",))
+
+
 def test_a_belated_office_takes_nobody_s_place() -> None:
     """It was elected in epoch 2, stood still, and learns of that when epoch 3 has long begun."""
-    reigns = Reigns("quorum")
+    offices = Offices()
+    reigns, begins = offices.reigns, offices.begins
 
-    def begins(epoch: int, life: str, history: str, continued: str, offset: int, keys: State) -> None:
-        reign = Reign("s", epoch, life, history, keys)
-        reigns.begins(reign, continued=continued, offset=offset, witness="", alive=frozenset({"a", "b", "c"}))
-
-    begins(1, "a", "h1", "none", 0, {})
-    reigns.executes("s", "a", Written(10, b"k", b"1"))
-    begins(3, "a", "h3", "h1", 10, {b"k": b"1"})
-    begins(2, "b", "h2", "h1", 10, {b"k": b"1"})
-    reigns.executes("s", "a", Written(20, b"k", b"2"))
+    begins(1, "a/1", "h1", "none", 0, {})
+    reigns.executes("s", "a/1", Written(10, b"k", b"1"))
+    begins(3, "a/1", "h3", "h1", 10, {b"k": b"1"})
+    begins(2, "b/1", "h2", "h1", 10, {b"k": b"1"})
+    reigns.executes("s", "a/1", Written(20, b"k", b"2"))
     present = reigns.present("s")
     assert present is not None
-    assert (present.epoch, present.life) == (3, "a")
-    begins(4, "c", "h4", "h3", 20, {b"k": b"2"})
+    assert (present.epoch, present.life) == (3, "a/1")
+    begins(4, "c/1", "h4", "h3", 20, {b"k": b"2"})
     with pytest.raises(Violation, match="key k is 2 and should be 1"):
-        begins(5, "a", "h5", "h2", 10, {b"k": b"2"})
+        begins(5, "a/1", "h5", "h2", 10, {b"k": b"2"})
