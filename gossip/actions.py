@@ -105,6 +105,13 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class HalfWay:
+    """A proposal that stops there has its promises and waits for `Participant.go_on`."""
+
+    proposal_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Concluded:
     """A proposal has ended: with the decided value, or with the error that says why not."""
 

@@ -7,7 +7,7 @@ trio shell (service.py) or the simulator, and so does how to wait for a decision
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from gossip.config import GossipConfig
@@ -57,7 +57,14 @@ class Membership(ABC):
         """Do what the core wants done, and sleep no longer than it wants."""
 
     @abstractmethod
-    async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
+    async def propose(
+        self,
+        register: str,
+        change: Change,
+        *,
+        timeout_ms: int | None = None,
+        half_way: Callable[[], Awaitable[None]] | None = None,
+    ) -> Plain:
         """Change a register by the votes of a majority; returns its decided content.
 
         Args:
@@ -67,6 +74,10 @@ class Membership(ABC):
                 value that already holds its own effect, which it must recognise and return unchanged. To
                 decline it raises `Refused("why")`, which comes out of here: not applied.
             timeout_ms: patience over all attempts; None for propose_timeout_ms.
+            half_way: awaited once, when a majority has promised and before anything can be decided: what the
+                change needs to be true from then on, and costs somebody while it is. One round of votes is
+                over by then and one is left, if nobody proposes anything else meanwhile. What it raises comes
+                out of here: not applied.
         Raises:
             Refused: not applied; the change declined.
             NoMajority: too few voters agreed in time. Its `unknown` tells "not applied" from "unknown whether

@@ -32,6 +32,7 @@ from gossip.actions import (
     Dropped,
     ExchangeWith,
     FetchFrom,
+    HalfWay,
     IncarnationRaised,
     MemberChanged,
     Persist,
@@ -60,7 +61,7 @@ from gossip.messages import (
 )
 from gossip.past import Past
 from gossip.register import Action as RegisterAction
-from gossip.register import Change, Decided, Failed, Learned, RegisterError
+from gossip.register import Change, Decided, Failed, Learned, Promised, RegisterError
 from gossip.register import Persist as RegisterPersist
 from gossip.register import Send as RegisterSend
 from gossip.topology import SHARD_PREFIX, ShardView, Topology
@@ -86,6 +87,7 @@ Action: TypeAlias = (
     | RolledBack
     | Learned
     | Announce
+    | HalfWay
     | Concluded
     | VotersTended
     | Dropped
@@ -296,10 +298,21 @@ class Participant:
         self._see(now_ms)
         self.detector.datagram_refused(address, now_ms)
 
-    def propose(self, register: str, change: Change, timeout_ms: int | None, now_ms: int) -> int:
-        """Begins to change a register; `Concluded` with the id returned ends it. See Service.propose."""
+    def propose(
+        self, register: str, change: Change, timeout_ms: int | None, now_ms: int, *, stops: bool = False
+    ) -> int:
+        """Begins to change a register; `Concluded` with the id returned ends it. See Membership.propose.
+
+        Args:
+            stops: before anything can be decided, with `HalfWay`, until `go_on`.
+        """
         self._see(now_ms)
-        return self.voting.propose(register, change, timeout_ms)
+        return self.voting.propose(register, change, timeout_ms, stops=stops)
+
+    def go_on(self, proposal_id: int, now_ms: int) -> None:
+        """With a proposal that stops half-way."""
+        self._see(now_ms)
+        self.voting.go_on(proposal_id)
 
     def change_voters(self, voters: tuple[str, ...], expected_version: int, now_ms: int) -> int:
         """As `propose`, for the voter set."""
@@ -444,6 +457,8 @@ class Participant:
                 self._deliver_to(action.to, action.message)
             elif isinstance(action, Learned):
                 self._learned(action)
+            elif isinstance(action, Promised):
+                self._out.append(HalfWay(action.proposal_id))
             elif isinstance(action, Decided):
                 self._tell_primary(action.register, action.value)
                 self._conclude(action.proposal_id, action.value, None)

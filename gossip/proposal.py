@@ -127,6 +127,13 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class Promised:
+    """A proposal that stops half-way has the promises of a quorum: `go_on` asks it to accept."""
+
+    proposal_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """The proposal is through: `value` was accepted by a quorum and includes its effect."""
 
@@ -142,7 +149,7 @@ class Failed:
     error: RegisterError
 
 
-Action: TypeAlias = Persist | Send | Learned | Decided | Failed
+Action: TypeAlias = Persist | Send | Learned | Promised | Decided | Failed
 
 
 # -- the proposer --------------------------------------------------------------------------------------------
@@ -159,6 +166,13 @@ TABLE: Final[Mapping[tuple[str, str], str]] = {
     ("preparing", "declined"): "count_against",
     ("preparing", "stale"): "renew",
     ("preparing", "timer"): "rest",
+    ("promised", "promise"): "ignore",  # it stops half-way, for as long as whoever asked for it has to
+    ("promised", "accepted"): "ignore",
+    ("promised", "names"): "ignore",
+    ("promised", "conflict"): "ignore",  # the quorum that promised will show whether it still holds
+    ("promised", "declined"): "ignore",
+    ("promised", "stale"): "renew",
+    ("promised", "timer"): "rest",  # its deadline: it gives up
     ("accepting", "promise"): "ignore",  # came after the quorum was complete
     ("accepting", "accepted"): "count_accepted",
     ("accepting", "names"): "ignore",
@@ -208,6 +222,7 @@ class Proposal:
     deadline_ms: int
     part_of: VoterChange | None = None  # belongs to a change of the voter set, not to an asker
     must_write: bool = False  # even when nothing changes: the point is to have a quorum accept it
+    stops: bool = False  # between promises and accept, until it is told to go on
     gives_way: bool = False  # a read that nobody waits for: any change of this register finds out the same
     state: str = "resting"
     wake_ms: int = 0

@@ -58,6 +58,7 @@ from gossip.proposal import (
     Learned,
     NoMajority,
     Persist,
+    Promised,
     Proposal,
     Refused,
     RegisterError,
@@ -91,8 +92,8 @@ from gossip.votes import (
 
 __all__ = [  # the whole vocabulary of deciding, from one place
     "INVENTORY", "PROPOSALS_MAX", "TABLE",
-    "Action", "Change", "Decided", "Failed", "Learned", "NoMajority", "Persist", "Proposal", "Refused",
-    "RegisterError", "Registers", "Send", "Timing",
+    "Action", "Change", "Decided", "Failed", "Learned", "NoMajority", "Persist", "Promised", "Proposal",
+    "Refused", "RegisterError", "Registers", "Send", "Timing",
 ]  # fmt: skip
 
 
@@ -154,17 +155,38 @@ class Registers:
         return min(proposal.wake_ms for proposal in self._active.values())
 
     def propose(
-        self, register: str, change: Change, now_ms: int, *, timeout_ms: int | None = None
+        self,
+        register: str,
+        change: Change,
+        now_ms: int,
+        *,
+        timeout_ms: int | None = None,
+        stops: bool = False,
     ) -> tuple[int, list[Action]]:
         """Starts a change of a register. Ends with `Decided` or `Failed` for the returned id.
 
         Proposals of one member for one register run one after the other: it would only compete with itself.
+
+        Args:
+            stops: it goes as far as the promises of a quorum, says `Promised` and waits for `go_on`: for a
+                change that has a cost from then on. Nothing is decided before, and whoever proposes something
+                else meanwhile wins.
         """
         if register in (VOTERS, INVENTORY):
             raise ValueError(f"'{register}' is not changed by a plain proposal; use change_voters")
         proposal = self._new_proposal(register, change, self._deadline(now_ms, timeout_ms))
+        proposal.stops = stops
         self._enqueue(proposal, now_ms)
         return proposal.id, self._finish(now_ms)
+
+    def go_on(self, proposal_id: int, now_ms: int) -> list[Action]:
+        """A proposal that stops half-way goes on to its end, by way of new promises should it have to."""
+        for proposal in list(self._active.values()):
+            if proposal.id == proposal_id:
+                proposal.stops = False
+                if proposal.state == "promised":
+                    self._ask_to_accept(proposal, now_ms)
+        return self._finish(now_ms)
 
     def read(self, register: str, now_ms: int) -> list[Action]:
         """Finds out what is decided, settling what a majority accepted and nobody learned (see repair.py).
@@ -351,6 +373,13 @@ class Registers:
         proposal.replies[sender] = reply
         if not proposal.voter_set.has_quorum(proposal.replies):
             return
+        if proposal.stops:
+            proposal.state, proposal.wake_ms = "promised", proposal.deadline_ms
+            self._actions.append(Promised(proposal.id))
+        else:
+            self._ask_to_accept(proposal, now_ms)
+
+    def _ask_to_accept(self, proposal: Proposal, now_ms: int) -> None:
         base = self._highest_accepted(proposal)
         try:
             successor = self._successor(proposal, base)

@@ -16,7 +16,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -32,6 +32,7 @@ from gossip.actions import (
     Dropped,
     ExchangeWith,
     FetchFrom,
+    HalfWay,
     MemberChanged,
     Persist,
     RolledBack,
@@ -124,8 +125,9 @@ class Statistics:
 
 @dataclass(slots=True)
 class _Pending:
-    """Somebody waits for the end of a proposal."""
+    """Somebody waits for the end of a proposal; and first for its half, which an early end is too."""
 
+    half_way: trio.Event = field(default_factory=trio.Event)
     done: trio.Event = field(default_factory=trio.Event)
     value: Value | None = None
     error: RegisterError | None = None
@@ -246,9 +248,18 @@ class Service(Membership):
         _log.info("gossip keys: %s", keyring)
         self._seal.use(keyring)
 
-    async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
+    async def propose(
+        self,
+        register: str,
+        change: Change,
+        *,
+        timeout_ms: int | None = None,
+        half_way: Callable[[], Awaitable[None]] | None = None,
+    ) -> Plain:
         """See Membership.propose."""
-        return (await self._outcome(self.core.propose(register, change, timeout_ms, boottime_ms()))).data
+        stops = half_way is not None
+        asked = self.core.propose(register, change, timeout_ms, boottime_ms(), stops=stops)
+        return (await self._outcome(asked, half_way)).data
 
     async def change_voters(self, voters: tuple[str, ...], expected_version: int) -> VoterSet:
         """Change the voter set by hand. Normally the members see to that themselves.
@@ -260,10 +271,18 @@ class Service(Membership):
         asked = self.core.change_voters(voters, expected_version, boottime_ms())
         return VoterSet.from_value(await self._outcome(asked))
 
-    async def _outcome(self, proposal_id: int) -> Value:
+    async def _outcome(
+        self, proposal_id: int, half_way: Callable[[], Awaitable[None]] | None = None
+    ) -> Value:
         pending = self._pending[proposal_id] = _Pending()
         self.carry_out()
         try:
+            if half_way is not None:
+                await pending.half_way.wait()
+                if pending.error is None:
+                    await half_way()
+                    self.core.go_on(proposal_id, boottime_ms())
+                    self.carry_out()
             await pending.done.wait()
         finally:
             if self._pending.pop(proposal_id, None) is not None:
@@ -491,6 +510,9 @@ class Service(Membership):
         elif isinstance(action, Announce):
             self._changed.set()
             self._changed = trio.Event()
+        elif isinstance(action, HalfWay):
+            if action.proposal_id in self._pending:
+                self._pending[action.proposal_id].half_way.set()
         elif isinstance(action, Concluded):
             self._conclude(action)
         elif isinstance(action, RolledBack):
@@ -516,6 +538,7 @@ class Service(Membership):
         pending = self._pending.pop(action.proposal_id, None)
         if pending is not None:  # else nobody waits any more, or it was a read of the member's own accord
             pending.value, pending.error = action.value, action.error
+            pending.half_way.set()
             pending.done.set()
 
     def _checked(self, check: CheckPort, refused: bool) -> None:

@@ -138,11 +138,17 @@ class Voting:
 
     # -- registers --------------------------------------------------------------------------------------
 
-    def propose(self, register: str, change: Change, timeout_ms: int | None) -> int:
-        """Begins a proposal; `Decided` or `Failed` with the id returned ends it."""
-        proposal_id, actions = self.registers.propose(register, change, self._now_ms(), timeout_ms=timeout_ms)
+    def propose(self, register: str, change: Change, timeout_ms: int | None, *, stops: bool = False) -> int:
+        """Begins a proposal; `Decided` or `Failed` with the id returned ends it. See `Registers.propose`."""
+        proposal_id, actions = self.registers.propose(
+            register, change, self._now_ms(), timeout_ms=timeout_ms, stops=stops
+        )
         self.queue(actions)
         return proposal_id
+
+    def go_on(self, proposal_id: int) -> None:
+        """With a proposal that stops half-way."""
+        self.queue(self.registers.go_on(proposal_id, self._now_ms()))
 
     def change_voters(self, voters: tuple[str, ...], expected_version: int) -> int:
         """As `propose`, for the voter set; see `Registers.change_voters`."""

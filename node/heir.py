@@ -1,8 +1,16 @@
 """A planned failover, on the side of the primary that gives its office to its heir.
 
-    clients wait -> the heir has everything -> our lease is back -> votes -> the heir serves -> clients go on
+    clients served | the heir is reached and has nearly everything; a majority of the voters promises
+    clients held   | the last bytes reach the heir; our lease is back; the voters accept; the heir serves
+    clients go on  | and are sent to the heir
 
-Clients go on when the heir serves, so that nobody is sent to one who does not know of its office yet.
+What can be done before does not count for clients: the first round of votes with its disk writes, the
+connection, whatever the heir lags behind. They go on when the heir serves, so that nobody is sent to one who
+does not know of its office yet.
+
+Rejected: sending clients to the heir as soon as it has everything, and letting them wait there. They would
+save one connection's time; but a vote that fails would send all of them back and forth, and the heir would
+have to hold clients on the word of a predecessor instead of the register's.
 """
 
 from __future__ import annotations
@@ -17,72 +25,149 @@ from node.replication.link import command_bytes
 from node.slot_changes import nomination
 
 if TYPE_CHECKING:
-    from node.errands import Errands
+    from node.errands import Line
     from node.office import Office
 
 log = logging.getLogger("grapevine.cluster")
 
 HANDOVER_MS: Final = 1000  # clients are held back at most this long
+CATCH_UP_MS: Final = HANDOVER_MS // 2  # the heir may take so long, before clients are held and again after
+VOTES_MS: Final = 1500  # from asking for promises to the decision, with what comes between
 HEIR_SERVES_MS: Final = 250  # beyond this MOVED is sent to an heir that may not know yet
-ASK_AGAIN_MS: Final = 2
+LOOK_MS: Final = 1
 QUESTION: Final = command_bytes(b"ROLE") + command_bytes(b"CLUSTER", b"INFO") + command_bytes(b"PING")
 
 
-async def hand_over(node: Office, shard: ShardView) -> None:
-    """Gives the office of `shard` to its heir, or withdraws the nomination when that does not catch up."""
-    service = node.service
-    began_ms = service.now_ms()
-    node.handing_over = True
-    try:
-        node.hold_clients(began_ms + HANDOVER_MS)
-        drained = node.replication.drain(shard.heir, pause=node.errands.pause)
-        caught_up = await node.errands.within(HANDOVER_MS // 2, drained)
-        if not caught_up or shard.heir not in shard.in_sync or not node.election.leads:
-            why = "it did not catch up in time" if shard.heir in shard.in_sync else "it is not in sync"
-            log.warning("shard %s stays with this primary: %s", shard.id, why)
-            node.handing_over = False
-            node.release_clients()
-            await service.propose(shard_register(shard.id), nomination("", shard))
-            return
-        drained_ms = service.now_ms()
-        service.release_lease()
-        change = cession(node.id, shard.heir, shard, floor=node.topology.epoch, with_data=True)
-        decided = await service.propose(shard_register(shard.id), change, timeout_ms=HANDOVER_MS)
-        decided_ms = service.now_ms()
-        heir = node.topology.members.get(shard.heir)
-        if heir is not None:
-            await node.errands.within(HEIR_SERVES_MS, until_serving(node.errands, heir.host, heir.port))
-        node.handed_over(ShardView.from_data(shard.id, decided))
-        now_ms = service.now_ms()
-        log.info(
-            "shard %s: handed over to %s; clients waited %d ms (drain %d, votes %d, the heir %d)",
-            shard.id,
-            shard.heir,
-            now_ms - began_ms,
-            drained_ms - began_ms,
-            decided_ms - drained_ms,
-            now_ms - decided_ms,
-        )
-    except (Refused, NoMajority) as error:
-        log.warning("shard %s: handing over failed: %s", shard.id, error)
-    finally:
-        node.stop_handing_over()
+class NotReady(Exception):
+    """The heir cannot take over now, or we are not the ones to give; the text says why. Nothing happened."""
 
 
-async def until_serving(errands: Errands, host: str, port: int) -> None:
-    """Returns when `host:port` is a primary with a lease, or cannot be asked. Give it a deadline.
+class HandOver:
+    """One attempt to give the office of `shard` to its heir.
 
-    Ordinary commands on an ordinary connection: what clients will be told there is what counts.
+    A nomination that leads to nothing is withdrawn. Times in ms on the clock of the service; 0: not reached.
     """
-    try:
-        line = await errands.dial(host, port)
+
+    def __init__(self, node: Office, shard: ShardView) -> None:
+        self._node = node
+        self._shard = shard
+        self._heir = shard.heir
+        self._line: Line | None = None  # to the heir
+        self._began_ms = node.service.now_ms()
+        self._held_ms = 0
+        self._drained_ms = 0
+
+    async def run(self) -> None:
+        """To its end, whatever that is."""
         try:
-            while not _serves(await line.ask(QUESTION, b"+PONG\r\n")):
-                await errands.pause(ASK_AGAIN_MS)
+            await self._approach()
+            decided = await self._decide()
+            decided_ms = self._node.service.now_ms()
+            await self._node.errands.within(HEIR_SERVES_MS, self._until_it_serves())
+            self._node.handed_over(decided)
+            self._tell(decided_ms)
+        except NotReady as error:
+            await self._withdraw(str(error))
+        except (Refused, NoMajority) as error:
+            log.warning("shard %s: handing over failed: %s", self._shard.id, error)
         finally:
-            await line.close()
-    except OSError:
-        return  # it will be found dead by those whose business that is
+            self._node.stop_handing_over()
+            if self._line is not None:
+                await self._line.close()
+
+    # -- while clients are served
+
+    async def _approach(self) -> None:
+        """Everything that need not keep clients waiting."""
+        node = self._node
+        if self._heir not in self._shard.in_sync:
+            raise NotReady("it is not in sync")
+        await node.errands.within(CATCH_UP_MS, self._dial())
+        if self._line is None:
+            raise NotReady("it cannot be reached")
+        await self._catch_up()
+
+    async def _dial(self) -> None:
+        heir = self._node.topology.members.get(self._heir)
+        if heir is None:
+            return
+        try:
+            self._line = await self._node.errands.dial(heir.host, heir.port)
+        except OSError as error:
+            log.info("%s:%d: %s", heir.host, heir.port, error)
+
+    async def _catch_up(self) -> None:
+        drained = self._node.replication.drain(self._heir, pause=self._node.errands.pause)
+        if not await self._node.errands.within(CATCH_UP_MS, drained):
+            raise NotReady("it did not catch up in time")
+
+    # -- while they are held
+
+    async def _decide(self) -> ShardView:
+        """The votes: promises first, and clients held only when we have those."""
+        shard = self._shard
+        change = cession(self._node.id, self._heir, shard, floor=self._node.topology.epoch, with_data=True)
+        decided = await self._node.service.propose(
+            shard_register(shard.id), change, timeout_ms=VOTES_MS, half_way=self._let_go
+        )
+        return ShardView.from_data(shard.id, decided)
+
+    async def _let_go(self) -> None:
+        """From here on nobody writes here; the heir gets the rest, and the voters get our lease back."""
+        node, ours = self._node, self._node.election
+        if not ours.leads or ours.shard.epoch != self._shard.epoch:
+            raise NotReady("this node does not lead it any more")
+        node.handing_over = True
+        self._held_ms = node.service.now_ms()
+        node.hold_clients(self._held_ms + HANDOVER_MS)
+        await self._catch_up()
+        await node.errands.within(CATCH_UP_MS, self._until_confirmed())
+        self._drained_ms = node.service.now_ms()
+        node.service.release_lease()
+
+    async def _until_confirmed(self) -> None:
+        """With `quorum`: what was executed before is acknowledged. Else it would end as unknown."""
+        gate = self._node.engine.gate
+        while gate.closed and not gate.settled:
+            await self._node.errands.pause(LOOK_MS)
+
+    async def _until_it_serves(self) -> None:
+        """Returns when the heir is a primary with a lease, or cannot be asked. Give it a deadline.
+
+        Ordinary commands on an ordinary connection: what clients will be told there is what counts.
+        """
+        assert self._line is not None
+        try:
+            while not _serves(await self._line.ask(QUESTION, b"+PONG\r\n")):
+                await self._node.errands.pause(LOOK_MS)
+        except OSError:
+            return  # it will be found dead by those whose business that is
+
+    # -- afterwards
+
+    def _tell(self, decided_ms: int) -> None:
+        now_ms = self._node.service.now_ms()
+        log.info(
+            "shard %s: handed over to %s; clients waited %d ms (drain %d, votes %d, the heir %d),"
+            " after %d ms of preparations",
+            self._shard.id,
+            self._heir,
+            now_ms - self._held_ms,
+            self._drained_ms - self._held_ms,
+            decided_ms - self._drained_ms,
+            now_ms - decided_ms,
+            self._held_ms - self._began_ms,
+        )
+
+    async def _withdraw(self, why: str) -> None:
+        """Clients go on first."""
+        log.warning("shard %s stays with this primary: %s", self._shard.id, why)
+        self._node.handing_over = False
+        self._node.release_clients()
+        try:
+            await self._node.service.propose(shard_register(self._shard.id), nomination("", self._shard))
+        except (Refused, NoMajority) as error:
+            log.warning("shard %s: the nomination could not be withdrawn: %s", self._shard.id, error)
 
 
 def _serves(answer: bytes) -> bool:

@@ -46,7 +46,7 @@ from node.election import (
 )
 from node.engine.engine import Engine
 from node.engine.reply import CommandError, StreamRefused
-from node.heir import hand_over
+from node.heir import HandOver
 from node.orphans import Migration
 from node.outlook import Outlook
 from node.replication.link import Cause, Report, Target
@@ -106,6 +106,7 @@ class Office(Outlook):
             lambda: self.wake(),  # noqa: PLW0108 (it is set later)
         )
         self.handing_over = False
+        self._hands_over = False  # or is about to: clients are still served
         self.wake: Callable[[], None] = lambda: None
         self.on_lease: Callable[[], None] = lambda: None
         self.errands, self._migrate = errands, migrate
@@ -470,11 +471,11 @@ class Office(Outlook):
         if now_ms < self._tending_until_ms:
             return
         shard = self.election.shard
-        if shard.heir and not self.handing_over:
-            if not self.errands.start_own(lambda: hand_over(self, shard)):
+        if shard.heir and not self._hands_over:
+            if not self.errands.start_own(HandOver(self, shard).run):
                 return
-            self.handing_over = True
-        if another_set and not self.handing_over and not self._changing_set:
+            self._hands_over = True
+        if another_set and not self._hands_over and not self._changing_set:
             self._tending_until_ms = now_ms + TEND_PAUSE_MS
             self._changing_set = self.errands.start_own(lambda: self._change_in_sync(shard))
 
@@ -515,7 +516,7 @@ class Office(Outlook):
 
     def stop_handing_over(self) -> None:
         """It is done, or it failed: we are what the register says."""
-        self.handing_over = False
+        self.handing_over = self._hands_over = False
         self.service.lease_wanted = True
         self._tending_until_ms = self.service.now_ms() + TEND_PAUSE_MS
         self.observe()

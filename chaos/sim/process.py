@@ -7,7 +7,7 @@ is node.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -26,6 +26,7 @@ from gossip.actions import (
     Deliver,
     ExchangeWith,
     FetchFrom,
+    HalfWay,
     MemberChanged,
     Persist,
     RolledBack,
@@ -105,6 +106,7 @@ class Process(Membership):
         self._dice = self.events.dice(f"{life} disk")
         self._mail: list[tuple[Envelope, Address]] = []
         self._promised: dict[int, Pending[Value]] = {}
+        self._half_ways: dict[int, Pending[None]] = {}
         self._asked = False
         self._acting = False
         self._timer = Timer(self, self.wake)
@@ -160,13 +162,33 @@ class Process(Membership):
     def lease_valid_until_ms(self) -> int:
         return 1 << 62 if "skip-lease" in self.bugs else super().lease_valid_until_ms()
 
-    async def propose(self, register: str, change: Change, *, timeout_ms: int | None = None) -> Plain:
-        """Raises RegisterError."""
+    async def propose(
+        self,
+        register: str,
+        change: Change,
+        *,
+        timeout_ms: int | None = None,
+        half_way: Callable[[], Awaitable[None]] | None = None,
+    ) -> Plain:
+        """Raises RegisterError, and what `half_way` raises."""
         if "never-stand" in self.bugs and self.office is None and self.cluster.disturbed_ms:
             raise Refused("planted: only who is in office proposes anything")
-        proposal_id = self.core.propose(register, change, timeout_ms, self.now_ms())
+        stops = half_way is not None
+        proposal_id = self.core.propose(register, change, timeout_ms, self.now_ms(), stops=stops)
         outcome = self._promised[proposal_id] = Pending()
         self.carry_out()
+        if half_way is not None:
+            stop = self._half_ways[proposal_id] = Pending()
+            await stop
+            try:
+                await half_way()
+            except BaseException:
+                self._promised.pop(proposal_id, None)
+                self.core.cancel(proposal_id, self.now_ms())
+                self.carry_out()
+                raise
+            self.core.go_on(proposal_id, self.now_ms())
+            self.carry_out()
         return (await outcome).data
 
     def statistics(self) -> Statistics:
@@ -337,6 +359,8 @@ class Process(Membership):
         elif isinstance(action, Announce):
             if "keep-office" not in self.bugs or self.office is None:
                 self.node.cluster.observe()
+        elif isinstance(action, HalfWay):
+            self._stop(action.proposal_id, None)
         elif isinstance(action, Concluded):
             self._conclude(action)
         elif isinstance(action, RolledBack):
@@ -346,7 +370,16 @@ class Process(Membership):
         elif isinstance(action, MemberChanged) and action.after not in (action.before, Status.ALIVE):
             self.events.trace(f"{self.life} holds {self.cluster.name(action.member)} {action.after.value}")
 
+    def _stop(self, proposal_id: int, error: Exception | None) -> None:
+        """A proposal is half-way, or has ended before it was."""
+        stop = self._half_ways.pop(proposal_id, None)
+        if stop is not None and error is None:
+            stop.settle(None)
+        elif stop is not None and error is not None:
+            stop.fail(error)
+
     def _conclude(self, action: Concluded) -> None:
+        self._stop(action.proposal_id, action.error)
         asked = self._promised.pop(action.proposal_id, None)
         if asked is None:
             return  # a read of the member's own accord

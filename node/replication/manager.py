@@ -38,7 +38,7 @@ from node.replication.settings import Settings
 log = logging.getLogger("grapevine.replication")
 
 FOREVER_MS: Final = 1 << 62  # for a pause that is ended by hand
-DRAIN_POLL_MS: Final = 2
+DRAIN_POLL_MS: Final = 1
 
 LinkBroken = Callable[[Target, Report], None]
 

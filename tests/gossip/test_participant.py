@@ -11,6 +11,7 @@ from gossip.actions import (
     Deliver,
     Dropped,
     ExchangeWith,
+    HalfWay,
     Persist,
     RolledBack,
     Send,
@@ -333,6 +334,21 @@ def test_a_refusal_is_told_and_a_cancelled_proposal_is_not() -> None:
     house.write()
     assert house.of(Concluded) == []
     assert house.core.voting.registers.proposal_count == 0
+
+
+def test_half_way_is_told_once_our_own_promise_is_on_disk() -> None:
+    house = House()
+    asked = house.core.propose("shard/s", lambda old: shard(ME, 1), None, house.now_ms, stops=True)
+    house.act()
+    assert house.of(HalfWay) == []
+    house.write()
+    assert house.of(HalfWay) == [HalfWay(asked)]
+    house.pass_ms(100)
+    assert house.of(Concluded) == []
+    house.core.go_on(asked, house.now_ms)
+    house.act()
+    house.write()
+    assert house.of(Concluded) == [Concluded(asked, Value(1, shard(ME, 1)), None)]
 
 
 def test_without_a_majority_a_proposal_ends_in_time() -> None:

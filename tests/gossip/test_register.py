@@ -24,6 +24,7 @@ from gossip.register import (
     Learned,
     NoMajority,
     Persist,
+    Promised,
     Proposal,
     Refused,
     Registers,
@@ -79,6 +80,7 @@ class World:
         self.cut: set[str] = set()
         self.history: dict[tuple[str, int], Plain] = {}
         self.outcomes: dict[Key, Decided | Failed] = {}
+        self.half_way: dict[Key, None] = {}  # proposals that wait to be told to go on
         self.tags: dict[Key, str] = {}
         for member in self.ids:
             self.start(member)
@@ -113,6 +115,8 @@ class World:
                 if action.value.version:  # else a read of what was never written
                     self.record(action.register, action.value)
                 self.outcomes[self.key(member, action.proposal_id)] = action
+            elif isinstance(action, Promised):
+                self.half_way[self.key(member, action.proposal_id)] = None
             else:
                 self.outcomes[self.key(member, action.proposal_id)] = action
 
@@ -127,16 +131,23 @@ class World:
     def key(self, member: str, number: int) -> Key:
         return member, self.lives[member], number
 
-    def propose(self, member: str, tag: str, register: str = "r") -> Key:
+    def propose(self, member: str, tag: str, register: str = "r", *, stops: bool = False) -> Key:
         def change(data: Plain) -> Plain:
             held = data if isinstance(data, tuple) else ()
             return held if tag in held else (*held, tag)
 
-        number, actions = self.up[member].propose(register, change, self.now_ms)
+        number, actions = self.up[member].propose(register, change, self.now_ms, stops=stops)
         key = self.key(member, number)
         self.tags[key] = tag
         self.perform(member, actions)
         return key
+
+    def go_on(self, key: Key) -> None:
+        """With a proposal that stopped half-way; too late when its member has died since."""
+        self.half_way.pop(key, None)
+        member, life, number = key
+        if member in self.up and self.lives[member] == life:
+            self.perform(member, self.up[member].go_on(number, self.now_ms))
 
     def gossip(self, member: str) -> None:
         """Everybody hears what this member knows to be decided."""
@@ -213,6 +224,8 @@ def rough_weather(world: World, rounds: int, *, voter_changes: bool = False) -> 
     for number in range(rounds):
         for _ in range(rng.randint(0, 30)):
             world.step()
+        for key in [key for key in world.half_way if rng.random() < 0.5]:
+            world.go_on(key)
         down = [member for member in world.ids if member not in world.up]
         if down and rng.random() < 0.6:
             world.start(rng.choice(down))
@@ -235,7 +248,7 @@ def rough_weather(world: World, rounds: int, *, voter_changes: bool = False) -> 
         elif draw < 0.45:
             world.perform(member, world.up[member].read(rng.choice(["r", "s"]), world.now_ms))
         else:
-            world.propose(member, f"{number}", rng.choice(["r", "s"]))
+            world.propose(member, f"{number}", rng.choice(["r", "s"]), stops=rng.random() < 0.2)
     world.heal()
     settled = []
     for register in ("r", "s"):
@@ -385,6 +398,51 @@ def test_persist_precedes_every_reply_that_follows_from_it() -> None:
     assert [type(action) for action in actions] == [Persist, Send]
     # The same again changes nothing and costs no disk write.
     assert [type(action) for action in registers.receive("a" * 40, request, 0)] == [Send]
+
+
+def stopped_half_way(world: World, tag: str = "a") -> Key:
+    """The first member's proposal has the promises of everybody and waits."""
+    key = world.propose(world.ids[0], tag, stops=True)
+    world.run_until(lambda: key in world.half_way and not world.heap)
+    return key
+
+
+def test_a_proposal_that_stops_half_way_has_asked_nobody_to_accept() -> None:
+    world = World(1, 3)
+    key = stopped_half_way(world)
+    ledgers = [registers.acceptor.ledgers["r"] for registers in world.up.values()]
+    assert [ledger.accepted for ledger in ledgers] == [None] * 3
+    world.go_on(key)
+    assert [decode(msgpack.unpackb(event[-1], use_list=False)).KIND for event in world.heap] == ["accept"] * 2
+    world.go_on(key)
+    assert len(world.heap) == 2  # it goes on only once
+    (outcome,) = world.settle(key)
+    assert isinstance(outcome, Decided)
+    assert outcome.value == Value(1, ("a",))
+
+
+def test_whoever_proposes_meanwhile_wins_and_the_stopped_one_builds_on_that() -> None:
+    world = World(1, 3)
+    key = stopped_half_way(world)
+    world.settle(world.propose(world.ids[1], "b"))
+    world.go_on(key)
+    (outcome,) = world.settle(key)
+    assert isinstance(outcome, Decided)
+    assert outcome.value == Value(2, ("b", "a"))
+    world.check()
+
+
+def test_a_stopped_proposal_ends_with_its_time_or_when_it_is_cancelled() -> None:
+    world = World(1, 3)
+    (outcome,) = world.settle(stopped_half_way(world))  # nobody lets it go on
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, NoMajority)
+    assert not outcome.error.unknown
+    member, _, number = key = stopped_half_way(world, "b")
+    world.perform(member, world.up[member].cancel(number, world.now_ms))
+    assert world.up[member].proposal_count == 0
+    world.go_on(key)
+    assert world.history == {}
 
 
 def test_change_function_refusal_is_not_applied() -> None:
@@ -577,7 +635,7 @@ def test_messages_survive_the_wire(message) -> None:  # type: ignore[no-untyped-
 
 
 def test_state_table_covers_the_product() -> None:
-    states = {"preparing", "accepting", "listing", "resting"}
+    states = {"preparing", "promised", "accepting", "listing", "resting"}
     events = {"promise", "accepted", "names", "conflict", "declined", "stale", "timer"}
     assert set(TABLE) == set(itertools.product(states, events))
     for handler in TABLE.values():
@@ -585,12 +643,12 @@ def test_state_table_covers_the_product() -> None:
 
 
 @pytest.mark.parametrize("message", [m for m in MESSAGES if m.KIND not in ("prepare", "accept", "list")])
-@pytest.mark.parametrize("state", ["preparing", "accepting", "listing", "resting"])
+@pytest.mark.parametrize("state", ["preparing", "promised", "accepting", "listing", "resting"])
 def test_every_reply_in_every_state_keeps_the_proposal_sound(state: str, message) -> None:  # type: ignore[no-untyped-def]
     registers = Registers(A, VoterSet(4, (A, B, "c" * 40)), random.Random(1))
-    number, _ = registers.propose("r", lambda data: "x", 0)
+    number, _ = registers.propose("r", lambda data: "x", 0, stops=state == "promised")
     proposal = registers._active["r"]
-    if state == "accepting":
+    if state in ("accepting", "promised"):
         registers.receive(B, Promise("r", proposal.ballot, None, None), 1)
     elif state == "resting":
         registers.tick(proposal.wake_ms)

@@ -205,6 +205,29 @@ async def test_a_declined_change_is_refused(tmp_path: Path) -> None:
             await service.propose("shard/aa", decline)
 
 
+async def test_what_a_change_needs_is_done_half_way(tmp_path: Path) -> None:
+    async with village(tmp_path) as here:
+        services = await here.with_voters(3, 3)
+        me = services[0]
+        seen: list[object] = []
+
+        async def look() -> None:
+            await trio.lowlevel.checkpoint()
+            ledgers = [service.core.voting.registers.acceptor.ledgers["shard/aa"] for service in services]
+            seen.append((sum(ledger.accepted is None for ledger in ledgers), me.register("shard/aa")))
+
+        decided = await me.propose("shard/aa", led_by(me.id), half_way=look)
+        assert (seen, decided) == ([(3, None)], led_by(me.id)(None))
+
+        async def fail() -> None:
+            raise LookupError("the heir is gone")
+
+        with pytest.raises(LookupError, match="heir"):
+            await me.propose("shard/aa", led_by("f" * 40), half_way=fail)
+        assert me.core.voting.registers.proposal_count == 0
+        assert await services[1].propose("shard/aa", lambda old: old) == decided
+
+
 async def test_without_a_majority_nothing_is_decided(tmp_path: Path) -> None:
     async with village(tmp_path) as here:
         services = await here.with_voters(3, 3)
