@@ -8,7 +8,7 @@ drawn one by one, and the tables' lines are read once.
 Source: https://redis.io/docs/latest/develop/reference/eviction/ and https://s3fifo.com
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from node.engine.entry cimport Entry, entry_expiry_ms, entry_key, entry_recency, entry_set_recency
 from node.engine.heat cimport (
@@ -200,7 +200,7 @@ cdef class Evictor:
             elif self.policy == EVICT_LFU:
                 cold = 255 - heat_frequency(&self.keyspace.heat, self.found[index])
             else:
-                cold = <uint64_t> (0x7FFFFFFFFFFFFFFF - entry_expiry_ms(self.found[index]))
+                cold = <uint64_t> INT64_MAX - <uint64_t> entry_expiry_ms(self.found[index])
             if index == 0 or cold > coldest:
                 coldest = cold
                 best = index

@@ -24,6 +24,12 @@ cdef double EQUATOR_HALF = 20037726.37
 cdef double LONGITUDE_MAX = 180
 cdef double LATITUDE_MAX = 85.05112878
 
+# The cells around one: the center, north, south, east, west, and the corners.
+cdef int COLUMNS[CELLS_MAX]
+cdef int ROWS[CELLS_MAX]
+COLUMNS[:] = [0, 0, 0, 1, -1, 1, -1, 1, -1]
+ROWS[:] = [0, 1, -1, 0, 0, 1, 1, -1, -1]
+
 cdef const char *ALPHABET = "0123456789bcdefghjkmnpqrstuvwxyz"
 
 
@@ -187,8 +193,6 @@ cdef inline Area _bounds(const Shape *shape) noexcept nogil:
 
 
 cdef int shape_cells(const Shape *shape, Cell *cells) noexcept nogil:
-    cdef int columns[CELLS_MAX]
-    cdef int rows[CELLS_MAX]
     cdef double meters = shape.radius
     cdef Area bounds = _bounds(shape)
     cdef Area area
@@ -208,19 +212,16 @@ cdef int shape_cells(const Shape *shape, Cell *cells) noexcept nogil:
         steps -= 1
         center = _cell_at(shape.center, LATITUDE_MAX, steps)
     area = _area(center)
-    # The center, north, south, east, west, and the corners.
-    columns[:] = [0, 0, 0, 1, -1, 1, -1, 1, -1]
-    rows[:] = [0, 1, -1, 0, 0, 1, 1, -1, -1]
     for at in range(CELLS_MAX):
         # Where the shape does not leave the center's cell, there is nothing to find behind that side.
         if steps >= 2 and (
-            (rows[at] < 0 and area.south < bounds.south)
-            or (rows[at] > 0 and area.north > bounds.north)
-            or (columns[at] < 0 and area.west < bounds.west)
-            or (columns[at] > 0 and area.east > bounds.east)
+            (ROWS[at] < 0 and area.south < bounds.south)
+            or (ROWS[at] > 0 and area.north > bounds.north)
+            or (COLUMNS[at] < 0 and area.west < bounds.west)
+            or (COLUMNS[at] > 0 and area.east > bounds.east)
         ):
             continue
-        cell = _neighbour(center, columns[at], rows[at])
+        cell = _neighbour(center, COLUMNS[at], ROWS[at])
         # Two neighbours may be the same cell of a coarse grid. As Redis, which compares with the one before, but
         # never with the center.
         if last > 0 and cell.column == cells[count - 1].column and cell.row == cells[count - 1].row:

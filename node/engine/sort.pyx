@@ -45,7 +45,7 @@ cdef class _Sorting:
     cdef int store_index  # 0: the result is the reply
 
 
-cdef inline Span _span(bytes text) noexcept:
+cdef inline Span _span(bytes text) except *:
     return span_of(<const char *> text, len(text))
 
 
