@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,6 +41,7 @@ from node.observer import Observer
 from node.serving import limit_collections
 from tests.held_clock import HeldClock
 from tests.protocol import Incomplete, Words, parse_reply, reply_end, request, split_replies
+from tests.waiting import wait_until
 
 START_DEADLINE_S = 30.0  # a busy machine; a quick one needs a tenth of a second
 END_DEADLINE_S = 30.0
@@ -95,19 +96,20 @@ class Server:
                 stderr=stream,
                 env={**os.environ, **(self._clock.environment() if self._clock is not None else {})},
             )
-        deadline = time.monotonic() + START_DEADLINE_S
-        while True:
-            try:
-                with self.connect() as wire:
-                    if wire.call(b"PING") == b"+PONG\r\n":
-                        return self
-            except OSError:
-                pass
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                text = log.read_text()
-                self.__exit__(None, None, None)
-                raise RuntimeError(f"{self.name} did not start on port {self.port}:\n{text}")
-            time.sleep(0.01)
+
+        def answers() -> bool:
+            assert self._process.poll() is None, f"{self.name} ended at once: {log.read_text()}"
+            with suppress(OSError), self.connect() as wire:
+                return wire.call(b"PING") == b"+PONG\r\n"
+            return False
+
+        what = f"{self.name} on port {self.port}"
+        try:
+            wait_until(answers, what, within_s=START_DEADLINE_S, describe=log.read_text)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

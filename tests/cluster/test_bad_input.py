@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.local import free_block, grapevine, process, raw
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-PATIENCE_S = 20.0
 
 
 def words(port: int, directory: Path, *more: str) -> list[str]:
     return ["node", "--port", str(port), "--dir", str(directory), "--cluster", *more]
-
-
-def until(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
 
 
 def answers(port: int) -> bool:
@@ -49,9 +39,9 @@ def info(port: int) -> dict[str, str]:
 
 def founded(port: int, log: Path, key: str) -> str:
     """The node owns all slots and holds a key; its cluster's id."""
-    until(lambda: answers(port), log)
+    wait_until(lambda: answers(port), describe=log.read_text)
     assert raw(port, "CLUSTER ADDSLOTSRANGE 0 16383") == ["+OK"]
-    until(lambda: info(port)["cluster_state"] == "ok", log)
+    wait_until(lambda: info(port)["cluster_state"] == "ok", describe=log.read_text)
     assert raw(port, f"SET {key} mine") == ["+OK"]
     return info(port)["cluster_id"]
 
@@ -86,10 +76,10 @@ def test_a_node_with_another_clusters_state_does_not_join(tmp_path: Path) -> Non
     with process(*words(second, tmp_path / "two"), log=log):
         theirs = founded(second, log, "k2")
         with process(*words(first, tmp_path / "one", "--join", f"127.0.0.1:{second}"), log=told):
-            until(lambda: "two clusters are never merged" in told.read_text(), told)
+            wait_until(lambda: "two clusters are never merged" in told.read_text(), describe=told.read_text)
             assert ours in told.read_text()
             assert theirs in told.read_text()
-            until(lambda: info(first)["cluster_state"] == "ok", told)
+            wait_until(lambda: info(first)["cluster_state"] == "ok", describe=told.read_text)
             assert (info(first)["cluster_id"], info(second)["cluster_id"]) == (ours, theirs)
             assert info(second)["cluster_known_nodes"] == "1"
             assert raw(second, "GET k2") == ["mine"]
@@ -103,11 +93,13 @@ def test_a_voter_with_an_old_copy_of_its_state_file_stops(tmp_path: Path) -> Non
     state, copy = tmp_path / "one" / "grapevine-state.msgpack", tmp_path / "copy"
     with process(*words(second, tmp_path / "two", "--join", f"127.0.0.1:{first}"), log=log):
         with process(*words(first, tmp_path / "one"), log=log):
-            until(lambda: answers(first) and info(first)["cluster_known_nodes"] == "2", log)
+            wait_until(
+                lambda: answers(first) and info(first)["cluster_known_nodes"] == "2", describe=log.read_text
+            )
             (member_id,) = raw(second, "CLUSTER MYID")
             shutil.copy(state, copy)
             founded(first, log, "k1")
-            until(lambda: info(second)["cluster_slots_assigned"] == "16384", log)
+            wait_until(lambda: info(second)["cluster_slots_assigned"] == "16384", describe=log.read_text)
         shutil.copy(copy, state)
         stopped = grapevine(*words(first, tmp_path / "one"), timeout_s=30)
         assert stopped.returncode == 1
@@ -136,11 +128,13 @@ def test_a_node_killed_while_it_joins_joins_when_it_returns(tmp_path: Path) -> N
         join = words(second, tmp_path / "two", "--join", f"127.0.0.1:{first}")
         for _ in range(3):  # at whatever point the joining then is
             with process(*join, log=log) as child:
-                until((tmp_path / "two" / "grapevine-state.msgpack").exists, log)
+                wait_until((tmp_path / "two" / "grapevine-state.msgpack").exists, describe=log.read_text)
                 child.kill()
         with process(*join, log=log):
-            until(lambda: answers(second) and info(second)["cluster_known_nodes"] == "2", log)
-            until(lambda: info(first)["cluster_known_nodes"] == "2", log)
+            wait_until(
+                lambda: answers(second) and info(second)["cluster_known_nodes"] == "2", describe=log.read_text
+            )
+            wait_until(lambda: info(first)["cluster_known_nodes"] == "2", describe=log.read_text)
             assert raw(first, "GET k1") == ["mine"]
             assert info(second)["cluster_slots_assigned"] == "16384"
 
@@ -155,8 +149,9 @@ def test_a_disk_that_was_put_back_lowers_no_epoch(tmp_path: Path) -> None:
         founded(ports[0], log, "k1")
         with process(*words(ports[1], directories[1], *join), log=log):
             with process(*words(ports[2], directories[2], *join), log=log):
-                until(
-                    lambda: all(answers(port) and info(port)["cluster_voters"] == "3" for port in ports), log
+                wait_until(
+                    lambda: all(answers(port) and info(port)["cluster_voters"] == "3" for port in ports),
+                    describe=log.read_text,
                 )
             shutil.copytree(directories[2], tmp_path / "old")
             for _ in range(3):
@@ -166,7 +161,10 @@ def test_a_disk_that_was_put_back_lowers_no_epoch(tmp_path: Path) -> None:
             shutil.rmtree(directories[2])
             shutil.copytree(tmp_path / "old", directories[2])
             with process(*words(ports[2], directories[2], *join), log=log):
-                until(lambda: answers(ports[2]) and info(ports[2])["cluster_current_epoch"] == epoch, log)
+                wait_until(
+                    lambda: answers(ports[2]) and info(ports[2])["cluster_current_epoch"] == epoch,
+                    describe=log.read_text,
+                )
                 assert [info(port)["cluster_current_epoch"] for port in ports] == [epoch] * 3
                 (bumped,) = raw(ports[0], "CLUSTER BUMPEPOCH")
                 assert bumped == f"+BUMPED {int(epoch) + 1}"

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
 from tests.cluster.local import free_block, process
+from tests.waiting import wait_until
 
 LIMIT_S = 15.0
 LIMIT_MS = 14_000  # of what blocks: before its client loses patience
 
 
 def _until(wanted: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while True:
-        try:
-            if wanted():
-                return
-        except redis.RedisError:
-            pass
-        assert time.monotonic() < deadline, f"{what}: not within {LIMIT_S} s"
-        time.sleep(0.05)
+    def holds() -> bool:
+        with suppress(redis.RedisError):
+            return wanted()
+        return False
+
+    wait_until(holds, what, within_s=LIMIT_S)
 
 
 def _start(stack: ExitStack, directory: Path, port: int, *words: str) -> redis.Redis:

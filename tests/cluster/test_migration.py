@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.cluster.local import running_cluster
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +33,12 @@ def test_an_orphaned_primary_gets_a_replica(tmp_path: Path) -> None:
             return {row[0] for row in rows if row[3] == primary_id and "fail" not in row[2].split(",")}
 
         deadline = time.monotonic() + MOVE_LIMIT_S
-        while not (moved := replicas_of(orphan.id) - killed):
-            assert time.monotonic() < deadline, cluster.logs()
-            time.sleep(0.1)
+        moved = wait_until(
+            lambda: replicas_of(orphan.id) - killed,
+            "a replica for the orphan",
+            within_s=MOVE_LIMIT_S,
+            describe=cluster.logs,
+        )
         assert moved == {min(before)}
         assert replicas_of(giver.id) == before - moved
         patience_ms = int((deadline - time.monotonic()) * 1000)

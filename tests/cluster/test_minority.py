@@ -1,7 +1,5 @@
 """Without a majority of the voters nobody acknowledges a write and nobody is promoted; it heals by itself."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,18 +9,11 @@ from chaos.faults.processes import freeze, kill, prove, thaw
 from chaos.topology import Address
 from gossip.slots import slot_of
 from tests.cluster.local import LocalCluster, raw, running_cluster
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 LEASE_LIMIT_S = 3.0  # the lease is one second; the rest is for a busy machine
-
-
-def poll(question: Callable[[], str], wanted: str, limit_s: float) -> str:
-    """Asks until the answer contains `wanted`; the last answer."""
-    deadline = time.monotonic() + limit_s
-    while wanted not in (answer := question()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return answer
 
 
 def state_at(port: int) -> str:
@@ -49,12 +40,20 @@ def test_a_primary_that_lost_the_voters_stops(tmp_path: Path) -> None:
         for port in cluster.ports:
             if port != survivor.port:  # and not the router: two of seven are a majority of nothing
                 kill(prove(Address("127.0.0.1", port), cluster.pid(port)))
-        answer = poll(lambda: raw(survivor.port, f"SET {key} x")[0], "-CLUSTERDOWN", LEASE_LIMIT_S)
-        assert "-CLUSTERDOWN" in answer, cluster.logs()
+        wait_until(
+            lambda: "-CLUSTERDOWN" in raw(survivor.port, f"SET {key} x")[0],
+            "the primary stops",
+            within_s=LEASE_LIMIT_S,
+            describe=cluster.logs,
+        )
         for _ in range(50):
             assert "-CLUSTERDOWN" in raw(survivor.port, f"SET {key} x")[0], cluster.logs()
-        answer = poll(lambda: state_at(cluster.router_port), "fail", LEASE_LIMIT_S)
-        assert answer == "fail", cluster.logs()
+        wait_until(
+            lambda: state_at(cluster.router_port) == "fail",
+            "the router says so",
+            within_s=LEASE_LIMIT_S,
+            describe=cluster.logs,
+        )
 
 
 def test_frozen_voters_thaw_and_service_goes_on(own_cluster: LocalCluster) -> None:
@@ -68,8 +67,12 @@ def test_frozen_voters_thaw_and_service_goes_on(own_cluster: LocalCluster) -> No
     for target in others:
         freeze(target)
     try:
-        answer = poll(lambda: raw(survivor.port, f"SET {key} x")[0], "-CLUSTERDOWN", LEASE_LIMIT_S)
-        assert "-CLUSTERDOWN" in answer, own_cluster.logs()
+        wait_until(
+            lambda: "-CLUSTERDOWN" in raw(survivor.port, f"SET {key} x")[0],
+            "the primary stops",
+            within_s=LEASE_LIMIT_S,
+            describe=own_cluster.logs,
+        )
     finally:
         for target in others:
             thaw(target)

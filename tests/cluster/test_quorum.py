@@ -14,6 +14,7 @@ from chaos.scenarios.hurt_primary import Fault, Plan, Result, run
 from chaos.scenarios.watch import CannotBegin
 from chaos.topology import Address
 from tests.cluster.local import LocalCluster, grapevine, raw, running_cluster
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -91,10 +92,7 @@ def test_a_frozen_replica_is_voted_out_and_comes_back(quorum_cluster: LocalClust
     finally:
         thaw(target)
     quorum_cluster.whole()
-    deadline = time.monotonic() + 20
-    while frozen.id not in in_sync():
-        assert time.monotonic() < deadline, quorum_cluster.logs()
-        time.sleep(0.05)
+    wait_until(lambda: frozen.id in in_sync(), "the thawed replica in sync", describe=quorum_cluster.logs)
     assert client.set("k", "after")
 
 

@@ -14,7 +14,7 @@ from deploy.processes import ProcessKey, is_alive, send_signal
 from deploy.record import Record, read_record
 from deploy.spawn import child_environment, grapevine_argv
 from tests.cluster.local import LocalCluster, free_block, grapevine, running_cluster
-from tests.deploy.waiting import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

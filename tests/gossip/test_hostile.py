@@ -41,7 +41,8 @@ from gossip.messages import (
     Suspect,
     Vitals,
 )
-from tests.gossip.test_service import status, until, village
+from tests.gossip.test_service import status, village
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from gossip.config import GossipConfig
 from gossip.register import Change, NoMajority
 from gossip.service import Service
 from gossip.votes import Plain
-from tests.gossip.test_service import Village, free_port, led_by, settled, status, until, village
+from tests.gossip.test_service import Village, free_port, led_by, settled, status, village
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -80,9 +81,11 @@ async def led_by_the_outsider(here: Village, member: Outsider) -> list[Service]:
     await until(lambda: all(len(service.topology.members) == 5 for service in services))
     await until(lambda: all(settled(service, 5) for service in services))
     await services[0].propose("shard/s", led_by(member.id))
-    with trio.fail_after(5):
-        while await member.lease_left_ms() <= 0:  # noqa: ASYNC110
-            await trio.sleep(0.02)
+
+    async def leads() -> bool:
+        return await member.lease_left_ms() > 0
+
+    await until(leads)
     return services
 
 

@@ -26,7 +26,8 @@ from gossip.sealing import (
     key_id,
 )
 from gossip.transport import FrameReader, send_frame
-from tests.gossip.test_service import status, until, village
+from tests.gossip.test_service import status, village
+from tests.waiting import until
 
 OLD, NEW = b"o" * 32, b"n" * 16
 HERE, THERE = "c" * 40, "d" * 40

@@ -15,6 +15,7 @@ from gossip.config import GossipConfig
 from gossip.sealing import PLAIN, Keyring
 from gossip.service import MeetRefused, NoMajority, Refused, SelfMeta, Service
 from gossip.votes import Plain
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -33,13 +34,6 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Polls: there is no single event for "all of them agree"."""
-    with trio.fail_after(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.005)
 
 
 @dataclass
@@ -135,7 +129,7 @@ async def test_a_crowd_that_joins_one_member_at_once_is_not_held_up(tmp_path: Pa
             for name in crowd:
                 nursery.start_soon(partial(here.start, name, join="m0"))
         services = [first, *(here.services[name] for name in crowd)]
-        await until(lambda: all(len(service.topology.members) == 7 for service in services), timeout_s=4)
+        await until(lambda: all(len(service.topology.members) == 7 for service in services), within_s=4)
         assert len({service.cluster_id for service in services}) == 1
 
 

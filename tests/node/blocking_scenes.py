@@ -10,11 +10,11 @@ A scene is text, one step a line:
 from __future__ import annotations
 
 import shlex
-import time
 from contextlib import ExitStack
 
 from tests.oracle import Server, Wire, decoded
 from tests.protocol import request
+from tests.waiting import wait_until
 
 DEADLINE_S = 10.0
 
@@ -47,8 +47,7 @@ def play(server: Server, scene: str, resp: int) -> list[tuple[str, bytes]]:
             else:
                 before = _blocked(watcher)
                 client.send(request(words))
-                deadline = time.monotonic() + DEADLINE_S
-                while _blocked(watcher) == before:
-                    assert time.monotonic() < deadline, f"{line!r} does not wait on {server.name}"
-                    time.sleep(0.002)
+                wait_until(
+                    lambda before=before: _blocked(watcher) != before, f"{line!r} waits on {server.name}"
+                )
     return said

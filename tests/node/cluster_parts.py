@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import trio
@@ -15,6 +15,7 @@ from node.cluster import ClusterNode
 from node.config import Config
 from node.server import Node
 from tests.node.replication.parts import Client
+from tests.waiting import until
 
 PATIENCE_S = 30
 
@@ -148,13 +149,6 @@ async def members(directory: Path, *settings: str) -> AsyncIterator[Members]:
     async with trio.open_nursery() as nursery:
         yield Members(nursery, directory, settings)
         nursery.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that has no event, with a deadline."""
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.005)
 
 
 def fields(text: object) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Cluster mode: the same refusals and replies as a real server that owns every slot, or only some."""
 
 import shlex
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,8 @@ from hypothesis import strategies as st
 
 from gossip.slots import slot_of
 from tests.node.strategies import Command, key_commands, string_commands
-from tests.oracle import START_DEADLINE_S, Ours, RedisServer, Wire, compare, free_port, fresh
+from tests.oracle import Ours, RedisServer, Wire, compare, free_port, fresh
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.oracle
 
@@ -27,10 +27,9 @@ def _clusters(last: int, coverage: str) -> Iterator[tuple[RedisServer, Ours]]:
     with RedisServer(*options) as server:
         with server.connect() as wire:
             assert wire.call(b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"%d" % last) == b"+OK\r\n"
-            deadline = time.monotonic() + START_DEADLINE_S
-            while b"cluster_state:ok" not in wire.call(b"CLUSTER", b"INFO"):
-                assert time.monotonic() < deadline, "redis-server's cluster does not come up"
-                time.sleep(0.01)
+            wait_until(
+                lambda: b"cluster_state:ok" in wire.call(b"CLUSTER", b"INFO"), "redis-server's cluster is up"
+            )
         ours = Ours("cluster-enabled=yes")
         ours.engine.set_owners([b"127.0.0.1:%d" % server.port])
         ours.engine.set_slot_range(0, last, 0)

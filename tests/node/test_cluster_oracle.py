@@ -11,6 +11,7 @@ from node.engine.reply import Reply
 from tests.node.cluster_parts import fields, free_port, lines, members
 from tests.node.replication.parts import Client, clients, running
 from tests.oracle import RedisServer
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.oracle,
@@ -116,9 +117,11 @@ async def test_answers_equal_a_real_servers(tmp_path: Path) -> None:
 async def _both_ready(ours: Client, theirs: Client) -> None:
     for client in (ours, theirs):
         assert await client(b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383") == b"OK"
-    with trio.fail_after(20):
-        while fields(await theirs(b"CLUSTER", b"INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110
-            await trio.sleep(0.01)
+
+    async def up() -> bool:
+        return fields(await theirs(b"CLUSTER", b"INFO"))["cluster_state"] == "ok"
+
+    await until(up, "redis-server's cluster is up")
     for client in (ours, theirs):
         assert await client(b"SET", b"foo", b"bar") == b"OK"
 

@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from node.engine.reply import NO_REPLY
-from tests.node.cluster_parts import Member, fields, members, until
+from tests.node.cluster_parts import Member, fields, members
 from tests.node.replication.parts import Client
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from gossip.slots import slot_of
 from gossip.topology import ShardView, shard_register
 from node.config import ConfigError
 from router.server import Router, build_parser, main, make_router, parse_seeds
+from tests.waiting import until
 
 HERE = Path(__file__).resolve().parent.parent.parent
 
@@ -46,10 +47,13 @@ async def ask(port: int, *words: str) -> Reply:
 
 async def until_asked(port: int, words: tuple[str, ...], wanted: Reply) -> None:
     """Asks until the answer is the wanted one; news takes a moment to arrive."""
-    with trio.fail_after(5):
-        while (reply := await ask(port, *words)) != wanted:
-            assert isinstance(reply, ErrorReply), reply
-            await trio.sleep(0.02)
+
+    async def answered() -> bool:
+        reply = await ask(port, *words)
+        assert reply == wanted or isinstance(reply, ErrorReply), reply
+        return reply == wanted
+
+    await until(answered, f"{wanted!r}")
 
 
 @pytest.mark.slow
@@ -141,17 +145,12 @@ def test_as_a_process(tmp_path: Path) -> None:
     )
     with process:
 
-        async def answers() -> None:
-            with trio.fail_after(10):
-                while True:
-                    try:
-                        assert await ask(port, "PING") == b"PONG"
-                    except NotConnected:
-                        await trio.sleep(0.02)
-                    else:
-                        return
+        async def answers() -> bool:
+            with suppress(NotConnected):
+                return await ask(port, "PING") == b"PONG"
+            return False
 
-        trio.run(answers)
+        trio.run(until, answers, "the router answers")
         process.terminate()
         assert process.wait(5) == 0
 

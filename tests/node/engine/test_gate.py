@@ -10,7 +10,8 @@ import trio
 from node.engine.engine import Engine
 from node.engine.session import Session
 from node.replication.link import command_bytes as encode
-from tests.node.replication.parts import Client, PartsNode, clients, running, until
+from tests.node.replication.parts import Client, PartsNode, clients, running
+from tests.waiting import until
 
 WROTE, READ = b"UNKNOWN it may stay", b"TRYAGAIN not confirmed"
 

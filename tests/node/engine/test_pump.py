@@ -17,6 +17,7 @@ from node.engine.engine import Engine
 from node.engine.pump import Pump
 from node.engine.reply import BLOCKED, NO_REPLY, NOTED, OK, Reply
 from node.engine.session import Session
+from tests.waiting import until
 
 
 def make(
@@ -101,12 +102,6 @@ async def receive_all(stream: trio.SocketStream) -> bytes:
         while piece := await stream.receive_some(65536):
             data += piece
     return data
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 (the pump's state has no event)
-            await trio.sleep(0.001)
 
 
 async def test_a_request_is_answered(served: Served) -> None:
@@ -197,10 +192,12 @@ async def test_idle_clients_are_closed(served: Served) -> None:
     await stream.send_all(encode(b"PING"))
     await receive_exactly(stream, 7)
     served.pump.idle_timeout_s = 0.01
-    with trio.fail_after(10):
-        while served.pump.sessions:
-            served.pump.tick()
-            await trio.sleep(0.001)
+
+    def ended() -> bool:
+        served.pump.tick()
+        return not served.pump.sessions
+
+    await until(ended)
     assert await receive_all(stream) == b""
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from node.engine.crc64 import crc64
 from node.engine.keyspace import Keyspace
 from node.engine.rdb import Decoder, SnapshotError, SnapshotWriter
+from tests.waiting import wait_until
 
 LIMIT = 64 << 20
 NOW_MS = 1_700_000_000_000
@@ -281,15 +282,14 @@ def redis_server(directory: Path, *options: str) -> Iterator[redis.Redis]:
     )
     client = redis.Redis(port=port, socket_timeout=10)
     try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                client.ping()
-                break
-            except (redis.ConnectionError, redis.BusyLoadingError):
-                assert process.poll() is None, process.communicate()[0].decode()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+
+        def answers() -> bool:
+            assert process.poll() is None, process.communicate()[0].decode()
+            with suppress(redis.ConnectionError, redis.BusyLoadingError):
+                return bool(client.ping())
+            return False
+
+        wait_until(answers, "redis-server answers")
         yield client
     finally:
         client.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
@@ -18,6 +18,7 @@ from node.engine.pump import Pump
 from node.engine.room import install_compiled
 from node.replication.manager import ReplicationManager
 from node.replication.wire import Sockets
+from tests.waiting import until
 
 PATIENCE_S = 20
 
@@ -134,7 +135,7 @@ class PartsNode:
 
     async def _beat(self) -> None:
         while True:
-            await trio.sleep(0.02)
+            await trio.sleep(0.02)  # the beat, as node/server.py has one
             self.pump.tick()
 
     async def follow(self, other: PartsNode | int) -> None:
@@ -176,13 +177,6 @@ async def clients(*nodes: PartsNode | int) -> AsyncIterator[list[Client]]:
             stream = await trio.open_tcp_stream("127.0.0.1", port)
             opened.append(Client(await stack.enter_async_context(stream)))
         yield opened
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that has no event, with a deadline."""
-    with trio.fail_after(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.002)
 
 
 async def caught_up(primary: PartsNode, *replicas: PartsNode) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from node.replication.handover import TABLE, Event, Handover, Phase, Step
 from node.replication.source import Replica, Stage
-from tests.node.replication.parts import caught_up, clients, running, until
+from tests.node.replication.parts import caught_up, clients, running
+from tests.waiting import until
 
 
 def test_the_table_is_complete() -> None:

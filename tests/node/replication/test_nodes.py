@@ -10,7 +10,8 @@ import trio
 
 from node.replication.link import Cause, Report, State, Target
 from node.replication.source import Stage
-from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running, until
+from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running
+from tests.waiting import until
 
 
 async def fill(client: Client, count: int, value: bytes = b"v" * 100, prefix: bytes = b"key") -> None:

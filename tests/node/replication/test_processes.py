@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
+
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -41,7 +42,7 @@ class Process:
         command += ["--set", "enable-debug-command=yes", *more]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ)
-        until(self.answers)
+        wait_until(self.answers)
 
     def answers(self) -> bool:
         assert self.process.poll() is None, (self.directory / "log").read_text()
@@ -83,23 +84,14 @@ def processes(directory: Path, *names: str) -> Iterator[list[Process]]:
             process.end()
 
 
-def until(condition: Callable[[], bool], patience_s: float = 20) -> float:
-    """Seconds it took."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < patience_s, "it did not come true in time"
-        time.sleep(0.005)
-    return time.monotonic() - begun
-
-
 def follow(replica: Process, primary: Process) -> None:
     replica.client.replicaof("127.0.0.1", str(primary.port))
-    until(lambda: replica.info("master_link_status") == "up")
+    wait_until(lambda: replica.info("master_link_status") == "up")
 
 
 def assert_equal(primary: Process, replica: Process) -> None:
     """Equal data at an equal offset; nobody writes meanwhile."""
-    until(lambda: replica.info("slave_repl_offset") == primary.info("master_repl_offset"))
+    wait_until(lambda: replica.info("slave_repl_offset") == primary.info("master_repl_offset"))
     assert replica.digest() == primary.digest()
     assert replica.client.dbsize() == primary.client.dbsize()
 
@@ -159,12 +151,12 @@ def test_a_full_sync_under_load(tmp_path: Path) -> None:
 def test_a_killed_primary_takes_no_acknowledged_write_with_it(tmp_path: Path) -> None:
     with processes(tmp_path, "primary", "replica") as (primary, replica):
         follow(replica, primary)
-        until(lambda: primary.client.wait(1, 1000) == 1)
+        wait_until(lambda: primary.client.wait(1, 1000) == 1)
         writers = Writers(primary.port, 3)
-        until(lambda: sum(map(len, writers.acknowledged)) > 3000)
+        wait_until(lambda: sum(map(len, writers.acknowledged)) > 3000)
         primary.kill()
         acknowledged = writers.stop()
-        until(lambda: "refused: primary" in str(replica.info("grapevine_link_trouble")), 5)
+        wait_until(lambda: "refused: primary" in str(replica.info("grapevine_link_trouble")), within_s=5)
         replica.client.replicaof("NO", "ONE")
         lost = {key for key, value in acknowledged.items() if int(replica.client.get(key) or -1) < int(value)}
         assert lost == set()
@@ -174,12 +166,12 @@ def test_a_primary_that_stands_still_loses_nothing_but_time(tmp_path: Path) -> N
     with processes(tmp_path, "primary", "replica") as (primary, replica):
         follow(replica, primary)
         writers = Writers(primary.port, 2)
-        until(lambda: sum(map(len, writers.acknowledged)) > 500)
+        wait_until(lambda: sum(map(len, writers.acknowledged)) > 500)
         primary.process.send_signal(signal.SIGSTOP)
-        until(lambda: int(str(replica.info("master_last_io_seconds_ago"))) >= 1)
+        wait_until(lambda: int(str(replica.info("master_last_io_seconds_ago"))) >= 1)
         primary.process.send_signal(signal.SIGCONT)
         before = sum(map(len, writers.acknowledged))
-        until(lambda: sum(map(len, writers.acknowledged)) > before)
+        wait_until(lambda: sum(map(len, writers.acknowledged)) > before)
         writers.stop()
         assert_equal(primary, replica)
 
@@ -191,7 +183,7 @@ def test_a_replica_that_was_killed_comes_back(tmp_path: Path) -> None:
         replica.kill()
         fill(primary, 6000, 50)
         replica.start("--replica-of", f"127.0.0.1:{primary.port}")
-        until(lambda: replica.info("master_link_status") == "up")
+        wait_until(lambda: replica.info("master_link_status") == "up")
         assert_equal(primary, replica)
 
 

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import trio
 
 from node.replication.link import Cause, Report
 from node.replication.source import Stage
-from tests.node.replication.parts import Client, PartsNode, clients, running, until
+from tests.node.replication.parts import Client, PartsNode, clients, running
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.oracle,
@@ -50,15 +51,15 @@ async def redis_server(directory: Path, *options: str) -> AsyncIterator[int]:
             deliver_cancel=_terminate,
         )
         process = await nursery.start(run)
-        with trio.fail_after(20):
-            while True:
-                try:
-                    async with clients(port) as (client,):
-                        if await client(b"PING") == b"PONG":
-                            break
-                except OSError:
-                    assert process.poll() is None
-                    await trio.sleep(0.01)
+
+        async def answers() -> bool:
+            assert process.poll() is None
+            with suppress(OSError):
+                async with clients(port) as (client,):
+                    return await client(b"PING") == b"PONG"
+            return False
+
+        await until(answers, "redis-server answers")
         try:
             yield port
         finally:
@@ -80,9 +81,10 @@ async def info(client: Client, section: bytes = b"replication") -> dict[str, str
 
 
 async def eventually(client: Client, field: str, value: str) -> None:
-    with trio.fail_after(20):
-        while (await info(client)).get(field) != value:  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    async def holds() -> bool:
+        return (await info(client)).get(field) == value
+
+    await until(holds, f"{field}:{value}")
 
 
 async def contents(client: Client) -> dict[bytes, tuple[object, bool]]:
@@ -156,9 +158,11 @@ async def follow_and_compare(replica: PartsNode, port: int) -> None:
         await to_redis(b"INCR", b"a")
         await to_redis(b"EXEC")
         await to_redis(b"SET", b"gone", b"1", b"PX", b"1")
-        with trio.fail_after(20):
-            while await to_redis(b"EXISTS", b"gone") or await to_us(b"EXISTS", b"gone"):  # noqa: ASYNC110
-                await trio.sleep(0.002)
+
+        async def gone() -> bool:
+            return not (await to_redis(b"EXISTS", b"gone") or await to_us(b"EXISTS", b"gone"))
+
+        await until(gone)
         assert await to_redis(b"WAIT", b"1", b"10000") == 1
         await eventually(to_redis, "master_repl_offset", str(replica.replication.offset))
         assert await contents(to_us) == await contents(to_redis)
