@@ -247,7 +247,7 @@ class _Bench:
     def __init__(self) -> None:
         self._engine = Engine(hash_key=b"\x17" * 16, clock_ms=CLOCK_MS)
         install_compiled(self._engine.registry)
-        for spec in all_commands(None):  # type: ignore[arg-type]  # no handler of these needs the node
+        for spec in all_commands():
             self._engine.add_command(spec)
         self._session = Session(self._engine)
         self._chores = Chores(

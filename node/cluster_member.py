@@ -38,20 +38,6 @@ class ClusterMember:
     def topology(self) -> Topology:
         return self.service.topology
 
-    @property
-    def holds_clients(self) -> bool:
-        """Whether clients wait because an office is changing hands; nobody may let them go on then."""
-        return self.outlook.holds_clients
-
-    @property
-    def ok(self) -> bool:
-        """`cluster_state` of CLUSTER INFO."""
-        return self.outlook.ok
-
-    def moving(self) -> Iterator[str]:
-        """Our slots on the move, as CLUSTER NODES writes them."""
-        return self.outlook.moving()
-
     def gossip_fields(self) -> Iterator[tuple[str, object]]:
         """What the section `cluster` of INFO tells about the cluster bus."""
         statistics = self.service.statistics()

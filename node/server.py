@@ -122,7 +122,7 @@ class Node:
         except ValueError as error:
             raise StartError(f"write-durability: {error}") from error
         install_compiled(self.engine.registry)
-        for spec in all_commands(self):
+        for spec in all_commands():
             self.engine.add_command(spec)
 
     # ----------------------------------------------------------------------------------- for commands

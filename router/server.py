@@ -95,7 +95,7 @@ class Router:
         self._stop = trio.Event()
         follow_config(config, self.engine, self.pump)
         install_compiled(self.engine.registry)
-        for spec in router_commands(all_commands(self)):
+        for spec in router_commands(all_commands()):
             self.engine.add_command(spec)
 
     # ------------------------------------------------------------------------------------- for commands

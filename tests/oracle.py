@@ -285,7 +285,7 @@ class Ours:
 
     def rows(self) -> list[CommandSpec]:
         """The command table."""
-        return list(all_commands(self))
+        return list(all_commands())
 
     def connect(self) -> Session:
         """Another client."""

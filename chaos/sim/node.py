@@ -161,7 +161,7 @@ class Node:
         self.engine.on_python_error = self._errors.append
         self.engine.bind_context(cast(NodeContext, self))
         install_compiled(self.engine.registry)
-        for spec in all_commands(cast(NodeContext, self)):
+        for spec in all_commands():
             self.engine.add_command(spec)
         self.replication = ReplicationManager(
             self.engine,

@@ -31,7 +31,6 @@ from node.commands import (
 
 if TYPE_CHECKING:
     from node.commands.table import CommandSpec
-    from node.context import ProcessContext
 
 _FAMILIES = (
     strings.COMMANDS,
@@ -59,7 +58,6 @@ _FAMILIES = (
 )
 
 
-def all_commands(node: ProcessContext) -> tuple[CommandSpec, ...]:
-    """Every row of the command table of this node."""
-    del node  # no family depends on it so far
+def all_commands() -> tuple[CommandSpec, ...]:
+    """Every row of the command table."""
     return tuple(spec for family in _FAMILIES for spec in family)

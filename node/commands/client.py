@@ -181,7 +181,7 @@ def pause(session: Session, args: list[bytes]) -> Reply:
 def unpause(session: Session, _args: list[bytes]) -> Reply:
     """CLIENT UNPAUSE: clients that were held back go on at once."""
     node = node_of(session)
-    if node.cluster is not None and node.cluster.holds_clients:
+    if node.cluster is not None and node.cluster.outlook.holds_clients:
         raise CommandError("ERR not unpaused: clients wait for a failover of this shard, for a moment")
     node.engine.unpause()
     for other in list(node.pump.sessions.values()):

@@ -93,7 +93,9 @@ def shards(session: Session, _args: list[bytes]) -> Reply:
 
 def nodes(session: Session, _args: list[bytes]) -> Reply:
     member = _member(session)
-    return Verbatim(b"txt", nodes_text(member.topology, member.id, member.pongs_ms(), moving=member.moving()))
+    return Verbatim(
+        b"txt", nodes_text(member.topology, member.id, member.pongs_ms(), moving=member.outlook.moving())
+    )
 
 
 def info(session: Session, _args: list[bytes]) -> Reply:
@@ -102,7 +104,7 @@ def info(session: Session, _args: list[bytes]) -> Reply:
     fields = info_fields(
         member.topology,
         member.id,
-        ok=member.ok,
+        ok=member.outlook.ok,
         messages_sent=statistics.datagrams_out,
         messages_received=statistics.datagrams_in,
     )

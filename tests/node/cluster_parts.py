@@ -119,7 +119,7 @@ class Members:
             await until(lambda replica=replica: replica.cluster.topology.slots_assigned() == 16384)  # type: ignore[misc]
             assert await replica.call("CLUSTER", "REPLICATE", first.id) == b"OK"
         await until(lambda: len(first.cluster.election.shard.in_sync) == len(members))
-        await until(lambda: all(member.cluster.ok for member in members))
+        await until(lambda: all(member.cluster.outlook.ok for member in members))
         return members
 
     async def acquainted(self) -> None:
@@ -138,7 +138,12 @@ class Members:
     def leader(self) -> Member | None:
         """Who leads and has had a lease for it, among those that run."""
         for member in self.all:
-            if not member._gone.is_set() and member.node is not None and member.leads and member.cluster.ok:
+            if (
+                not member._gone.is_set()
+                and member.node is not None
+                and member.leads
+                and member.cluster.outlook.ok
+            ):
                 return member
         return None
 

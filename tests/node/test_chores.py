@@ -18,7 +18,7 @@ class Beside:
     def __init__(self, *, step_us: int = 0) -> None:
         self.engine = Engine(hash_key=b"\x17" * 16, clock_ms=1_700_000_000_000)
         install_compiled(self.engine.registry)
-        for spec in all_commands(None):  # type: ignore[arg-type]  # none of those used here needs the node
+        for spec in all_commands():
             self.engine.add_command(spec)
         self.session = Session(self.engine)
         self.work_us, self.step_us = 0, step_us

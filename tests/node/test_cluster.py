@@ -56,7 +56,7 @@ async def test_a_restarted_node_still_owns_its_slots(tmp_path: Path) -> None:
         await node.kill()
         await cluster.start(node)
         assert node.id == member_id
-        await until(lambda: node.cluster.ok)
+        await until(lambda: node.cluster.outlook.ok)
         assert await node.call("SET", "k", "v") == b"OK"
         assert node.cluster.election.shard.epoch == 2, "it came back empty: a new epoch"
 
@@ -184,7 +184,7 @@ async def test_primary_without_a_majority_stops(tmp_path: Path) -> None:
         refused = error(await primary.call("CLUSTER", "DELSLOTS", "0"))
         assert refused.startswith("CLUSTERDOWN register 'slots': no majority of 3 voters")
         await cluster.start(first)
-        await until(lambda: primary.cluster.ok)
+        await until(lambda: primary.cluster.outlook.ok)
         assert await primary.call("SET", "k", "w") == b"OK"
 
 
@@ -194,7 +194,7 @@ async def test_slots_move_between_shards(tmp_path: Path) -> None:
         await cluster.acquainted()
         await left.call("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
         await right.call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
-        await until(lambda: left.cluster.ok and right.cluster.ok)
+        await until(lambda: left.cluster.outlook.ok and right.cluster.outlook.ok)
         key, slot = "foo", slot_of(b"foo")  # 12182: on the right
         assert await right.call("SET", key, "1") == b"OK"
         assert error(await left.call("GET", key)) == f"MOVED {slot} 127.0.0.1:{right.port}"
@@ -323,7 +323,7 @@ async def test_a_dead_primary_fails_the_state_and_nobody_elses_slots(tmp_path: P
         for number, node in enumerate(nodes):
             first, last = 5462 * number, min(16383, 5462 * number + 5461)
             assert await node.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == b"OK"
-        await until(lambda: all(node.cluster.ok for node in nodes))
+        await until(lambda: all(node.cluster.outlook.ok for node in nodes))
         alive, dead = nodes[0], nodes[2]  # foo: 12182, the last third; bar: 5061, the first
         assert await alive.call("SET", "bar", "1") == b"OK"
         await dead.kill()

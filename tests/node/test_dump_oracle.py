@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from node.engine.audit import audit
 from node.engine.digest import digest
 from node.engine.reply import Failure, Status
+from tests.node.engine.test_crc64 import slow_crc64
 from tests.oracle import Ours, Wire, compare, decoded, fresh
 
 pytestmark = pytest.mark.oracle
@@ -71,16 +72,6 @@ def _stream(elements: list[bytes]) -> list[list[bytes]]:
         [b"XACK", b"k", b"g1", b"1-2"],
     ]
     return [*commands, *([b"XDEL", b"k", b"%d-1" % ms] for ms in range(2, 1 + len(elements) // 3, 3))]
-
-
-def crc64(data: bytes) -> int:
-    """CRC-64/Jones, reflected, the slow way."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x95AC9329AC4BC9B5 if crc & 1 else 0)
-    return crc
 
 
 def ask(ours: Ours, *words: bytes) -> object:
@@ -183,7 +174,7 @@ def test_damage_behind_a_right_checksum(
             damaged[roll.randrange(len(damaged))] = roll.randrange(256)
         if roll.random() < 0.3:
             del damaged[roll.randrange(1, len(damaged)) : -2]
-        payload = bytes(damaged) + struct.pack("<Q", crc64(bytes(damaged)))
+        payload = bytes(damaged) + struct.pack("<Q", slow_crc64(bytes(damaged)))
         reply = ask(ours, b"RESTORE", b"k", b"0", payload, b"REPLACE")
         assert reply == Status(b"OK") or isinstance(reply, Failure), reply
         if isinstance(reply, Failure):

@@ -13,7 +13,7 @@ from node.commands.table import CommandSpec, KeySpec, command
 from node.engine.reply import SetReply, Status
 from tests.oracle import Ours, Wire, decoded
 
-ROWS = {row.name: row for row in all_commands(None)}  # type: ignore[arg-type]  # no family needs a node
+ROWS = {row.name: row for row in all_commands()}
 ALL = {spec.name: spec for row in ROWS.values() for spec in (row, *row.subcommands)}
 
 # Newer than the Redis 7.0 that we compare with.

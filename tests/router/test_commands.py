@@ -7,7 +7,7 @@ from node.commands.table import CommandSpec, KeySpec, command
 from node.engine.reply import CommandError
 from router.commands import has_keys, refuse, router_commands, stays
 
-ROWS = all_commands(None)  # type: ignore[arg-type]  # the rows do not depend on the process
+ROWS = all_commands()
 # A row that is added later must be put on one side deliberately, by its group or its keys.
 REFUSED = {
     "keys", "scan", "randomkey", "dbsize", "flushdb", "flushall", "swapdb",

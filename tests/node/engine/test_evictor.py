@@ -19,7 +19,7 @@ OOM = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 def make(policy: str, limit_bytes: int = 0, *, databases: int = 16) -> tuple[Engine, Session]:
     engine = Engine(hash_key=b"k" * 16, clock_ms=1_000_000, databases=databases)
     install_compiled(engine.registry)
-    for spec in all_commands(None):  # type: ignore[arg-type]  # no handler of these needs the node
+    for spec in all_commands():
         engine.add_command(spec)
     engine.evictor.set_policy(policy)
     engine.evictor.set_limit(limit_bytes)

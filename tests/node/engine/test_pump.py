@@ -433,17 +433,23 @@ async def test_one_greedy_pipeline_does_not_hold_up_another_client(served: Serve
     assert between <= count + 1
 
 
-async def test_a_feed_gets_the_stream_before_the_writer_gets_its_reply(served: Served) -> None:
+def add_feed_commands(engine: Engine) -> None:
+    """TOUCH1 key: a write that changes nothing. FOLLOW: its client is a replica from here on."""
+
     def touch(session: Session, _args: list[bytes]) -> Reply:
         session.mark_changed()
         return 1
 
     def follow(session: Session, _args: list[bytes]) -> Reply:
-        session.start_feed(served.engine.effects.offset)
+        session.start_feed(engine.effects.offset)
         return b"go"
 
-    served.engine.add_command(make("touch1", 2, touch, "write"))
-    served.engine.add_command(make("follow", 1, follow))
+    engine.add_command(make("touch1", 2, touch, "write"))
+    engine.add_command(make("follow", 1, follow))
+
+
+async def test_a_feed_gets_the_stream_before_the_writer_gets_its_reply(served: Served) -> None:
+    add_feed_commands(served.engine)
     served.engine.effects.activate()
     replica, writer = await served.connect(), await served.connect()
     await replica.send_all(encode(b"FOLLOW"))
@@ -456,16 +462,7 @@ async def test_a_feed_gets_the_stream_before_the_writer_gets_its_reply(served: S
 
 
 async def test_a_feed_that_falls_behind_the_ring_is_closed(served: Served) -> None:
-    def touch(session: Session, args: list[bytes]) -> Reply:
-        session.mark_changed()
-        return 1
-
-    def follow(session: Session, _args: list[bytes]) -> Reply:
-        session.start_feed(served.engine.effects.offset)
-        return b"go"
-
-    served.engine.add_command(make("touch1", 2, touch, "write"))
-    served.engine.add_command(make("follow", 1, follow))
+    add_feed_commands(served.engine)
     served.engine.effects.resize(1 << 16)
     served.engine.effects.activate()
     reasons: list[str] = []

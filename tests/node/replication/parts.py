@@ -90,7 +90,7 @@ class PartsNode:
         )
         self.pump.on_close = self.replication.on_close
         install_compiled(self.engine.registry)
-        for spec in all_commands(self):  # type: ignore[arg-type]
+        for spec in all_commands():
             self.engine.add_command(spec)
         self.info_sections = {"replication": self.replication.info_fields}
         self.listener = socket.socket()
