@@ -34,6 +34,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes")
+    return int(text)
+
+
 def build_parser() -> Parser:
     parser = Parser(
         prog="grapevine",
@@ -79,6 +85,12 @@ def build_parser() -> Parser:
         help="failure domains to spread the processes over; the copies of a shard go to different ones",
     )  # fmt: skip
     up.add_argument("--no-restart", action="store_true", help="leave a process dead that dies")
+    up.add_argument(
+        "--log-bytes-max",
+        type=_bytes,
+        metavar="N",
+        help="begin a process's log anew beyond this size, and keep one old file; 0: never (default: 64 MiB)",
+    )
 
     down = commands.add_parser("down", help="stop the cluster of a directory, in order; its data stays")
     down.add_argument(
@@ -185,6 +197,7 @@ def _command(options: argparse.Namespace) -> int:
         wish = Wish(
             directory, options.shards, options.replicas, options.port, options.router_port,
             settings=tuple(options.settings), zones=options.zones, restart=not options.no_restart,
+            log_bytes_max=options.log_bytes_max,
         )  # fmt: skip
         return _closing(Screen(farewell), lambda screen: up(wish, screen, detach=options.detach))
     if options.command == "down":

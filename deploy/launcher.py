@@ -6,6 +6,7 @@ deploy/formation.py (which command goes to whom next). One task per process:
     run
     +- signals            SIGINT, SIGTERM: stop; once more: at once
     +- record             keeps DIR/cluster.json true
+    +- logs               keeps the processes' logs short
     +- keep (per process)
        +- watch           waits for its end
        +- greet           waits until it answers
@@ -28,6 +29,7 @@ from chaos.client import Connection, ConnectionLost, NotConnected
 from chaos.resp import ErrorReply
 from chaos.topology import Address
 from deploy.formation import Formation, planned_role
+from deploy.logs import LOG_BYTES_MAX, shorten
 from deploy.observe import NodeView, observe_all
 from deploy.plan import LOCAL_HOST, ClusterPlan, ProcessPlan, node_arguments
 from deploy.processes import identify
@@ -44,6 +46,7 @@ LOOK_PER_PROCESS_MS: Final = (
 ASK_MS: Final = 2_000  # for one member to answer four questions; the machine may be busy starting the others
 GREET_MS: Final = 50
 ROLES_MS: Final = 500  # to find out who is a replica before an ordered end
+LOGS_S: Final = 1  # between two looks at the logs' sizes
 FORM_MS: Final = 60_000
 FORM_PER_PROCESS_MS: Final = 1_000
 
@@ -84,6 +87,7 @@ class Launcher:
     Args:
         record: what the directory knew before; a new one for a first start.
         restart: start processes again that die.
+        log_bytes_max: what the log of a process may have before it begins anew (deploy/logs.py); 0: any.
         argv: the command line of a process.
     """
 
@@ -94,11 +98,13 @@ class Launcher:
         reporter: Reporter,
         *,
         restart: bool,
+        log_bytes_max: int = LOG_BYTES_MAX,
         argv: Argv = process_argv,
     ) -> None:
         self.plan = plan
         self.record = record
         self.reporter = reporter
+        self._log_bytes_max = log_bytes_max
         self._argv = argv
         self._environment = child_environment()
         self._children = [Child(process, restart=restart) for process in plan.processes()]
@@ -119,6 +125,7 @@ class Launcher:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._signals)
             nursery.start_soon(self._keep_record)
+            nursery.start_soon(self._keep_logs_short)
             for child in self._children:
                 nursery.start_soon(self._keep, child)
                 child.events.send_nowait(Event.START)
@@ -158,6 +165,19 @@ class Launcher:
             self._changed = trio.Event()
             write_record(self.plan.directory, self.record)
             await trio.sleep(0.05)  # one write for all that start together
+
+    async def _keep_logs_short(self) -> None:
+        told: set[Path] = set()
+        while True:
+            await trio.sleep(LOGS_S)
+            for child in self._children:
+                path = log_path(self.plan, child.plan)
+                try:
+                    await trio.to_thread.run_sync(shorten, path, self._log_bytes_max)
+                except OSError as error:
+                    if path not in told:
+                        self.reporter.note(f"{path} cannot be shortened, so it grows: {error}")
+                    told.add(path)
 
     def _set_record(self, record: Record) -> None:
         self.record = record

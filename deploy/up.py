@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from deploy.launcher import Launcher, StartFailed
+from deploy.logs import LOG_BYTES_MAX
 from deploy.plan import PlanError
 from deploy.ports import ROUTER_PORT, PortTaken, check_ports, choose_router_port, is_free
 from deploy.processes import identify, is_alive
@@ -41,6 +42,7 @@ class Wish:
     router_port: int | None = None  # NO_ROUTER: none wanted
     settings: tuple[str, ...] = ()  # none: those of the record
     restart: bool = True
+    log_bytes_max: int | None = None  # of each process; 0: any
     zones: tuple[str, ...] = ()  # none: those of the record
 
 
@@ -112,7 +114,15 @@ def _launch(wish: Wish, reporter: Reporter) -> int:
         trio.run(check_ports, plan)
         write_record(wish.directory, record)
         reporter.progress(f"starting {plan.node_count} nodes" + (" and a router" if plan.router_port else ""))
-        trio.run(Launcher(plan, record, reporter, restart=wish.restart).run)
+        trio.run(
+            Launcher(
+                plan,
+                record,
+                reporter,
+                restart=wish.restart,
+                log_bytes_max=LOG_BYTES_MAX if wish.log_bytes_max is None else wish.log_bytes_max,
+            ).run
+        )
     except (UpError, PlanError, RecordError, PortTaken, StartFailed) as error:
         reporter.failed(str(error))
         return 1

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import trio
 
 from deploy.launcher import Launcher, StartFailed
+from deploy.logs import LOG_BYTES_MAX
 from deploy.plan import ClusterPlan, ProcessPlan
 from deploy.processes import identify, is_alive
 from deploy.record import Record, read_record
 from deploy.rows import Row
+from tests.waiting import until
 
 IDLE = "import signal; signal.pause()"
 
@@ -35,14 +38,18 @@ class Notes:
         self.texts.append(text)
 
 
-def launcher(directory: Path, programs: dict[str, str], notes: Notes) -> Launcher:
+def launcher(
+    directory: Path, programs: dict[str, str], notes: Notes, *, log_bytes_max: int = LOG_BYTES_MAX
+) -> Launcher:
     """A launcher of a cluster of two nodes, each of which runs a program of its own."""
 
     def argv(plan: ClusterPlan, process: ProcessPlan) -> list[str]:
         return [sys.executable, "-c", programs[process.name]]
 
     record = Record(2, 0, 1, 0)  # nobody answers on ports 1 and 2
-    return Launcher(record.plan(directory), record, notes, restart=True, argv=argv)
+    return Launcher(
+        record.plan(directory), record, notes, restart=True, log_bytes_max=log_bytes_max, argv=argv
+    )
 
 
 @pytest.mark.slow
@@ -72,3 +79,18 @@ async def test_whatever_was_started_has_ended_when_the_start_fails(tmp_path: Pat
     assert record is not None
     assert record.started == ()
     assert not record.formed
+
+
+@pytest.mark.slow
+async def test_logs_are_kept_short(tmp_path: Path) -> None:
+    talking = "import time\nfor i in range(10**9):\n    print('line', i, flush=True); time.sleep(0.001)"
+    running = launcher(tmp_path, {"node-1": talking, "node-2": IDLE}, Notes(), log_bytes_max=100)
+    old, new = tmp_path / "node-1/node.log.1", tmp_path / "node-1/node.log"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.run)
+        await until(lambda: old.exists() and new.stat().st_size > 0)
+        nursery.cancel_scope.cancel()
+    last = old.read_text().splitlines()[-1]
+    first = new.read_text().splitlines()[0]
+    assert int(first.split()[1]) >= int(last.split()[1])  # it goes on, in the other file
+    assert not (tmp_path / "node-2/node.log.1").exists()
