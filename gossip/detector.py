@@ -424,8 +424,6 @@ class Detector:
         if not self._heard(envelope, source):
             return
         message = envelope.message
-        if isinstance(message, News):
-            return
         if isinstance(message, Ping):
             if message.target == self.me:
                 self._send(source, Ack(message.sequence), sender, with_claim=self._stale_accuser)

@@ -214,6 +214,10 @@ class LeaseHolder:
             self._order = _beginning_with(self._me, voters.everyone())
         self._revalue()
 
+    def over(self, now_ms: int) -> bool:
+        """Whether there is a shard that we want to serve and may not."""
+        return self._valid_until_ms <= now_ms and self._shard_id != ""
+
     def next_due_ms(self) -> int | None:
         return self._due_ms if self._shard_id else None
 

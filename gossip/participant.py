@@ -268,6 +268,14 @@ class Participant:
         if due_ms <= soon_ms:
             self._note_majority()
             self.detector.tick(max(now_ms, due_ms))
+        voting_ms = self.voting.next_due_ms()
+        if (voting_ms is not None and voting_ms <= soon_ms) or self.voting.held.over(now_ms):
+            self._tick_voting(now_ms)
+        if self._maintenance_due_ms is not None and self._maintenance_due_ms <= soon_ms:
+            self._plan_maintenance(now_ms)
+            self._maintain(now_ms)
+
+    def _tick_voting(self, now_ms: int) -> None:
         self.voting.tick(now_ms)
         for primary in self.voting.granted.silences(now_ms):
             self.detector.report_silent(primary, now_ms)
@@ -277,9 +285,6 @@ class Participant:
             envelope = self.detector.envelope(renewal[0])
             for voter in renewal[1]:
                 self._send_to(voter, envelope)
-        if self._maintenance_due_ms is not None and self._maintenance_due_ms <= soon_ms:
-            self._plan_maintenance(now_ms)
-            self._maintain(now_ms)
 
     def persisted(self, now_ms: int) -> None:
         """The state that `Persist` asked for is on disk: what waited for it may leave."""

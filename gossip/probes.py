@@ -83,10 +83,10 @@ class Probes:
 
     def next_due_ms(self, due_ms: int) -> int:
         """When `tick` is next needed, but at most `due_ms`."""
-        for probe in self._probes.values():
-            due_ms = min(due_ms, probe.next_due_ms())
-        for relay in self._relays.values():
-            due_ms = min(due_ms, relay.due_ms)
+        if self._probes:
+            due_ms = min(due_ms, *[probe.next_due_ms() for probe in self._probes.values()])
+        if self._relays:
+            due_ms = min(due_ms, *[relay.due_ms for relay in self._relays.values()])
         return due_ms
 
     def tick(self, now_ms: int) -> list[Member]:

@@ -118,7 +118,7 @@ class Voting:
         wake_ms = self.registers.wake_ms()
         if wake_ms is not None and wake_ms <= now_ms:
             self.queue(self.registers.tick(now_ms))
-        if self.held.shard_id and self.held.valid_until_ms <= now_ms:
+        if self.held.over(now_ms):
             self.repair.doubt(shard_register(self.held.shard_id), "leaseless", now_ms)
         for register in self.repair.due(now_ms):
             self.queue(self.registers.read(register, now_ms))

@@ -103,10 +103,10 @@ class Routes:
             return False
         self._foreign = [
             slot
-            for slot in range(SLOT_COUNT)
-            if keyspace.slot_size(0, slot)
-            and _is_foreign(topology, slot, mine)
-            and slot not in self.importing
+            for first, last, shard_id in topology.ranges()
+            if shard_id != mine
+            for slot in range(first, last + 1)
+            if keyspace.slot_size(0, slot) and slot not in self.importing
         ]
         return bool(self._foreign)
 

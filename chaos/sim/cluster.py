@@ -98,6 +98,7 @@ class Cluster:
         self._bugs = bugs
         self._dice = events.dice("cluster")
         self._moment = 0
+        self._offices: dict[tuple[int, str], Office] = {}
         self._foreign_keys = False  # whether there are other keys than ours, which come and go
         self._names: dict[str, str] = {"": "nobody"}
         self._by_address: dict[Address, Machine] = {}
@@ -470,7 +471,10 @@ class Cluster:
         self.events.mark(f"{process.life} acknowledges {office[0]}")
         if not held:
             self.serving.acknowledges(office[0], office[1], process.life, self.events.now_ms)
-        return Office(office[1], process.life)
+        under = self._offices.get((office[1], process.life))
+        if under is None:  # one object for all that is answered under it
+            under = self._offices[office[1], process.life] = Office(office[1], process.life)
+        return under
 
     # -- after healing
 

@@ -24,13 +24,17 @@ class Events:
 
     def __init__(self, seed: str, tell: Callable[[str], None] | None = None) -> None:
         self.now_ms = 1_000
-        self.count = 0
         self._seed = seed
         self._tell = tell
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         self._marks: list[str] = []  # that the digest has still to take in
         self._digest = hashlib.blake2b(digest_size=16)
+
+    @property
+    def count(self) -> int:
+        """Events that have happened."""
+        return self._sequence - len(self._heap)
 
     def dice(self, name: str) -> Random:
         """The dice of one component: the same for the same seed and name, in every process."""
@@ -47,7 +51,6 @@ class Events:
         heap, pop = self._heap, heapq.heappop
         while heap and heap[0][0] <= end_ms:
             self.now_ms, _sequence, event = pop(heap)
-            self.count += 1
             event()
             if done is not None and done():
                 return True

@@ -54,6 +54,7 @@ DISK_MS: Final = (1, 4)
 SAVE_AGAIN_MS: Final = 1_000
 ROUNDS_MAX: Final = 1_000
 LINKS_TIDY: Final = 64
+DATAGRAMS: Final = (Send, Deliver)
 
 
 class _Credulous(Participant):
@@ -228,29 +229,40 @@ class Process(Membership):
         for envelope, source in mail:
             self.core.hear(envelope, source, now_ms)
         self.core.tick(now_ms)
-        self.settle()
+        self.settle(heard_only=True)
 
-    def settle(self) -> None:
-        """After each event: carry out what the core wants, tell the node what changed, set the timers."""
+    def settle(self, *, heard_only: bool = False) -> None:
+        """After each event: carry out what the core wants, tell the node what changed, set the timers.
+
+        Args:
+            heard_only: gossip alone had a part in the event. If all that comes of it is datagrams, the data
+                side need not be looked at; most events are of that kind.
+        """
         if self._acting or not self.alive:
             return
         self._acting = True
         node, core, now_ms = self.node, self.core, self.now_ms()  # time stands still in an event
         for _ in range(ROUNDS_MAX):
-            self._asked = False
-            actions = core.actions(now_ms)
-            for action in actions:
-                self._act(action)
+            self._asked = acted = False
+            for action in core.actions(now_ms):
+                if isinstance(action, DATAGRAMS):
+                    self.cluster.datagram(self, action.address, action.envelope)
+                else:
+                    self._act(action)
+                    acted = True
             if node.glue_woken or node.replication_woken:
                 node.tick()
-            elif not actions and not self._asked:
+                heard_only = False
+            elif not acted and not self._asked:
                 break
+            heard_only = heard_only and not acted
         else:
             raise RuntimeError(f"{self.life} keeps waking itself")
         self._acting = False
-        node.feed_replicas()
-        node.let_replies_leave()
-        self._note_office()
+        if not heard_only:
+            node.feed_replicas()
+            node.let_replies_leave()
+            self._note_office()
         due_ms = core.next_due_ms()
         self._timer.set(due_ms if due_ms > now_ms else now_ms + 1)
 
@@ -346,9 +358,7 @@ class Process(Membership):
     # -- acting ----------------------------------------------------------------------------------------------
 
     def _act(self, action: Action) -> None:
-        if isinstance(action, (Send, Deliver)):
-            self.cluster.datagram(self, action.address, action.envelope)
-        elif isinstance(action, Persist):
+        if isinstance(action, Persist):
             self._write()
         elif isinstance(action, CheckPort):
             self.cluster.check_port(self, action.address, lambda refused: self._checked(action, refused))
@@ -401,16 +411,16 @@ class Process(Membership):
     def _write(self) -> None:
         """What is to be remembered reaches the disk a little later; nothing of one that has not joined."""
         past = self.core.past() if self.joined else self.machine.disk
+        delay_ms = self._dice.randint(*(self.machine.slow_disk or DISK_MS))
+        self.later(delay_ms, partial(self._written, past))
 
-        def written() -> None:
-            if self.machine.disk_fails:
-                self.later(SAVE_AGAIN_MS, written)
-                return
-            self.machine.disk = past
-            self.core.persisted(self.now_ms())
-            self.settle()
-
-        self.later(self._dice.randint(*(self.machine.slow_disk or DISK_MS)), written)
+    def _written(self, past: Past) -> None:
+        if self.machine.disk_fails:
+            self.later(SAVE_AGAIN_MS, partial(self._written, past))
+            return
+        self.machine.disk = past
+        self.core.persisted(self.now_ms())
+        self.settle()
 
     def _checked(self, check: CheckPort, refused: bool) -> None:
         self.core.checked(check, refused, self.now_ms())
