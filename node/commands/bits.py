@@ -1,4 +1,4 @@
-"""Rows of the commands on bits. All of them are compiled: node/engine/bits.pyx."""
+"""Rows of the commands on bits. All of them are compiled: node/engine/bits.pyx, bitfields.pyx."""
 
 from __future__ import annotations
 

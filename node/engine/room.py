@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node.engine import (
     basics,
+    bitfields,
     bits,
     dump,
     geo,
@@ -30,6 +31,7 @@ from node.engine.registry import Registry
 
 _FAMILIES = (
     basics,
+    bitfields,
     bits,
     dump,
     geo,
