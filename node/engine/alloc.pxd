@@ -6,10 +6,12 @@ cdef enum:
     ARENA_BYTES = 65536
     ARENA_HEADER_BYTES = 64
     SMALL_BYTES_MAX = 1152  # a 1 KB value with a 32-byte key and an expiry still fits
-    CLASS_COUNT = 145  # SMALL_BYTES_MAX / 8 + 1; class 0 and 1 (8 bytes) are not used
+    BLOCK_BYTES_MAX = 8184  # in arenas; larger ones are malloc's
+    PER_ARENA_MIN = 8  # blocks of BLOCK_BYTES_MAX
+    SMALL_CLASSES = 145  # SMALL_BYTES_MAX / 8 + 1; class 0 and 1 (8 bytes) are not used
+    CLASS_COUNT = 194  # and one for each number of larger blocks in an arena, 8 to 56
     CHUNK_ARENAS = 64
     DIRTY_ARENAS_KEPT = 16
-    LONG_BYTES = 8184  # eight such blocks fill an arena: the chunks of lists
     LINE_BINS = 10
 
 cdef struct Chunk:
@@ -38,7 +40,7 @@ cdef struct Heap:
     uint64_t dirty_count  # free, pages not returned yet
     Chunk *dirty  # chunks with free arenas that still have their pages
     Chunk *roomy  # other chunks with free arenas
-    Arena *partial[CLASS_COUNT]  # by their size in 8-byte steps; 0: arenas of long blocks
+    Arena *partial[CLASS_COUNT]  # by their size in 8-byte steps, then by how many fit into an arena
     Arena *line_bins[LINE_BINS]  # arenas of lines (lines.pyx) by the logarithm of their longest hole
 
 
@@ -58,9 +60,6 @@ cdef void *heap_resize(Heap *heap, void *block, size_t old_bytes, size_t new_byt
 # What a block of len_bytes really takes, and how many bytes of it may be used.
 cdef size_t heap_block_bytes(const void *block, size_t len_bytes) noexcept nogil
 cdef size_t heap_block_room(const void *block, size_t len_bytes) noexcept nogil
-# A block of LONG_BYTES, which is exactly what it takes.
-cdef void *heap_take_long(Heap *heap) noexcept nogil
-cdef void heap_give_long(Heap *heap, void *block) noexcept nogil
 # An arena that is nobody's yet (chunk and index are set), and the way back.
 cdef Arena *arena_map(Heap *heap) noexcept nogil
 cdef void arena_release(Heap *heap, Arena *arena) noexcept nogil

@@ -7,9 +7,9 @@ from node.engine.object cimport Delivery, Object
 from node.engine.run cimport Item, run_next
 
 cdef enum:
-    CHUNK_BYTES_MAX = 8184  # of a chunk's block, unless one element needs more: 8,192 with malloc's header
+    CHUNK_BYTES_MAX = 8184  # of a chunk's block, unless one element needs more
     CHUNK_HEAD_BYTES = 16
-    CHUNK_ROOM_MAX = 8168  # CHUNK_BYTES_MAX - CHUNK_HEAD_BYTES
+    CHUNK_ROOM_MAX = 8168  # with its head the largest block of the heap's arenas: eight fill one
 
 cdef struct ListChunk:
     uint32_t first  # where its first element begins, from the end of this header on

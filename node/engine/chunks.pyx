@@ -35,14 +35,7 @@ from libc.stdint cimport INT64_MAX, int32_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy, memmove, memset
 
-from node.engine.alloc cimport (
-    LONG_BYTES,
-    heap_block_bytes,
-    heap_give,
-    heap_give_long,
-    heap_take,
-    heap_take_long,
-)
+from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
 from node.engine.directory cimport directory_free, directory_insert, directory_remove, word_count, word_of
 from node.engine.entry cimport TYPE_LIST
 from node.engine.run cimport item_bytes, item_write, run_skip
@@ -85,28 +78,16 @@ cdef inline uint32_t _frame_bytes(const uint8_t *at) noexcept nogil:
 
 # --- chunks ----------------------------------------------------------------------------------------------
 
-# A whole chunk is a long block of the heap's, any other one an ordinary block.
-cdef inline void *_block_take(Heap *heap, uint32_t room) noexcept nogil:
-    if room == CHUNK_ROOM_MAX:
-        return heap_take_long(heap)
-    return heap_take(heap, <size_t> room + CHUNK_HEAD_BYTES)
-
-
 cdef inline void _block_give(Heap *heap, ListChunk *chunk) noexcept nogil:
-    if chunk.room == CHUNK_ROOM_MAX:
-        heap_give_long(heap, chunk)
-    else:
-        heap_give(heap, chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
+    heap_give(heap, chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
 
 
 cdef inline size_t _block_bytes(const ListChunk *chunk) noexcept nogil:
-    if chunk.room == CHUNK_ROOM_MAX:
-        return LONG_BYTES
     return heap_block_bytes(chunk, <size_t> chunk.room + CHUNK_HEAD_BYTES)
 
 
 cdef ListChunk *_chunk_new(Heap *heap, List *l, uint32_t room) noexcept nogil:
-    cdef ListChunk *chunk = <ListChunk *> _block_take(heap, room)
+    cdef ListChunk *chunk = <ListChunk *> heap_take(heap, <size_t> room + CHUNK_HEAD_BYTES)
     if chunk == NULL:
         return NULL
     chunk.first = 0
