@@ -237,6 +237,7 @@ class Office(Outlook):
         self.serve_or_not()
 
     def note_data(self) -> None:
+        self.replication.note_durability(self.election.shard.quorum)
         self.election.offset = self.replication.offset
         self.election.heard_ms = self.replication.heard_ms
         if not self.replication.complete:

@@ -425,6 +425,13 @@ PARAMETERS = (
         " the longest break that should not cost a full sync. Values under 16 KB count as 16 KB.",
     ),
     Parameter(
+        "repl-diskless-load", Choice(("auto", "swapdb", "flush-before-load")), "auto",
+        doc="What happens to a replica's old data when a full sync begins. swapdb: it stays, out of sight,"
+        " until the new data is whole, and comes back if that is cut off; for that time both need memory."
+        " flush-before-load: it goes first, and a sync that is cut off leaves nothing. auto: swapdb where the"
+        " shard acknowledges by quorum, whose promise counts on that copy; else flush-before-load.",
+    ),
+    Parameter(
         "repl-timeout", Integer(1), 60, unit="s",
         doc="Silence after which a replication link counts as broken. Keep it well above"
         " repl-ping-replica-period.",

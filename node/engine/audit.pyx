@@ -280,7 +280,7 @@ def audit(Keyspace keyspace not None):
     cdef int number
     auditor.keyspace = keyspace
     auditor.told = []
-    for number in range(keyspace.database_count):
+    for number in range(2 * keyspace.database_count):
         if keyspace.databases[number] != NULL:
             auditor.check_database(keyspace.databases[number])
     auditor.heap_bytes += keyspace.store.values.loose_bytes + keyspace.store.values.condemned_bytes

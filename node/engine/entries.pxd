@@ -45,7 +45,8 @@ cdef class Entries:
 
     # Of this room only.
     cdef Store store  # owns the heap
-    cdef Database **databases  # owned; NULL until first used
+    # Owned; NULL until first used. Those that commands see, then as many places for what was set aside.
+    cdef Database **databases
     cdef Reclaim reclaim  # what went and is being freed
     cdef uint8_t epoch  # stamped on every entry that is written
     cdef list observers  # replaced, never changed, so that it may be gone through while one leaves

@@ -98,7 +98,7 @@ cdef class Entries:
         self.store.values.heap = self.store.heap
         self.reclaim.store = &self.store
         self.store.hash_key = hash_key_of(<const uint8_t *> PyBytes_AS_STRING(hash_key))
-        self.databases = <Database **> calloc(databases, sizeof(Database *))
+        self.databases = <Database **> calloc(2 * <size_t> databases, sizeof(Database *))
         if self.databases == NULL:
             raise MemoryError("no memory for the list of databases")
         self.database_count = databases
@@ -113,7 +113,7 @@ cdef class Entries:
     def __dealloc__(self):
         cdef int number
         if self.databases != NULL:
-            for number in range(self.database_count):
+            for number in range(2 * self.database_count):
                 if self.databases[number] != NULL:
                     reclaim_database(&self.reclaim, self.databases[number])
             reclaim_all(&self.reclaim)

@@ -18,9 +18,15 @@ cdef class Keyspace(Collections):
     cdef int expire_database
     cdef uint32_t expire_group
     cdef uint64_t random_state
+    cdef int64_t aside_small_count  # heat's, of what is set aside
 
     cpdef int clear(self, int database) except -1  # -1: every database
     cpdef int swap(self, int left, int right) except -1
+    # Every database leaves the sight of commands and keeps its memory, until it is taken back, which clears what came
+    # in its place, or dropped.
+    cpdef int set_aside(self) except -1
+    cpdef int take_back(self) except -1
+    cpdef int drop_aside(self) except -1
 
     # --- walking -------------------------------------------------------------------------------------
     # The entries (expired ones too) of the next home bucket in the order of (slot, hash); 0 starts and
@@ -42,4 +48,5 @@ cdef class Keyspace(Collections):
     cdef int64_t expire_slot(self, Database *database, uint32_t slot) except -1
     cdef uint64_t random(self) noexcept
     cdef int _retire(self, int number) noexcept
+    cdef int _move(self, int place, int to) noexcept
     cdef Key _key(self, bytes name)

@@ -7,7 +7,8 @@ Time. Expired entries go in two ways: `find` deletes the one it meets (lazy), an
 that a walk skips what is not due: with nothing due it costs 256 comparisons a database, and it never reads an entry
 that has no expiry, because the table's word says so.
 
-Clearing a database swaps it out in one step; free_some frees it in the background (reclaim.pyx).
+Clearing a database swaps it out in one step; free_some frees it in the background (reclaim.pyx). Databases can be set aside
+as well: out of sight, and back as they were should what is loaded in their place never be complete.
 """
 
 from libc.stdint cimport UINT64_MAX
@@ -94,6 +95,45 @@ cdef class Keyspace(Collections):
         self.changes += 1
         return 0
 
+    # --- setting aside -------------------------------------------------------------------------------
+
+    cpdef int set_aside(self) except -1:
+        cdef int number
+        for number in range(self.database_count):
+            if self.databases[self.database_count + number] != NULL:
+                raise RuntimeError("databases are set aside already")
+        for number in range(self.database_count):
+            self._move(number, self.database_count + number)
+        self.aside_small_count = self.heat.small_count
+        self.heat.small_count = 0
+        self.changes += 1
+        return 0
+
+    cpdef int take_back(self) except -1:
+        cdef int number
+        self.clear(-1)
+        for number in range(self.database_count):
+            self._move(self.database_count + number, number)
+        self.heat.small_count = self.aside_small_count
+        self.aside_small_count = 0
+        return 0
+
+    cpdef int drop_aside(self) except -1:
+        cdef int number
+        for number in range(self.database_count):
+            self._retire(self.database_count + number)
+        self.aside_small_count = 0
+        return 0
+
+    cdef int _move(self, int place, int to) noexcept:
+        self.databases[to] = self.databases[place]
+        self.databases[place] = NULL
+        if self.sweeping:
+            self.begin_sweep()  # what it has not reached may now lie behind it
+        return 0
+
+    # --- background work -----------------------------------------------------------------------------
+
     cpdef bint free_some(self, int64_t budget_entries) except -1:
         """Frees what was cleared and returns free pages to the system; True while there is more."""
         cdef int64_t budget = max(budget_entries, <int64_t> 1)
@@ -161,7 +201,7 @@ cdef class Keyspace(Collections):
             self.find(database, &key)
         return NULL
 
-    # --- background work -----------------------------------------------------------------------------
+    # --- expiring ------------------------------------------------------------------------------------
 
     # Deletes what is due in one segment, returns how many entries it looked at.
     cdef int64_t expire_segment(self, Database *database, uint32_t slot, uint32_t position) except -1:
@@ -287,7 +327,7 @@ cdef class Keyspace(Collections):
             budget_entries -= count + 1
             if self.sweep_cursor == 0:
                 self.sweep_database += 1
-                self.sweeping = self.sweep_database < self.database_count
+                self.sweeping = self.sweep_database < 2 * self.database_count  # those set aside may come back
         return False
 
     # --- the door for Python ---------------------------------------------------------------------------

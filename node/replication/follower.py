@@ -59,8 +59,8 @@ class Wire(Protocol):
 class DataOwner(Protocol):
     """Who has to know what happens to the data set: the replication manager."""
 
-    def replacing(self) -> None:
-        """A full sync begins: the old data must go, nobody may read until it is done."""
+    def replacing(self, keep: bool) -> None:
+        """A full sync begins: the old data must go, or (`keep`) out of sight. Nobody reads until it ends."""
         ...
 
     def replaced(self, position: Position) -> None:
@@ -68,7 +68,7 @@ class DataOwner(Protocol):
         ...
 
     def replacement_failed(self) -> None:
-        """What was loaded is a fragment and must go."""
+        """What was loaded is a fragment and must go; what was kept is our data again."""
         ...
 
     def continues(self, position: Position, renamed: bool) -> None:
@@ -242,7 +242,7 @@ class Follower:
         """A snapshot replaces our data from here on."""
         self.loaded_bytes = 0
         self._loading = _Loading(load, Decoder(self._engine.keyspace, keep_expired=True))
-        self._owner.replacing()
+        self._owner.replacing(load.keep)
         if self._loading is not None:  # whoever was told may have told us to stop
             self._load(self._loading, load.leftover)
 

@@ -14,7 +14,8 @@ Only lines pass through here. The snapshot's bytes and the stream go from the so
 core is told when they are done, and gets every byte that a line was mixed with back as `leftover`.
 
 Data that a full sync has begun to replace is `complete` again only when all of it is there. Until then
-this node has nothing to offer in an election, whatever offset it once had.
+this node has nothing to offer in an election, whatever offset it once had; unless it keeps the old data
+(`keeps_old`) until the new is whole: then that is what it has, and goes back to should the sync fail.
 """
 
 from __future__ import annotations
@@ -157,12 +158,14 @@ class Load:
 
     Attributes:
         length_bytes: -1 when it ends with `mark` instead.
+        keep: the data that is there stays until the new is whole.
     """
 
     position: Position
     length_bytes: int
     mark: bytes
     leftover: bytes
+    keep: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,9 @@ class Link:
         state, target: see above; target is None in IDLE only.
         position: how far our data goes; None when we have nothing that could be continued. The shell moves
             it forward with `applied`.
-        complete: our data set is whole. False from the moment a full sync begins until it is loaded.
+        keeps_old: a full sync shall leave whole data in place until its own is. Set by the shell.
+        complete: we have a whole data set. False from the moment a full sync begins to replace it until it is
+            loaded; while old data is kept it is that which is meant, and which `position` is of.
         deadline_ms: call `tick` then; None: not needed.
         refused: the last Report, until the link is up again.
     """
@@ -214,6 +219,7 @@ class Link:
         self.state = State.IDLE
         self.target: Target | None = None
         self.position: Position | None = None
+        self.keeps_old = False
         self.complete = complete
         self.deadline_ms: int | None = None
         self.refused: Report | None = None
@@ -323,9 +329,7 @@ class Link:
     def _failed(self, cause: Cause, text: str, now_ms: int) -> list[Action]:
         assert self.target is not None
         was_online = self.state is State.ONLINE
-        if self.state is State.LOADING:
-            self.position = None
-        self._offered = None
+        self._give_up_load()
         self._line = b""
         report = Report(cause, f"primary {self.target.address} {text}")
         self.refused = report
@@ -335,6 +339,11 @@ class Link:
         self._enter(State.RESTING, now_ms, self._rest_ms())
         return hang_up
 
+    def _give_up_load(self) -> None:
+        if self.state is State.LOADING and not self.complete:
+            self.position = None
+        self._offered = None
+
     def _rest_ms(self) -> int:
         longest_ms = min(self.settings.rest_max_ms, self.settings.rest_first_ms << min(self._failures, 20))
         self._failures += 1
@@ -343,18 +352,14 @@ class Link:
     # --- reactions: named in the table below --------------------------------------------------------------
     def _on_follow(self, facts: _Facts) -> list[Action]:
         hang_up: list[Action] = [] if self.state in (State.IDLE, State.RESTING) else [HangUp()]
-        if self.state is State.LOADING:
-            self.position = None
-        self._offered = None
+        self._give_up_load()
         self.target = facts.target
         self.refused = None
         return hang_up + self._dial(facts.now_ms)
 
     def _on_stop(self, facts: _Facts) -> list[Action]:
         hang_up: list[Action] = [] if self.state in (State.IDLE, State.RESTING) else [HangUp()]
-        if self.state is State.LOADING:
-            self.position = None
-        self._offered = None
+        self._give_up_load()
         self.target = None
         self._enter(State.IDLE, facts.now_ms, None)
         return hang_up
@@ -519,9 +524,9 @@ class Link:
             return self._failed(Cause.NOT_READY, f"could not make its snapshot: {text}", facts.now_ms)
         else:
             return self._failed(Cause.PROTOCOL, f"began its snapshot with {line[:80]!r}", facts.now_ms)
-        self.complete = False
+        self.complete = self.keeps_old and self.complete and self.position is not None
         self._enter(State.LOADING, facts.now_ms, self.settings.timeout_ms)
-        return [Load(self._offered, length_bytes, mark, facts.rest)]
+        return [Load(self._offered, length_bytes, mark, facts.rest, keep=self.complete)]
 
     def _on_loaded(self, facts: _Facts) -> list[Action]:
         position = self._offered

@@ -54,8 +54,8 @@ class ReplicationManager:
             means that nobody listens there any more; a link that breaks is dialled again at once, so a
             killed primary shows as RESET and then, within a millisecond, as REFUSED.
         on_link_up: called when the stream of our primary begins or goes on: our copy is complete then.
-        on_sync_started: called when a full sync begins to replace our data: we have nothing to offer
-            until on_link_up.
+        on_sync_started: called when a full sync begins to replace our data, and the old is not kept: we
+            have nothing to offer until on_link_up.
         port: where we listen for clients, as INFO of our primary shows it.
         member_id, shard_id, epoch: what we say about ourselves to other Grapevine nodes; set by the
             cluster glue (`identify`), empty and -1 stand-alone.
@@ -99,6 +99,7 @@ class ReplicationManager:
         self.handover = Handover()
         self._failures_logged: Report | None = None
         self._down_since_ms: int | None = None
+        self._counted_on = False
         link = Link(self.settings, source_of_chance)
         self.follower = Follower(engine, wire, link, self, clock_ms, self._wake)
         self.feeder = Feeder(
@@ -119,6 +120,8 @@ class ReplicationManager:
             "client-output-buffer-limit",
         ):
             config.on_change(name, self._settings_changed)
+        self._choose_load(config.text("repl-diskless-load"))
+        config.on_change("repl-diskless-load", self._choose_load)
 
     # --- what others ask ----------------------------------------------------------------------------------
     @property
@@ -153,7 +156,7 @@ class ReplicationManager:
 
     @property
     def complete(self) -> bool:
-        """Our data set is whole: not the fragment of a full sync. Without it nobody may elect us."""
+        """We have a whole data set, not only the fragment of a full sync. Without one nobody may elect us."""
         return self._link.complete
 
     @property
@@ -184,6 +187,15 @@ class ReplicationManager:
         self.member_id = member_id
         self.shard_id = shard_id
         self.epoch = epoch
+
+    def note_durability(self, quorum: bool) -> None:
+        """Whether the shard's acknowledgements count on our copy: then a full sync does not touch it until
+        its own data is whole, unless `repl-diskless-load` says otherwise."""
+        self._counted_on = quorum
+        self._choose_load(self._config.text("repl-diskless-load"))
+
+    def _choose_load(self, mode: object) -> None:
+        self._link.keeps_old = mode == "swapdb" or (mode == "auto" and self._counted_on)
 
     def follow(
         self,
@@ -361,19 +373,22 @@ class ReplicationManager:
         self.feeder.on_close(session)
 
     # --- DataOwner: what the follower tells us ------------------------------------------------------------
-    def replacing(self) -> None:
+    def replacing(self, keep: bool) -> None:
         """A full sync begins."""
         engine = self._engine
         self.feeder.drop_all("this node's data is being replaced by a full sync")
         engine.loading = True
-        engine.keyspace.clear(-1)
-        for database in range(engine.keyspace.database_count):
-            engine.touch_database(database)
-        if self.on_sync_started is not None:
+        if keep:
+            engine.keyspace.set_aside()
+        else:
+            engine.keyspace.clear(-1)
+        engine.touch_database(-1)
+        if self.on_sync_started is not None and not keep:
             self.on_sync_started()
 
     def replaced(self, position: Position) -> None:
         """The full sync is complete."""
+        self._engine.keyspace.drop_aside()
         self._engine.effects.activate()
         self._engine.effects.reset(position.offset)
         self.history = History(position.id)
@@ -382,10 +397,14 @@ class ReplicationManager:
         log.info("full sync done: history %s at offset %d", position.id, position.offset)
 
     def replacement_failed(self) -> None:
-        """A full sync was cut off: a fragment is worse than nothing."""
-        self._engine.keyspace.clear(-1)
-        self._engine.loading = False
-        self._engine.stale = True  # answers MASTERDOWN instead of "no such key"
+        """A full sync was cut off: a fragment is worse than nothing, and what we had may be there still."""
+        engine = self._engine
+        engine.keyspace.take_back()
+        engine.touch_database(-1)
+        engine.loading = False
+        engine.stale = not self._link.complete  # then it answers MASTERDOWN instead of "no such key"
+        if self._link.complete:
+            log.warning("the full sync did not end: back to our own data, up to offset %d", self.offset)
 
     def continues(self, position: Position, renamed: bool) -> None:
         """The stream of our primary begins or goes on."""

@@ -53,6 +53,7 @@ def _replica_fields(manager: ReplicationManager) -> Iterator[tuple[str, object]]
     yield "slave_repl_offset", manager.offset
     if syncing:
         yield "master_sync_read_bytes", manager.follower.loaded_bytes
+        yield "grapevine_old_data_kept", int(manager.complete)
         yield "master_sync_last_io_seconds_ago", manager.last_io_ms() // 1000
     if not manager.link_up:
         yield "master_link_down_since_seconds", manager.link_down_ms() // 1000

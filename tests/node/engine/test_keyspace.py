@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from node.engine.audit import audit
 from node.engine.effects import Effects
 from node.engine.keyspace import Keyspace
 from node.engine.snapshot import CallbackSink, Snapshot, SnapshotBusy
@@ -44,6 +45,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
         super().__init__()
         self.real = Keyspace(cluster=self.cluster, databases=DATABASES, hash_key=HASH_KEY, clock_ms=START_MS)
         self.model = Model(DATABASES, START_MS)
+        self.aside: list[dict[bytes, tuple[bytes, int]]] | None = None
         self.snapshots: list[tuple[Snapshot, Counter[tuple[int, bytes, bytes, int]], Counter]] = []
 
     @rule(database=database_numbers, name=names, value=values, expire_ms=expiries)
@@ -95,6 +97,24 @@ class KeyspaceMachine(RuleBasedStateMachine):
         self.real.clear(database)
         for number in range(DATABASES) if database == -1 else [database]:
             self.model.databases[number].clear()
+
+    @precondition(lambda self: self.aside is None)
+    @rule()
+    def set_aside(self) -> None:
+        self.real.set_aside()
+        self.aside = self.model.databases
+        self.model.databases = [{} for _ in range(DATABASES)]
+
+    @rule()
+    def take_back(self) -> None:
+        self.real.take_back()
+        self.model.databases = self.aside or [{} for _ in range(DATABASES)]
+        self.aside = None
+
+    @rule()
+    def drop_aside(self) -> None:
+        self.real.drop_aside()
+        self.aside = None
 
     @rule(passed_ms=st.integers(0, 700))
     def pass_time(self, passed_ms: int) -> None:
@@ -162,6 +182,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
             while snapshot.step(100):
                 pass
             assert got == wanted
+        self.real.drop_aside()
         while self.real.expire_some(1_000):
             pass
         self.model.forget_expired()
@@ -409,6 +430,78 @@ def test_clearing_is_done_in_steps() -> None:
     assert steps >= 20
     assert keyspace.get(1, b"7") == b"new"
     assert keyspace.memory()["used_bytes"] < 200
+
+
+def aside() -> Ours:
+    """An engine with data of several kinds set aside, and other data in their place."""
+    ours = Ours()
+    keyspace = ours.engine.keyspace
+    for number in range(3_000):
+        keyspace.set(number % 2, b"old%d" % number, b"v", 10**14 + number if number % 3 else -1)
+    ours.call(b"RPUSH", b"list", *(b"item%d" % number for number in range(1_000)))
+    ours.call(b"HSET", b"hash", *(b"%d" % number for number in range(2_000)))
+    keyspace.set_aside()
+    assert [keyspace.size(number) for number in range(2)] == [0, 0]
+    assert keyspace.get(0, b"old0") is None
+    for number in range(500):
+        keyspace.set(0, b"new%d" % number, b"w")
+    assert audit(keyspace) == []
+    return ours
+
+
+def test_what_was_set_aside_comes_back_and_what_came_in_its_place_goes() -> None:
+    ours = aside()
+    keyspace = ours.engine.keyspace
+    keyspace.take_back()
+    assert [keyspace.size(number) for number in range(2)] == [1_502, 1_500]
+    assert keyspace.get(0, b"new1") is None
+    assert (keyspace.get(0, b"old2"), keyspace.expiry_ms(0, b"old2")) == (b"v", 10**14 + 2)
+    assert ours.call(b"LLEN", b"list") == b":1000\r\n"
+    while keyspace.free_some(1_000):
+        pass
+    assert audit(keyspace) == []
+    keyspace.set_clock_ms(10**15)
+    while keyspace.expire_some(1_000):
+        pass
+    assert [keyspace.expiring(number) for number in range(2)] == [0, 0]
+    assert audit(keyspace) == []
+
+
+def test_what_was_set_aside_is_freed_once_it_is_dropped() -> None:
+    keyspace = aside().engine.keyspace
+    with pytest.raises(RuntimeError, match="set aside already"):
+        keyspace.set_aside()
+    keyspace.drop_aside()
+    steps = 1
+    while keyspace.free_some(100):
+        steps += 1
+    assert steps >= 20
+    assert keyspace.size(0) == 500
+    assert audit(keyspace) == []
+    keyspace.take_back()  # nothing is: only what is there goes
+    while keyspace.free_some(100):
+        pass
+    assert keyspace.memory()["used_bytes"] == 0
+
+
+def test_a_keyspace_may_end_with_data_aside() -> None:
+    aside()  # the sanitizers count what is left
+
+
+def test_the_small_queue_is_counted_across_setting_aside() -> None:
+    """S3-FIFO: what was counted comes back with its entries, and evictions go on as before."""
+    ours = Ours()
+    keyspace = ours.engine.keyspace
+    ours.engine.evictor.set_policy("allkeys-s3fifo")
+    for number in range(1_000):
+        keyspace.set(0, b"old%d" % number, b"v" * 50)
+    keyspace.set_aside()
+    for number in range(10):
+        keyspace.set(0, b"new%d" % number, b"w")
+    keyspace.take_back()
+    for number in range(1_000):
+        assert keyspace.delete(0, b"old%d" % number)
+    assert audit(keyspace) == []
 
 
 def test_hits_and_misses() -> None:

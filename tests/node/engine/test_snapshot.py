@@ -174,6 +174,29 @@ def test_epochs_run_out_and_come_back() -> None:
     assert len(got) == 51
 
 
+def test_what_comes_back_from_aside_carries_no_stale_epoch() -> None:
+    """Epochs begin anew while the entries are aside; a snapshot after their return delivers all of them."""
+    keyspace = filled(50)
+    for _ in range(150):
+        Snapshot(keyspace, Collected().sink()).close()
+        keyspace.set(0, b"name1", b"again")  # of the present epoch
+    keyspace.set_aside()
+    while keyspace.snapshot_ready():
+        Snapshot(keyspace, Collected().sink()).close()
+    while keyspace.sweep_some(10):
+        pass
+    assert keyspace.snapshot_ready()
+    keyspace.take_back()
+    while keyspace.sweep_some(10):
+        pass
+    got = Collected()
+    snapshot = Snapshot(keyspace, got.sink())
+    keyspace.delete(0, b"name1")
+    while snapshot.step(1_000):
+        pass
+    assert len(got) == 50
+
+
 def test_epochs_are_reset_early_when_it_is_quiet() -> None:
     keyspace = filled(5)
     for _ in range(1_000):

@@ -144,6 +144,45 @@ def test_where_every_event_leads(state: State, event: Event) -> None:
         assert link.position is None
 
 
+@pytest.mark.parametrize("cut_off", [Event.FOLLOW, Event.STOP, Event.SPOILED, Event.BROKEN, Event.TICK])
+def test_old_data_that_is_kept_is_ours_until_the_new_is_whole(cut_off: Event) -> None:
+    ours = Position(ID, 100)
+    link = at(State.PREPARING)
+    link.stands_at(ours)
+    link.keeps_old = True
+    (load,) = link.received(b"$88\r\n", 0)
+    assert isinstance(load, Load)
+    assert load.keep
+    assert (link.state, link.complete, link.position) == (State.LOADING, True, ours)
+    match cut_off:
+        case Event.FOLLOW:
+            link.follow(SHARD, ME, 5)
+        case Event.STOP:
+            link.stop(5)
+        case Event.SPOILED:
+            link.spoiled("bad", 5)
+        case Event.BROKEN:
+            link.broken(Cause.RESET, "closed the connection", 5)
+        case _:
+            link.tick(SETTINGS.timeout_ms)
+    assert link.state is not State.LOADING
+    assert (link.complete, link.position) == (True, ours)
+
+
+@pytest.mark.parametrize("trouble", ["not whole", "nowhere", "not wanted"])
+def test_old_data_is_not_kept_when_it_is_worth_nothing(trouble: str) -> None:
+    link = at(State.PREPARING)
+    link.stands_at(None if trouble == "nowhere" else Position(ID, 100))
+    link.complete = trouble != "not whole"
+    link.keeps_old = trouble != "not wanted"
+    (load,) = link.received(b"$88\r\n", 0)
+    assert isinstance(load, Load)
+    assert not load.keep
+    assert not link.complete
+    link.broken(Cause.RESET, "closed the connection", 5)
+    assert (link.complete, link.position) == (False, None)
+
+
 def test_the_greeting_is_one_piece_and_names_us() -> None:
     link = new_link()
     link.follow(Target("h", 1, user="u", password="secret"), Myself(7001, announced_host="1.2.3.4"), 0)
@@ -172,7 +211,7 @@ def test_a_full_sync_then_the_stream() -> None:
     assert link.received(b"+FULLRESYNC %s 4711\r\n\n" % ID.encode(), 40) == []
     assert link.complete  # nothing was touched yet
     load = link.received(b"$EOF:" + MARK + b"\r\nREDIS", 50)
-    assert load == [Load(Position(ID, 4711), -1, MARK, b"REDIS")]
+    assert load == [Load(Position(ID, 4711), -1, MARK, b"REDIS", keep=False)]
     assert not link.complete
     assert link.loaded(60, b"rest") == [Stream(Position(ID, 4711), b"rest", renamed=True, acknowledge=True)]
     assert (link.complete, link.position, link.state) == (True, Position(ID, 4711), State.ONLINE)
@@ -181,7 +220,7 @@ def test_a_full_sync_then_the_stream() -> None:
 def test_a_snapshot_of_known_length() -> None:
     link, _ = greeted()
     actions = link.received(b"+FULLRESYNC %s 0\r\n$88\r\nREDIS" % ID.encode(), 40)
-    assert actions == [Load(Position(ID, 0), 88, b"", b"REDIS")]
+    assert actions == [Load(Position(ID, 0), 88, b"", b"REDIS", keep=False)]
 
 
 def test_a_partial_resync_under_a_new_name() -> None:
@@ -296,7 +335,7 @@ def test_a_primary_that_lost_its_data_does_not_wipe_ours() -> None:
     link.connected(8)
     link.received(GREETED_SHARD.replace(b" 5\r\n", b" 6\r\n"), 9)
     actions = link.received(b"+FULLRESYNC %s 0\r\n$EOF:%s\r\n" % (ID2.encode(), MARK), 10)
-    assert actions == [Load(Position(ID2, 0), -1, MARK, b"")]
+    assert actions == [Load(Position(ID2, 0), -1, MARK, b"", keep=False)]
 
 
 def test_an_aborted_full_sync_leaves_nothing_electable() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
 
+from node.engine.audit import audit
 from node.replication.link import Cause, Report, State, Target
 from node.replication.source import Stage
 from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running
@@ -241,31 +244,90 @@ async def test_a_stalled_replica_is_dropped_and_costs_the_window_at_most() -> No
         await until(lambda: primary.engine.effects.capacity_bytes == 16 << 10)
 
 
+@asynccontextmanager
+async def half_a_sync(replica: PartsNode) -> AsyncIterator[None]:
+    """A primary that sends the beginning of a snapshot, and is gone at the end of the block."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    async with listener:
+        replica.replication.follow("127.0.0.1", listener.socket.getsockname()[1])
+        stream = await listener.accept()
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"+PONG\r\n+OK\r\n+OK\r\n-ERR what\r\n")
+            await stream.receive_some()
+            await stream.send_all(b"+FULLRESYNC " + b"a" * 40 + b" 100\r\n$EOF:" + b"m" * 40 + b"\r\n")
+            await stream.send_all(b"REDIS0009\xfe\x00\x00\x01k\x01v\x00\x05half")
+            await until(lambda: replica.engine.keyspace.exists(0, b"k"))
+            yield
+        await until(lambda: replica.replication.link_state is not State.LOADING)
+
+
 async def test_a_full_sync_that_is_cut_off_leaves_nothing_electable() -> None:
     async with running(1) as (replica,), clients(replica) as (client,):
         await client(b"SET", b"old", b"data")
         started: list[bool] = []
         replica.replication.on_sync_started = lambda: started.append(True)
-        listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-        async with listener:
-            replica.replication.follow("127.0.0.1", listener.socket.getsockname()[1])
-            stream = await listener.accept()
-            async with stream:
-                await stream.receive_some()
-                await stream.send_all(b"+PONG\r\n+OK\r\n+OK\r\n-ERR what\r\n")
-                await stream.receive_some()
-                await stream.send_all(b"+FULLRESYNC " + b"a" * 40 + b" 100\r\n$EOF:" + b"m" * 40 + b"\r\n")
-                await stream.send_all(b"REDIS0009\xfe\x00\x00\x01k\x01v\x00\x05half")
-                await until(lambda: replica.engine.keyspace.size(0) == 1)
-                assert str(await client(b"GET", b"k")).startswith("LOADING")
-            await until(lambda: replica.replication.link_state is not State.LOADING)
-            assert started == [True]
-            assert not replica.replication.complete
-            assert not replica.replication.in_sync
-            assert str(await client(b"GET", b"k")).startswith("MASTERDOWN")
-            assert replica.engine.keyspace.size(0) == 0
-            replica.replication.become_primary()
-            assert await client(b"GET", b"k") is None
+        async with half_a_sync(replica):
+            assert str(await client(b"GET", b"k")).startswith("LOADING")
+        assert started == [True]
+        assert not replica.replication.complete
+        assert not replica.replication.in_sync
+        assert str(await client(b"GET", b"k")).startswith("MASTERDOWN")
+        assert replica.engine.keyspace.size(0) == 0
+        replica.replication.become_primary()
+        assert await client(b"GET", b"k") is None
+
+
+async def test_a_full_sync_that_is_cut_off_leaves_the_old_data_where_that_was_kept() -> None:
+    async with (
+        running(3) as (primary, replica, sibling),
+        clients(primary, replica) as (to_primary, to_replica),
+    ):
+        await to_primary(b"SET", b"old", b"data")
+        await replica.follow(primary)
+        await caught_up(primary, replica)
+        manager = replica.replication
+        before = (manager.history, manager.offset)
+        started: list[bool] = []
+        manager.on_sync_started = lambda: started.append(True)
+        assert await to_replica(b"CONFIG", b"SET", b"repl-diskless-load", b"swapdb") == b"OK"
+        async with half_a_sync(replica):
+            assert str(await to_replica(b"GET", b"old")).startswith("LOADING")
+            assert b"grapevine_old_data_kept:1" in bytes(await to_replica(b"INFO", b"replication"))
+            assert manager.complete
+            assert not manager.in_sync
+        assert not started
+        assert (manager.history, manager.offset) == before
+        assert await to_replica(b"GET", b"old") == b"data"
+        assert await to_replica(b"GET", b"k") is None
+        # It goes on with its primary from where it stood, and is one itself if asked.
+        await to_primary(b"SET", b"more", b"1")
+        full_syncs = primary.replication.feeder.full_sync_count
+        await replica.follow(primary)
+        await caught_up(primary, replica)
+        assert await to_replica(b"GET", b"more") == b"1"
+        assert primary.replication.feeder.full_sync_count == full_syncs
+        async with half_a_sync(replica):
+            manager.become_primary()
+        assert await to_replica(b"MGET", b"old", b"more", b"k") == [b"data", b"1", None]
+        await sibling.follow(replica)
+        await caught_up(replica, sibling)
+        assert sibling.engine.keyspace.size(0) == 2
+
+
+async def test_the_new_data_takes_the_place_of_what_was_kept() -> None:
+    async with running(2) as (primary, replica), clients(primary, replica) as (to_primary, to_replica):
+        await fill(to_primary, 300, bytes(1_000))
+        await fill(to_replica, 200, bytes(1_000))
+        await to_replica(b"SET", b"mine", b"1")
+        replica.engine.effects.activate()
+        assert await to_replica(b"CONFIG", b"SET", b"repl-diskless-load", b"swapdb") == b"OK"
+        await replica.follow(primary)
+        await caught_up(primary, replica)
+        assert await to_replica(b"DBSIZE") == 300
+        assert replica.replication.complete
+        await until(lambda: not replica.engine.keyspace.free_some(1_000))
+        assert audit(replica.engine.keyspace) == []
 
 
 async def test_promotion_in_the_middle_of_a_full_sync_leaves_an_empty_primary_that_works() -> None:
