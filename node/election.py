@@ -103,7 +103,7 @@ TABLE: Final[Mapping[tuple[str, str], str]] = {
     ("returning", "won"): "win",
     ("returning", "failed"): "ignore",
     ("ceding", "no_shard"): "detach",
-    ("ceding", "chosen"): "ignore",
+    ("ceding", "chosen"): "note_shard",
     ("ceding", "primary_up"): "step_down",
     ("ceding", "primary_down"): "step_down",
     ("ceding", "refused"): "ignore",
@@ -549,6 +549,10 @@ class Election:
         else:
             self.wake_ms = max(self._return_deadline_ms, event.now_ms + self.policy.retry_cap_ms // 5)
 
+    def _note_shard(self, event: Event) -> None:
+        """Decided by our former life, perhaps: the next attempt goes by it."""
+        self.shard = event.shard
+
     def _missing(self, others: Iterable[str]) -> list[str]:
         """With `quorum`: whose word we wait for, because they may have what was acknowledged."""
         assert self._topology is not None
@@ -625,8 +629,7 @@ class Election:
             self._account = None
 
 
-# -- the changes that are proposed; each recognises its own effect
-# --------------------------------------------
+# -- the changes that are proposed -------------------------------------------------------------------------
 
 
 def promotion(
@@ -691,11 +694,15 @@ def cession(member_id: str, heir: str, seen: ShardView, *, floor: int = 0, with_
 
 
 def renewal(member_id: str, seen: ShardView, *, floor: int = 0) -> Change:
-    """The empty primary leads after all, in a new epoch that voids every older copy."""
+    """The empty primary leads after all, in a new epoch that voids every older copy.
+
+    A newer epoch than the one it has seen does not count as its own effect: a former life of it may have led
+    under that, and its copies may have followed; the disk keeps no news of the last moments.
+    """
 
     def change(data: Plain) -> Plain:
         shard = ShardView.from_data(seen.id, data)
-        if shard.primary != member_id or shard.epoch > seen.epoch:
+        if shard.primary != member_id:
             return data
         unasked = [member for member in shard.in_sync if member not in (member_id, *seen.in_sync)]
         if unasked:  # decided before we went down, and our disk did not have it yet

@@ -375,10 +375,33 @@ def test_replica_elected_meanwhile_is_followed() -> None:
 
 
 def test_changes_recognise_their_own_effect() -> None:
-    for change in (promotion(Q, SHARD), cession(P, Q, SHARD), renewal(P, SHARD)):
+    for change in (promotion(Q, SHARD), cession(P, Q, SHARD)):
         once = change(SHARD.to_data())
         assert ShardView.from_data("s", once).epoch == 2
         assert change(once) == once
+
+
+def test_an_empty_primary_leads_under_no_epoch_that_a_former_life_of_it_led() -> None:
+    """It led anew and died before its disk knew: in the simulator it led once more under the same epoch,
+    with nothing, and its replicas could not tell."""
+    seen = replace(SHARD, in_sync=(P,))
+    once = renewal(P, seen)(seen.to_data())
+    assert ShardView.from_data("s", once).epoch == 2
+    assert ShardView.from_data("s", renewal(P, seen)(once)).epoch == 3
+
+
+def test_what_is_decided_while_an_empty_primary_proposes_counts_for_its_next_attempt() -> None:
+    """Its former life had taken a replica in, and nobody had heard of that yet: in the simulator it was
+    refused for ever, since it never asked that one."""
+    election = in_state("ceding")
+    newer = replace(SHARD, in_sync=(P, R))
+    there = topology(newer, member(P, offset=-1), member(R, offset=70))
+    assert election.observe(there, 10) == []
+    assert election.failed("copies in sync that were not asked", 20) == []
+    (proposal,) = election.tick(10_000)
+    assert isinstance(proposal, Propose)
+    ceded = ShardView.from_data("s", proposal.change(newer.to_data()))
+    assert (ceded.primary, ceded.epoch) == (R, 2)
 
 
 def test_an_empty_primary_does_not_lead_past_copies_that_it_had_forgotten() -> None:
