@@ -66,8 +66,11 @@ cdef int64_t group_audit(const Stream *s, const StreamGroup *group) noexcept nog
 # --- consumers ---------------------------------------------------------------------------------------------
 cdef StreamConsumer *group_consumer(const StreamGroup *group, Span name) noexcept nogil
 cdef StreamConsumer *group_consumer_add(Heap *heap, Stream *s, StreamGroup *group, Span name, int64_t now_ms) except NULL
-# With everything that it has pending.
-cdef int group_consumer_remove(Heap *heap, Stream *s, StreamGroup *group, StreamConsumer *consumer) except -1
+# With everything that it has pending. When that is much it is not freed but comes as a stream that is the caller's; NULL
+# otherwise.
+cdef int group_consumer_remove(
+    Heap *heap, Stream *s, StreamGroup *group, StreamConsumer *consumer, Stream **gone
+) except -1
 
 # --- pending entries ---------------------------------------------------------------------------------------
 cdef StreamPending *group_pending(const StreamGroup *group, StreamId id) noexcept nogil

@@ -8,10 +8,14 @@
 An entry that was delivered and not acknowledged is one block of 40 bytes in two ordered indexes: its group's and its
 consumer's, because both are asked for ranges of ids. With the indexes it takes about 60 bytes.
 
+What a consumer has pending goes with it. If that is most of what its group has, it is unlinked as a whole and freed in the
+background; otherwise one by one. Either way the fewer are looked at.
+
 Groups and consumers are few and are listed in the order of their names: they stand in directories, and a search
 halves them.
 """
 
+from libc.stdint cimport INT64_MAX
 from libc.string cimport memcmp, memcpy, memset
 
 from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
@@ -25,10 +29,12 @@ from node.engine.ordered cimport (
     ordered_remove,
     ordered_seek,
 )
+from node.engine.stream cimport stream_free_some, stream_new
 from node.engine.stream_id cimport id_compare, id_of
 
 cdef enum:
     CUT_WORDS = 64
+    SHED_PENDING_MIN = 1024  # fewer are freed at once
 
 
 cdef int _by_id(const void *probe, uint64_t word) noexcept nogil:
@@ -241,13 +247,65 @@ cdef void _consumer_free(Heap *heap, Stream *s, StreamConsumer *consumer) noexce
     heap_give(heap, consumer, len_bytes)
 
 
-cdef int group_consumer_remove(Heap *heap, Stream *s, StreamGroup *group, StreamConsumer *consumer) except -1:
+cdef int group_consumer_remove(
+    Heap *heap, Stream *s, StreamGroup *group, StreamConsumer *consumer, Stream **gone
+) except -1:
     cdef OrderedCursor cursor
+    cdef uint64_t count = consumer.pending.count
+    gone[0] = NULL
+    if count > SHED_PENDING_MIN and group.pending.count - count < count:
+        try:
+            gone[0] = _shed(heap, s, group, consumer)
+        except MemoryError:
+            pass  # one by one needs none
     while pending_seek(&consumer.pending, id_of(0, 0), &cursor):
         pending_remove(heap, s, group, cursor_pending(&cursor))
     directory_remove(&group.consumers, _consumer_place(group, consumer_name(consumer)), 1)
     _consumer_free(heap, s, consumer)
     return 0
+
+
+# What a consumer has pending, as a stream with one group that has nothing else: for whoever frees it later. What the
+# others have, the fewer, is put into an index of its own; the group's old one goes, too, as that of a consumer there.
+cdef Stream *_shed(Heap *heap, Stream *s, StreamGroup *group, StreamConsumer *consumer) except NULL:
+    cdef Ordered kept
+    cdef Stream *gone = stream_new(heap)
+    cdef StreamGroup *shell
+    cdef StreamConsumer *holder
+    cdef StreamConsumer *other
+    cdef OrderedCursor cursor
+    cdef uint32_t index
+    cdef uint64_t bytes
+    cdef int64_t budget = INT64_MAX
+    cdef bint more
+    if gone == NULL:
+        raise MemoryError("no memory to free what a consumer has pending")
+    memset(&kept, 0, sizeof(Ordered))
+    try:
+        shell = stream_group_add(heap, gone, span_of(NULL, 0), id_of(0, 0), 0)
+        holder = group_consumer_add(heap, gone, shell, span_of(NULL, 0), 0)
+        for index in range(group.consumers.count):
+            other = group_consumer_at(group, index)
+            if other == consumer:
+                continue
+            more = pending_seek(&other.pending, id_of(0, 0), &cursor)
+            while more:
+                ordered_insert(heap, &kept, _by_id, &cursor_pending(&cursor).id, ordered_word(&cursor))
+                more = ordered_next(&cursor)
+    except MemoryError:
+        ordered_free_some(heap, &kept, &budget)
+        stream_free_some(heap, gone, &budget)
+        raise
+    shell.pending = consumer.pending
+    holder.pending = group.pending
+    group.pending = kept
+    memset(&consumer.pending, 0, sizeof(Ordered))
+    bytes = shell.pending.used_bytes + holder.pending.used_bytes
+    bytes += shell.pending.count * heap_block_bytes(NULL, sizeof(StreamPending))
+    gone.head.used_bytes += bytes
+    s.head.used_bytes -= bytes
+    s.head.used_bytes += kept.used_bytes
+    return gone
 
 
 # --- pending entries -------------------------------------------------------------------------------------

@@ -97,31 +97,37 @@ cdef bint _free_cleared(Reclaim *reclaim, int64_t *budget_entries) noexcept nogi
     return link[0] != NULL and link[0].pins == 0
 
 
-# Frees about so many elements of the large collections that wait for it, but for those that a snapshot still reads.
+# Frees about so many elements of the large collections that wait for it, but for those that a snapshot still reads. 0: there
+# is nothing left that could be freed now.
 cdef bint _free_condemned(Reclaim *reclaim, int64_t *budget_elements) noexcept nogil:
     cdef Object **link = &reclaim.condemned
     cdef Object *value
     cdef Object *following
+    cdef bint freed = False
     while link[0] != NULL and budget_elements[0] > 0:
         value = link[0]
         if value.reading != 0:
+            budget_elements[0] -= 1
             link = &value.next_condemned
             continue
+        freed = True
         following = value.next_condemned
         reclaim.condemned_bytes -= value.used_bytes
         if object_free_some(reclaim.store, value, budget_elements):
             reclaim.condemned_bytes += value.used_bytes
             return True
         link[0] = following
-    return link[0] != NULL
+    # Snapshots may read more of them than we look at: those behind wait for them, too.
+    return freed and link[0] != NULL
 
 
 cdef bint reclaim_some(Reclaim *reclaim, int64_t budget_elements) noexcept nogil:
     cdef int64_t left = budget_elements
-    cdef bint more
-    _free_condemned(reclaim, &left)
+    cdef Object *newest
+    cdef bint more = _free_condemned(reclaim, &left)
+    newest = reclaim.condemned
     # Called without budget too: it tells whether there is something, and it may condemn large collections itself.
-    more = _free_cleared(reclaim, &left) or reclaim.condemned != NULL
+    more = _free_cleared(reclaim, &left) or more or reclaim.condemned != newest
     return values_free_some(&reclaim.store.values, UNMAPPED_BYTES) or more
 
 

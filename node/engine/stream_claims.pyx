@@ -309,6 +309,7 @@ cdef int _delconsumer(Session s) except -1:
     cdef Entry *entry = s.keyspace.find(s.database, &key)
     cdef StreamGroup *group = _group_at(s, entry)
     cdef StreamConsumer *consumer
+    cdef Stream *gone
     cdef int64_t pending
     cdef Edit edit
     if group == NULL:
@@ -318,8 +319,10 @@ cdef int _delconsumer(Session s) except -1:
         return s.reply_int64(0)
     pending = <int64_t> consumer.pending.count
     s.keyspace.begin_edit(s.database, &key, entry, &edit)
-    group_consumer_remove(s.keyspace.store.heap, stream_of(entry), group, consumer)
+    group_consumer_remove(s.keyspace.store.heap, stream_of(entry), group, consumer, &gone)
     s.keyspace.end_edit(&edit)
+    if gone != NULL:
+        s.keyspace.give_up(&gone.head)
     s.changed(1)
     return s.reply_int64(pending)
 

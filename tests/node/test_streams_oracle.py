@@ -81,6 +81,42 @@ def test_table(ours: Ours, theirs: Wire, line: str, resp: int) -> None:
     compare(ours, theirs, [list(map(str.encode, shlex.split(command))) for command in line.split("|")])
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("others", [(), (b"d",), (b"d", b"e")])
+def test_what_a_consumer_had_pending_goes_with_it(
+    ours: Ours, theirs: Wire, others: tuple[bytes, ...]
+) -> None:
+    """Most of what its group has, so that it goes as a whole and the others' entries change their index."""
+    fresh(ours, theirs, 2)
+    group = [b"s", b"g"]
+    claims = [
+        [b"XCLAIM", *group, other, b"0", *(b"%d-1" % (7 * each + at) for each in range(1, 99))]
+        for at, other in enumerate(others)
+    ]
+    compare(
+        ours,
+        theirs,
+        [
+            *([b"XADD", b"s", b"%d-1" % each, b"f", b"x"] for each in range(1, 2_000)),
+            [b"XGROUP", b"CREATE", *group, b"0"],
+            [b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", b"s", b">"],
+            *claims,
+            [b"XGROUP", b"DELCONSUMER", *group, b"c"],
+            [b"XPENDING", *group],
+            [b"XACK", *group, b"14-1", b"15-1", b"16-1", b"1900-1"],
+            [b"XAUTOCLAIM", *group, b"f", b"0", b"0", b"COUNT", b"50", b"JUSTID"],
+            [b"XGROUP", b"SETID", *group, b"1990"],
+            [b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", b"s", b">"],
+            [b"XPENDING", *group],
+            [b"XGROUP", b"DELCONSUMER", *group, b"nobody"],
+        ],
+    )
+    assert audit(ours.engine.keyspace) == []
+    while ours.engine.keyspace.free_some(100):
+        pass
+    assert audit(ours.engine.keyspace) == []
+
+
 SCENES = {
     "who reads sees the new entry": "a> XREAD BLOCK 0 STREAMS s $\nb: XADD s 1-1 a 1\na<",
     "all who read see it": """
