@@ -24,6 +24,7 @@ from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.engine.steady import SteadyClock
 from node.office import Office
+from node.outlook import Outlook
 from node.replication.link import Cause
 from node.replication.manager import ReplicationManager
 
@@ -126,7 +127,15 @@ class SimulatedWire:
         self._process.settle()
 
 
-class _Hasty(Office):
+class SimulatedOffice(Office):
+    """Commands ask a real node's ClusterMember for its outlook; here they find the office itself."""
+
+    @property
+    def outlook(self) -> Outlook:
+        return self
+
+
+class _Hasty(SimulatedOffice):
     """Planted: clients are not held while an office changes hands."""
 
     def hold_clients(self, until_ms: int) -> None:
@@ -173,7 +182,7 @@ class Node:
             work_us=lambda: 0,
             new_id=lambda: "a" * 40 if "same-history" in process.bugs else f"{dice.getrandbits(160):040x}",
         )
-        self.cluster = (_Hasty if "hold-nobody" in process.bugs else Office)(
+        self.cluster = (_Hasty if "hold-nobody" in process.bugs else SimulatedOffice)(
             self.engine,
             self.replication,
             process,
