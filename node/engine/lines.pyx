@@ -12,11 +12,17 @@ block, and stay whole until the last block has gone; that cost 5 bytes an entry.
 A bit map says which lines are in use. A run is taken from the smallest hole of an arena that has
 one; arenas are listed by the logarithm of their longest hole, so one that fits is found in a few steps.
 An arena without a run goes back whole.
+
+A large set's segments are of two lengths (table.pyx), three or two to an arena. They all grow at about the same time,
+and the runs they leave lie between new ones: holes that would cost 2 bytes a member. So when a run of a page or more is
+given back, the pages that lie wholly in its hole go back to the system at once, some 3 us with what the faults cost
+later; the segment that caused it has just moved 2,000 entries.
 """
 
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memset
+from posix.mman cimport MADV_DONTNEED, madvise
 from posix.stdlib cimport posix_memalign
 
 from node.engine.alloc cimport ARENA_BYTES, LINE_BINS, arena_map, arena_release
@@ -28,10 +34,12 @@ cdef extern from *:
     const bint GRAPEVINE_PLAIN_MALLOC  # see alloc.pyx
     int __builtin_ctzll(unsigned long long word) nogil
     int __builtin_clz(unsigned int word) nogil
+    int __builtin_popcount(unsigned int word) nogil
 
 cdef enum:
     MALLOC_HEADER_BYTES = 8
     TRIES_MAX = 4  # arenas looked into in one list, before the next list
+    PAGE_BYTES = 4096  # where pages are larger, the kernel refuses what is less, and it stays ours
 
 
 cdef inline uint32_t _bin(uint32_t longest_count) noexcept nogil:
@@ -99,6 +107,38 @@ cdef inline void _mark(uint64_t *used, uint32_t at, uint32_t count, bint as_used
         count -= here
 
 
+# Bits [first, end) of 16.
+cdef inline uint32_t _pages(uint32_t first, uint32_t end) noexcept nogil:
+    return ((<uint32_t> 1 << end) - 1) & ~((<uint32_t> 1 << first) - 1)
+
+
+# Pages that a run begins to use are ours again.
+cdef inline void _note_touched(Heap *heap, LineArena *lines, uint32_t at, uint32_t count) noexcept nogil:
+    cdef uint32_t touched
+    if lines.returned != 0:
+        touched = lines.returned & _pages(at // PAGE_LINES, (at + count - 1) // PAGE_LINES + 1)
+        lines.returned &= ~touched
+        heap.held_bytes += <uint64_t> __builtin_popcount(touched) * PAGE_BYTES
+
+
+# Returns the pages within the hole [first, end).
+cdef inline void _return_pages(Heap *heap, LineArena *lines, uint32_t first, uint32_t end) noexcept nogil:
+    cdef uint32_t from_page = (first + PAGE_LINES - 1) // PAGE_LINES
+    cdef uint32_t end_page = end // PAGE_LINES
+    cdef uint32_t fresh
+    while from_page < end_page and (lines.returned >> from_page) & 1:
+        from_page += 1
+    while from_page < end_page and (lines.returned >> (end_page - 1)) & 1:
+        end_page -= 1
+    if from_page >= end_page:
+        return
+    if madvise(<char *> lines + from_page * PAGE_BYTES, (end_page - from_page) * PAGE_BYTES, MADV_DONTNEED) != 0:
+        return
+    fresh = _pages(from_page, end_page) & ~lines.returned
+    lines.returned |= fresh
+    heap.held_bytes -= <uint64_t> __builtin_popcount(fresh) * PAGE_BYTES
+
+
 # Takes the smallest hole of at least want lines. 0: there is none; longest_count is exact then.
 cdef uint32_t _take(Heap *heap, LineArena *lines, uint32_t want) noexcept nogil:
     cdef uint32_t at = HEADER_LINES
@@ -122,6 +162,7 @@ cdef uint32_t _take(Heap *heap, LineArena *lines, uint32_t want) noexcept nogil:
         at = end
     if best_at != 0:
         _mark(lines.used, best_at, want, True)
+        _note_touched(heap, lines, best_at, want)
         lines.free_count -= want
         if best_count == longest:
             longest = max(second, best_count - want)
@@ -162,6 +203,7 @@ cdef void *heap_take_lines(Heap *heap, size_t line_count) noexcept nogil:
     memset(lines.used, 0, sizeof(lines.used))
     _mark(lines.used, 0, HEADER_LINES, True)
     lines.free_count = ARENA_LINES - HEADER_LINES
+    lines.returned = 0
     lines.longest_count = lines.free_count
     _link(heap, lines)
     at = _take(heap, lines, want)
@@ -186,6 +228,7 @@ cdef void heap_give_lines(Heap *heap, void *block, size_t line_count) noexcept n
     lines.free_count += <uint32_t> line_count
     if lines.free_count == ARENA_LINES - HEADER_LINES:
         _unlink(heap, lines)
+        heap.held_bytes += <uint64_t> __builtin_popcount(lines.returned) * PAGE_BYTES  # counted whole until it is trimmed
         arena_release(heap, &lines.arena)
         return
     # The hole it leaves, joined with what is free on either side.
@@ -195,6 +238,8 @@ cdef void heap_give_lines(Heap *heap, void *block, size_t line_count) noexcept n
         first -= 1
     if end - first > lines.longest_count:
         _set_longest(heap, lines, end - first)
+    if line_count >= PAGE_LINES:
+        _return_pages(heap, lines, first, end)
 
 
 cdef size_t heap_lines_bytes(const void *block, size_t line_count) noexcept nogil:

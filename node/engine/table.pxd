@@ -9,7 +9,9 @@ from node.engine.value cimport Values
 
 cdef enum:
     BUCKET_WAYS = 7
-    SEGMENT_BUCKETS_MAX = 512  # a segment that would grow beyond splits in two
+    # A segment that would grow beyond the first splits into two of the second: half and a third of an arena of lines.
+    SEGMENT_BUCKETS_MAX = 510
+    SEGMENT_BUCKETS_MIN = 340
     DEPTH_MAX = 16
     GATHER_MAX = 256  # entries of one home bucket; the mean is 6, and 40 would be a wonder
     DIRECTORY = 0xFFFF  # in root.bucket_count: root.line is a Segment ** of 2 ** root.depth

@@ -21,7 +21,7 @@ A full home bucket sends its entry to the next one and counts that in its overfl
 only while that count is not 0, so most misses cost one line. (The idea of the count is F14's.)
 
 Since words carry the window, growing moves words without looking at a single entry. A segment of more
-than 512 buckets (3,200 entries) splits in two by the next bit of the hash: only then are its keys hashed
+than 510 buckets (3,190 entries) splits in two by the next bit of the hash: only then are its keys hashed
 again (a quarter of a millisecond at worst). Tables of millions of entries, which hash tags make possible,
 are a directory of segments by leading bits, so no table ever has a long pause:
 
@@ -153,7 +153,6 @@ cdef inline size_t _directory_bytes(int depth) noexcept nogil:
 
 # Splits a segment by its next hash bit. 0: no memory, nothing changed.
 cdef bint _split(Store *store, Table *table, Segment *segment, uint64_t hash) noexcept nogil:
-    cdef uint32_t want = _buckets_for(segment.count // 2 + segment.count // 16)
     cdef int depth = segment.depth + 1
     cdef int old_depth = table.root.depth
     cdef bint rooted = table.root.bucket_count != DIRECTORY
@@ -174,8 +173,8 @@ cdef bint _split(Store *store, Table *table, Segment *segment, uint64_t hash) no
             return False
     else:
         places = <Segment **> table.root.line
-    halves[0] = _segment_new(store, table, want, depth, segment.next_expiry_ms)
-    halves[1] = _segment_new(store, table, want, depth, segment.next_expiry_ms) if halves[0] != NULL else NULL
+    halves[0] = _segment_new(store, table, SEGMENT_BUCKETS_MIN, depth, segment.next_expiry_ms)
+    halves[1] = _segment_new(store, table, SEGMENT_BUCKETS_MIN, depth, segment.next_expiry_ms) if halves[0] != NULL else NULL
     if halves[1] == NULL:
         if halves[0] != NULL:
             _segment_delete(store, table, halves[0])
@@ -293,8 +292,8 @@ cdef uint64_t *table_insert(Store *store, Table *table, uint64_t hash, Entry *en
     bucket_count = segment.bucket_count
     if segment.count + 1 > _capacity(bucket_count):
         more = bucket_count + (bucket_count * 3 // 8 if bucket_count > 2 else 1)
-        if more > SEGMENT_BUCKETS_MAX and bucket_count < SEGMENT_BUCKETS_MAX:
-            more = SEGMENT_BUCKETS_MAX
+        if more > SEGMENT_BUCKETS_MAX * 3 // 4 and bucket_count < SEGMENT_BUCKETS_MAX:
+            more = SEGMENT_BUCKETS_MAX  # and no short step before it
         if more > SEGMENT_BUCKETS_MAX and segment.depth < DEPTH_MAX:
             if not _split(store, table, segment, hash):
                 return NULL
