@@ -43,9 +43,9 @@ from node.engine.zset cimport (
     pair_find,
     pair_place,
     pair_write,
+    zset_add,
     zset_find,
     zset_from_run,
-    zset_put,
 )
 
 
@@ -202,7 +202,7 @@ cdef class Builder:
         elif zset_find(&self.keyspace.store, <Zset *> self.object, member) != NULL:
             return False
         if self.object != NULL:
-            zset_put(&self.keyspace.store, <Zset *> self.object, member, score)
+            zset_add(&self.keyspace.store, <Zset *> self.object, member, score)
         else:
             self._insert_pair(member, score)
         self.count += 1

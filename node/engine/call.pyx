@@ -193,6 +193,7 @@ cdef class Call(HeldReplies):
         cdef Buf spans
         cdef Span span
         cdef bytes item
+        cdef void *found
         spans.data = NULL
         spans.used_bytes = 0
         spans.cap_bytes = 0
@@ -204,7 +205,8 @@ cdef class Call(HeldReplies):
             self.argc = <int> len(words)
             self.first_key_index = 0
             if command is None:
-                return self.dispatch(self.engine.registry.find(self.argv[0]))
+                found = self.engine.registry.find(self.argv[0])
+                return self.dispatch(None if found == NULL else <Command> <PyObject *> found)
             return self.call(command)
         finally:
             self.argv = NULL

@@ -38,6 +38,9 @@ cdef enum:
     DESCENDING_KEPT = 8
     ROOT_ROOM_MIN = 3  # 32 bytes
 
+cdef extern from *:
+    void __builtin_prefetch(const void *at) nogil
+
 
 cdef inline size_t _node_bytes(const OrderedNode *node) noexcept nogil:
     if node.level > 0:
@@ -69,45 +72,54 @@ cdef void _node_delete(Heap *heap, Ordered *index, OrderedNode *node) noexcept n
 
 # --- descending ------------------------------------------------------------------------------------------
 
-# Fills the cursor with the path to the place of the probe: at[depth] may be the leaf's end. Returns the rank.
-cdef uint64_t _descend(const Ordered *index, order_fn order, const void *probe, bint after, OrderedCursor *path) noexcept nogil:
+# The first of the words [low, high) that the probe stands before (without `after`: that does not stand before it).
+# What a comparison reads is behind the word, and a large index is in no cache: both words that may be asked for next are
+# on their way while one is compared. Whatever a word is, asking for a line that isn't there does no harm.
+cdef inline int _search(const uint64_t *word, int low, int high, order_fn order, const void *probe, bint after) noexcept nogil:
+    cdef int middle, sign
+    while low < high:
+        middle = (low + high) >> 1
+        if high - low > 2:
+            __builtin_prefetch(<const void *> word[(low + middle) >> 1])
+            __builtin_prefetch(<const void *> word[(middle + 1 + high) >> 1])
+        sign = order(probe, word[middle])
+        if sign > 0 or (sign == 0 and after):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+# Fills the cursor with the path to the place of the probe: at[depth] may be the leaf's end. Returns the rank, if
+# `ranked`: adding it up is a tenth of the work.
+cdef inline uint64_t _descend(
+    const Ordered *index, order_fn order, const void *probe, bint after, bint ranked, OrderedCursor *path
+) noexcept nogil:
     cdef OrderedNode *node = index.root
     cdef OrderedBranch *branch
     cdef uint64_t rank = 0
-    cdef int low, high, middle, sign, depth = 0
+    cdef int place, at, depth = 0
     path.depth = -1
     if node == NULL:
         return 0
     while node.level > 0:
         branch = <OrderedBranch *> node
-        low = 1
-        high = node.count
-        while low < high:
-            middle = (low + high) >> 1
-            sign = order(probe, branch.first[middle])
-            if sign > 0 or (sign == 0 and after):
-                low = middle + 1
-            else:
-                high = middle
-        path.node[depth] = node
-        path.at[depth] = low - 1
-        for middle in range(low - 1):
-            rank += branch.count[middle]
-        node = branch.child[low - 1]
+        place = _search(branch.first, 1, node.count, order, probe, after) - 1
+        node = branch.child[place]
+        if node.level == 0:
+            for at in range(0, LEAF_WORDS, 8):  # its lines
+                __builtin_prefetch(&(<OrderedLeaf *> node).word[at])
+        path.node[depth] = &branch.head
+        path.at[depth] = place
+        if ranked:
+            for at in range(place):
+                rank += branch.count[at]
         depth += 1
-    low = 0
-    high = node.count
-    while low < high:
-        middle = (low + high) >> 1
-        sign = order(probe, (<OrderedLeaf *> node).word[middle])
-        if sign > 0 or (sign == 0 and after):
-            low = middle + 1
-        else:
-            high = middle
+    place = _search((<OrderedLeaf *> node).word, 0, node.count, order, probe, after)
     path.node[depth] = node
-    path.at[depth] = low
+    path.at[depth] = place
     path.depth = depth
-    return rank + <uint64_t> low
+    return rank + <uint64_t> place
 
 
 # The path to a rank up to count. Where that is the border of two leaves: to the end of one or the start of the other.
@@ -135,11 +147,11 @@ cdef void _descend_to(const Ordered *index, uint64_t rank, bint to_end, OrderedC
 
 cdef uint64_t ordered_rank(const Ordered *index, order_fn order, const void *probe, bint after) noexcept nogil:
     cdef OrderedCursor path
-    return _descend(index, order, probe, after, &path)
+    return _descend(index, order, probe, after, True, &path)
 
 
 cdef bint ordered_seek(const Ordered *index, order_fn order, const void *probe, bint after, OrderedCursor *cursor) noexcept nogil:
-    _descend(index, order, probe, after, cursor)
+    _descend(index, order, probe, after, False, cursor)
     if cursor.depth < 0:
         return False
     if cursor.at[cursor.depth] < cursor.node[cursor.depth].count:
@@ -427,7 +439,7 @@ cdef int _insert_at(Heap *heap, Ordered *index, OrderedCursor *path, uint64_t wo
 cdef int ordered_insert(Heap *heap, Ordered *index, order_fn order, const void *probe, uint64_t word) except -1:
     cdef OrderedCursor path
     # Behind its equal, if there is one: that stands in the same leaf then.
-    _descend(index, order, probe, True, &path)
+    _descend(index, order, probe, True, False, &path)
     if path.depth >= 0 and path.at[path.depth] > 0:
         if order(probe, (<OrderedLeaf *> path.node[path.depth]).word[path.at[path.depth] - 1]) == 0:
             return 0
@@ -541,7 +553,7 @@ cdef void _remove_at(Heap *heap, Ordered *index, OrderedCursor *path, int count)
 
 cdef bint ordered_remove(Heap *heap, Ordered *index, order_fn order, const void *probe, uint64_t *word) noexcept nogil:
     cdef OrderedCursor path
-    _descend(index, order, probe, True, &path)
+    _descend(index, order, probe, True, False, &path)
     if path.depth < 0 or path.at[path.depth] == 0:
         return False
     path.at[path.depth] -= 1

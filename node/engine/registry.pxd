@@ -69,11 +69,18 @@ cdef inline int timing_class(uint64_t ticks) noexcept nogil:
     return ((shift + 1) << 3) + <int> ((ticks >> shift) & 7)
 
 
+# A place in the table of names: `word` is the command's own.
+cdef struct Cell:
+    void *command  # borrowed; NULL: nobody's
+    const uint8_t *word
+    Py_ssize_t len_bytes
+
+
 cdef class Registry:
     cdef dict _by_word  # owns the commands
     cdef dict _compiled  # word -> address of a command_fn
-    cdef void **_cells  # open addressing; borrowed Command pointers
+    cdef Cell *_cells  # open addressing
     cdef uint32_t _cell_count  # a power of two
 
     cdef int add_compiled(self, bytes word, void *compiled) except -1
-    cdef Command find(self, Span word)  # None when unknown
+    cdef void *find(self, Span word) noexcept  # the Command, borrowed; NULL when unknown

@@ -174,38 +174,35 @@ cdef class Registry:
     def _rebuild(self):
         cdef uint32_t count = 64
         cdef uint32_t index
-        cdef void **cells
+        cdef Cell *cells
         cdef Command command
         while count < 4 * <uint32_t> len(self._by_word):
             count *= 2
-        cells = <void **> calloc(count, sizeof(void *))
+        cells = <Cell *> calloc(count, sizeof(Cell))
         if cells == NULL:
             raise MemoryError("no memory for the command table")
         for command in self._by_word.values():
             index = _spread(<const uint8_t *> <const char *> command.word, len(command.word)) & (count - 1)
-            while cells[index] != NULL:
+            while cells[index].command != NULL:
                 index = (index + 1) & (count - 1)
-            cells[index] = <void *> <PyObject *> command
+            cells[index] = Cell(<void *> <PyObject *> command, <const uint8_t *> <const char *> command.word, len(command.word))
         free(self._cells)
         self._cells = cells
         self._cell_count = count
 
-    cdef Command find(self, Span word):
+    cdef void *find(self, Span word) noexcept:
         cdef uint32_t index
-        cdef Command command
-        cdef bytes name
+        cdef Cell *cell
         if self._cell_count == 0 or word.len_bytes == 0 or word.len_bytes > LONGEST_WORD:
-            return None
+            return NULL
         index = _spread(word.at, word.len_bytes) & (self._cell_count - 1)
-        while self._cells[index] != NULL:
-            command = <Command> <PyObject *> self._cells[index]
-            name = command.word
-            if len(name) == word.len_bytes and _same_word(
-                word.at, <const uint8_t *> <const char *> name, word.len_bytes
+        while True:
+            cell = &self._cells[index]
+            if cell.command == NULL or (
+                cell.len_bytes == word.len_bytes and _same_word(word.at, cell.word, word.len_bytes)
             ):
-                return command
+                return cell.command
             index = (index + 1) & (self._cell_count - 1)
-        return None
 
     def get(self, name):
         """The Command of a name such as "get" or "config|get"; None when there is none."""

@@ -20,14 +20,41 @@ As the input is parsed, possibly again after a pause, such an argument takes its
 the front of the input can have any: the next one is not received before this one has run.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcpy, memmove
+from libc.string cimport memchr, memmove
 
 from node.engine.buf cimport Buf, buf_append, buf_free, buf_grow
 from node.engine.scores cimport DOUBLE_TEXT_BYTES, double_to_bytes
 from node.engine.span cimport Span, int64_to_bytes, span_of, span_to_int64
 from node.engine.value cimport value_bytes, value_unpin
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    /* Most of what is written is short, and calling memcpy for it costs more than copying. Reads no byte beyond. */
+    static inline void copy_short(uint8_t *to, const uint8_t *from, size_t len_bytes) {
+        if (len_bytes > 32) {
+            memcpy(to, from, len_bytes);
+        } else if (len_bytes >= 16) {
+            memcpy(to, from, 16);
+            memcpy(to + len_bytes - 16, from + len_bytes - 16, 16);
+        } else if (len_bytes >= 8) {
+            memcpy(to, from, 8);
+            memcpy(to + len_bytes - 8, from + len_bytes - 8, 8);
+        } else if (len_bytes >= 4) {
+            memcpy(to, from, 4);
+            memcpy(to + len_bytes - 4, from + len_bytes - 4, 4);
+        } else if (len_bytes > 0) {
+            to[0] = from[0];
+            to[len_bytes >> 1] = from[len_bytes >> 1];
+            to[len_bytes - 1] = from[len_bytes - 1];
+        }
+    }
+    """
+    void copy_short(uint8_t *to, const uint8_t *data, size_t len_bytes) noexcept nogil
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -68,8 +95,7 @@ cdef int resp_bulk(Buf *out, Span value) except -1:
         length = 1 + int64_to_bytes(value.len_bytes, at + 1)
     at[length] = 13
     at[length + 1] = 10
-    if value.len_bytes > 0:
-        memcpy(at + length + 2, value.at, <size_t> value.len_bytes)
+    copy_short(at + length + 2, value.at, <size_t> value.len_bytes)
     at += length + 2 + value.len_bytes
     at[0] = 13
     at[1] = 10
@@ -227,6 +253,43 @@ cdef inline Py_ssize_t _number_line(Span input, Py_ssize_t start, int64_t *value
     return cr - at + 2
 
 
+# Arguments of up to 99 bytes that are all there, one behind the other: nearly all there are, so nothing is looked up
+# or written down between two of them. Stops before the first that is not like that, and leaves it to parser_step.
+cdef inline void _short_arguments(Parser *parser, Span input, const ParserLimits *limits) noexcept:
+    cdef const uint8_t *at = input.at + parser.at_bytes
+    cdef const uint8_t *end = input.at + input.len_bytes
+    cdef const uint8_t *text
+    cdef Py_ssize_t room = parser.argv_cap - parser.argv_base
+    cdef Py_ssize_t count = parser.argc
+    cdef Py_ssize_t most = parser.expected if parser.expected < room else room
+    cdef Py_ssize_t total = 0
+    cdef Span *into = parser.argv + parser.argv_base + count
+    cdef uint32_t len_bytes, digit
+    while count < most and end - at >= 5 and at[0] == 36:
+        len_bytes = <uint32_t> at[1] - 48
+        if len_bytes > 9:
+            break
+        if at[2] == 13:
+            text = at + 4
+        else:
+            digit = <uint32_t> at[2] - 48
+            if digit > 9 or len_bytes == 0 or at[3] != 13:
+                break
+            len_bytes = len_bytes * 10 + digit
+            text = at + 5
+        if <Py_ssize_t> len_bytes > limits.bulk_len_max or end - text < <Py_ssize_t> len_bytes + 2:
+            break
+        into.at = <const uint8_t *> (text - input.at)
+        into.len_bytes = len_bytes
+        into += 1
+        count += 1
+        total += len_bytes
+        at = text + len_bytes + 2
+    parser.argc = count
+    parser.argv_bytes += total
+    parser.at_bytes = at - input.at
+
+
 cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) except -1:
     cdef const uint8_t *at = input.at
     cdef Py_ssize_t end = input.len_bytes
@@ -249,6 +312,8 @@ cdef int parser_step(Parser *parser, Span input, const ParserLimits *limits) exc
         if number <= 0:
             return PARSE_EMPTY
         parser.expected = <Py_ssize_t> number
+    if parser.bulk_len < 0 and parser.arrived_next < 0:
+        _short_arguments(parser, input, limits)
     while parser.argc < parser.expected:
         if parser.bulk_len < 0:
             if parser.at_bytes >= end:

@@ -296,7 +296,7 @@ cdef class Session(Blocking):
         cdef int index
         cdef bint typed
         cdef bint finished
-        cdef Command command
+        cdef int first_key
         while consumed_bytes[0] < len_bytes:
             if self.closing or self.blocked or self.stalled:
                 break
@@ -328,13 +328,13 @@ cdef class Session(Blocking):
                 item.command = NULL
                 if item.argc == 0:
                     continue
-                command = self.engine.registry.find(parser.argv[item.argv_base])
-                if command is None:
+                item.command = self.engine.registry.find(parser.argv[item.argv_base])
+                if item.command == NULL:
                     continue
-                item.command = <void *> <PyObject *> command
-                if 0 < command.first_key < item.argc and command.children is None:
-                    item.key = self.keyspace.locate(parser.argv[item.argv_base + command.first_key])
-                    item.key_index = command.first_key
+                first_key = (<Command> <PyObject *> item.command).first_key
+                if 0 < first_key < item.argc and (<Command> <PyObject *> item.command).children is None:
+                    item.key = self.keyspace.locate(parser.argv[item.argv_base + first_key])
+                    item.key_index = first_key
             if count > 1:
                 for step in range(3):
                     for index in range(count):

@@ -29,10 +29,11 @@ cdef inline double member_score(const Entry *entry) noexcept nogil:
 
 # --- the large form ---------------------------------------------------------------------------------------
 cdef Zset *zset_new(Store *store) noexcept nogil  # NULL: no memory
-# Adds a member that is not there, or gives the one that is there this score. False: no memory, and the member is not
-# there any more.
-cdef bint zset_put(Store *store, Zset *zset, Span member, double score) except -1
-# As put, for a new member behind all others.
+# Adds a member that is not there. MemoryError: nothing changed.
+cdef bint zset_add(Store *store, Zset *zset, Span member, double score) except -1
+# Gives a member that is there another score. MemoryError: it is not there any more.
+cdef bint zset_move(Store *store, Zset *zset, Entry *entry, double score) except -1
+# As add, for a member behind all others.
 cdef bint zset_append(Store *store, Zset *zset, Span member, double score) except -1
 cdef Entry *zset_find(Store *store, Zset *zset, Span member) noexcept nogil
 cdef bint zset_remove(Store *store, Zset *zset, Span member) noexcept nogil

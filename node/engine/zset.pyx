@@ -153,27 +153,32 @@ cdef inline Entry *_put_member(Store *store, Zset *zset, Span member, double sco
     return entry
 
 
-cdef bint zset_put(Store *store, Zset *zset, Span member, double score) except -1:
-    cdef Entry *entry = members_find(store, &zset.members, member)
+cdef bint _index(Store *store, Zset *zset, Entry *entry, double score) except -1:
     cdef uint64_t before_bytes = zset.order.used_bytes
-    cdef uint64_t word
-    cdef Probe probe
-    if entry == NULL:
-        entry = _put_member(store, zset, member, score)
-    else:
-        probe = Probe(member_score(entry), member)
-        ordered_remove(store.heap, &zset.order, _order_both, &probe, &word)
-        members_before(&zset.members, entry)
-        entry_set_int64(entry, double_bits(score))
-    probe = Probe(score, member)
+    cdef Probe probe = Probe(score, entry_key(entry))
     try:
         ordered_insert(store.heap, &zset.order, _order_both, &probe, <uint64_t> entry)
     except BaseException:
         _account(zset, before_bytes)
-        members_remove(store, &zset.members, member)
+        members_remove(store, &zset.members, entry_key(entry))
         raise
     _account(zset, before_bytes)
     return True
+
+
+cdef bint zset_add(Store *store, Zset *zset, Span member, double score) except -1:
+    return _index(store, zset, _put_member(store, zset, member, score), score)
+
+
+cdef bint zset_move(Store *store, Zset *zset, Entry *entry, double score) except -1:
+    cdef uint64_t before_bytes = zset.order.used_bytes
+    cdef Probe probe = Probe(member_score(entry), entry_key(entry))
+    cdef uint64_t word
+    ordered_remove(store.heap, &zset.order, _order_both, &probe, &word)
+    _account(zset, before_bytes)
+    members_before(&zset.members, entry)
+    entry_set_int64(entry, double_bits(score))
+    return _index(store, zset, entry, score)
 
 
 cdef bint zset_append(Store *store, Zset *zset, Span member, double score) except -1:

@@ -13,6 +13,7 @@ cdef struct Editor:
     Key key
     Entry *entry  # NULL: there is no such key yet, or any more
     Zset *large  # NULL: a run, or nothing
+    Entry *member  # of a large one: what edit_score found last
     bint editing  # between the keyspace's begin_edit and end_edit
     Edit edit
 
@@ -21,8 +22,8 @@ cdef struct Editor:
 cdef bint sorted_at(Session s, int index, Sorted *zset) except -1
 cdef bint edit_at(Session s, int index, Editor *editor) except -1
 cdef int64_t edit_count(const Editor *editor) noexcept
-cdef bint edit_score(Keyspace keyspace, const Editor *editor, Span member, double *score) noexcept
-# Gives a member this score; is_new: it is not there yet.
+cdef bint edit_score(Keyspace keyspace, Editor *editor, Span member, double *score) noexcept
+# Gives the member that edit_score was asked for just now this score; is_new: it is not there yet.
 cdef int edit_put(Keyspace keyspace, Editor *editor, Span member, double score, bint is_new) except -1
 cdef bint edit_remove(Keyspace keyspace, Editor *editor, Span member) except -1
 # Takes out the members of these ranks, which must be there.

@@ -35,11 +35,12 @@ from node.engine.zset cimport (
     pair_place,
     pair_write,
     sorted_open,
+    zset_add,
     zset_cut,
     zset_find,
     zset_from_run,
+    zset_move,
     zset_new,
-    zset_put,
     zset_remove,
     zset_without,
 )
@@ -89,17 +90,16 @@ cdef int64_t edit_count(const Editor *editor) noexcept:
     return run_count(entry_run(editor.entry)) // 2
 
 
-cdef bint edit_score(Keyspace keyspace, const Editor *editor, Span member, double *score) noexcept:
+cdef bint edit_score(Keyspace keyspace, Editor *editor, Span member, double *score) noexcept:
     cdef const uint8_t *following
-    cdef Entry *found
     if editor.entry == NULL:
         return False
     if editor.large == NULL:
         return pair_find(entry_run(editor.entry), member, &following, score) != NULL
-    found = zset_find(&keyspace.store, editor.large, member)
-    if found == NULL:
+    editor.member = zset_find(&keyspace.store, editor.large, member)
+    if editor.member == NULL:
         return False
-    score[0] = member_score(found)
+    score[0] = member_score(editor.member)
     return True
 
 
@@ -188,7 +188,10 @@ cdef int edit_put(Keyspace keyspace, Editor *editor, Span member, double score, 
             return _insert_pair(keyspace, editor, member, score)
         _grow_up(keyspace, editor)
     _begin(keyspace, editor)
-    zset_put(&keyspace.store, editor.large, member, score)
+    if is_new:
+        zset_add(&keyspace.store, editor.large, member, score)
+    else:
+        zset_move(&keyspace.store, editor.large, editor.member, score)
     return 0
 
 

@@ -47,7 +47,8 @@ cdef enum:
 # The options from argv[2] on; where the first score is.
 cdef int _options(Session s, int *flags) noexcept:
     cdef int index = 2
-    while index < s.argc:
+    # What begins like a number is a score, and needs no comparing.
+    while index < s.argc and s.argv[index].len_bytes > 0 and s.argv[index].at[0] > 57:
         if span_is(s.argv[index], "NX"):
             flags[0] |= ONLY_NEW
         elif span_is(s.argv[index], "XX"):

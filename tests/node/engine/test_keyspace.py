@@ -419,7 +419,7 @@ def test_what_is_freed_goes_back() -> None:
 
 @pytest.mark.slow
 def test_pages_between_the_buckets_of_a_growing_set_go_back() -> None:
-    """Its segments all grow at about the same time, and leave holes between those that have grown: 41.6 bytes each if they were kept."""
+    """Its segments grow at about the same time, and leave holes between the grown: 41.6 if kept."""
     ours = Ours(hash_key=bytes(range(16)))
     keyspace = ours.engine.keyspace
     names = [b"%016x" % (number * 0x9E3779B97F4A7C15 & (1 << 64) - 1) for number in range(100_000)]
