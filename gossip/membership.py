@@ -7,7 +7,7 @@ trio shell (service.py) or the simulator, and so does how to wait for a decision
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gossip.config import GossipConfig
@@ -220,6 +220,13 @@ class Membership(ABC):
         done = self.core.forget(member_id, self.now_ms())
         self.carry_out()
         return done
+
+    def tell(self, register: str, members: Iterable[str]) -> None:
+        """Tell these members now what is decided of a register. Gossip tells everybody, but each of them by
+        chance, some at the third pass. One datagram each; it may get lost.
+        """
+        self.core.tell(register, members, self.now_ms())
+        self.carry_out()
 
     def release_lease(self) -> None:
         """Stop serving now and tell the voters, so that a planned successor need not wait for our lease to

@@ -20,6 +20,7 @@ Rejected: a queue of work and a task for each core, which the simulator would ha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 from typing import Final, TypeAlias
 
@@ -329,6 +330,14 @@ class Participant:
         self._see(now_ms)
         self.voting.cancel(proposal_id)
 
+    def tell(self, register: str, members: Iterable[str], now_ms: int) -> None:
+        """Tells these members now what is decided of a register, as far as we know it."""
+        self._see(now_ms)
+        value = self.voting.decided.get(register)
+        if value is not None:
+            for member in members:
+                self._tell(member, register, value)
+
     def update_offset(self, offset: int) -> None:
         """Our replication offset; it rides on whatever we send anyway."""
         if offset != self.detector.offset:
@@ -477,8 +486,11 @@ class Participant:
             return
         primary = ShardView.from_data(register.removeprefix(SHARD_PREFIX), value.data).primary
         if primary not in ("", self.id):
-            news = RegisterNews(register, value.version, value.data)
-            self._send_to(primary, self.detector.envelope(News(), (news,)))
+            self._tell(primary, register, value)
+
+    def _tell(self, member: str, register: str, value: Value) -> None:
+        news = RegisterNews(register, value.version, value.data)
+        self._send_to(member, self.detector.envelope(News(), (news,)))
 
     def _conclude(self, proposal_id: int, value: Value | None, error: RegisterError | None) -> None:
         if self._voters_asked is not None and self._voters_asked[0] == proposal_id:

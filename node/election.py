@@ -501,6 +501,9 @@ class Election:
     def _note_epoch(self, event: Event) -> None:
         if event.shard.id == self.shard.id and event.shard.epoch < self.shard.epoch:
             return
+        if event.shard.primary != self.member_id:
+            self._step_down(event)  # what was decided for us is that our heir leads
+            return
         moved = (event.shard.id, event.shard.epoch) != (self.shard.id, self.shard.epoch)
         self.shard = event.shard
         if moved:

@@ -1,12 +1,12 @@
 """A planned failover, on the side of the primary that gives its office to its heir.
 
     clients served | the heir is reached and has nearly everything; a majority of the voters promises
-    clients held   | the last bytes reach the heir; our lease is back; the voters accept; the heir serves
-    clients go on  | and are sent to the heir
+    clients held   | the last bytes reach the heir; our lease is back; the voters accept; the heir leads
+    clients go on  | and are sent to the heir, which lets them wait for its first lease
 
 What can be done before does not count for clients: the first round of votes with its disk writes, the
-connection, whatever the heir lags behind. They go on when the heir serves, so that nobody is sent to one who
-does not know of its office yet.
+connection, whatever the heir lags behind. They go on when the heir leads, so that nobody is sent to one who
+does not know of its office yet; the round trip for its lease and theirs for MOVED take place at once.
 
 Rejected: sending clients to the heir as soon as it has everything, and letting them wait there. They would
 save one connection's time; but a vote that fails would send all of them back and forth, and the heir would
@@ -33,9 +33,9 @@ log = logging.getLogger("grapevine.cluster")
 HANDOVER_MS: Final = 1000  # clients are held back at most this long
 CATCH_UP_MS: Final = HANDOVER_MS // 2  # the heir may take so long, before clients are held and again after
 VOTES_MS: Final = 1500  # from asking for promises to the decision, with what comes between
-HEIR_SERVES_MS: Final = 250  # beyond this MOVED is sent to an heir that may not know yet
+HEIR_LEADS_MS: Final = 250  # beyond this MOVED is sent to an heir that may not know yet
 LOOK_MS: Final = 1
-QUESTION: Final = command_bytes(b"ROLE") + command_bytes(b"CLUSTER", b"INFO") + command_bytes(b"PING")
+QUESTION: Final = command_bytes(b"ROLE")  # answered though clients are held; the first word of it counts
 
 
 class NotReady(Exception):
@@ -63,9 +63,10 @@ class HandOver:
             await self._approach()
             decided = await self._decide()
             decided_ms = self._node.service.now_ms()
-            await self._node.errands.within(HEIR_SERVES_MS, self._until_it_serves())
+            await self._node.errands.within(HEIR_LEADS_MS, self._until_it_leads())
+            self._tell_replicas()
             self._node.handed_over(decided)
-            self._tell(decided_ms)
+            self._log(decided_ms)
         except NotReady as error:
             await self._withdraw(str(error))
         except (Refused, NoMajority) as error:
@@ -131,21 +132,31 @@ class HandOver:
         while gate.closed and not gate.settled:
             await self._node.errands.pause(LOOK_MS)
 
-    async def _until_it_serves(self) -> None:
-        """Returns when the heir is a primary with a lease, or cannot be asked. Give it a deadline.
+    async def _until_it_leads(self) -> None:
+        """Returns when the heir knows of its office, or cannot be asked. Give it a deadline.
 
         Ordinary commands on an ordinary connection: what clients will be told there is what counts.
         """
         assert self._line is not None
         try:
-            while not _serves(await self._line.ask(QUESTION, b"+PONG\r\n")):
+            while b"\r\nmaster\r\n" not in await self._line.ask(QUESTION, b"\r\n"):
                 await self._node.errands.pause(LOOK_MS)
         except OSError:
             return  # it will be found dead by those whose business that is
 
     # -- afterwards
 
-    def _tell(self, decided_ms: int) -> None:
+    def _tell_replicas(self) -> None:
+        """They follow the heir, which leads already. With `quorum` its clients wait for them, and for us."""
+        node = self._node
+        others = [
+            member.id
+            for member in node.topology.members.values()
+            if member.shard_id == self._shard.id and member.id not in (node.id, self._heir)
+        ]
+        node.service.tell(shard_register(self._shard.id), others)
+
+    def _log(self, decided_ms: int) -> None:
         now_ms = self._node.service.now_ms()
         log.info(
             "shard %s: handed over to %s; clients waited %d ms (drain %d, votes %d, the heir %d),"
@@ -168,7 +179,3 @@ class HandOver:
             await self._node.service.propose(shard_register(self._shard.id), nomination("", self._shard))
         except (Refused, NoMajority) as error:
             log.warning("shard %s: the nomination could not be withdrawn: %s", self._shard.id, error)
-
-
-def _serves(answer: bytes) -> bool:
-    return b"\r\nmaster\r\n" in answer and b"cluster_state:ok" in answer

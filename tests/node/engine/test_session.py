@@ -232,6 +232,17 @@ def test_client_pause_keeps_the_command_for_later(engine: Engine) -> None:
     assert session.feed(b"") == b"+PONG\r\n"
 
 
+def test_role_is_answered_while_clients_wait_for_an_office(engine: Engine) -> None:
+    engine.add_command(make("role", 1, lambda _session, _args: Status(b"master")))
+    engine.set_clock_ms(1_000, 50)
+    engine.pause(60, True)
+    assert Session(engine).feed(b"role\r\n") == b"", "CLIENT PAUSE holds everything"
+    engine.lease_until_ms = 60
+    session = Session(engine)
+    assert session.feed(b"role\r\nping\r\n") == b"+master\r\n"
+    assert session.stalled
+
+
 def test_reply_off_and_skip(engine: Engine) -> None:
     def mode(session: Session, args: list[bytes]) -> Reply:
         session.set_reply_mode(args[1].decode())
