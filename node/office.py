@@ -440,27 +440,38 @@ class Office(Outlook):
 
         Args:
             mode: '' asks the primary to hand over to us; 'force' and 'takeover' do not ask it. Neither goes
-                without a majority of the voters; 'takeover' also takes office with data of an older epoch.
+                without a majority of the voters; 'takeover' also takes office with data of an older epoch,
+                and with none where nobody has any: a shard that waits for a copy that is gone for good.
         Raises:
-            CommandError: we hold no complete copy of the shard's data.
+            CommandError: we hold no complete copy of the shard's data, or somebody else does.
             Refused, NoMajority: as `Membership.propose`.
         """
         shard = self.election.shard
         if not mode:
             await self.service.propose(shard_register(shard.id), nomination(self.id, shard))
             return
-        if not self.replication.complete or (self.election.data_epoch == 0 and mode != "takeover"):
-            raise CommandError("ERR this replica holds no complete copy of its shard's data")
+        takeover, floor = mode == "takeover", self.topology.epoch
+        if not self.replication.complete or (self.election.data_epoch == 0 and not takeover):
+            holders = self._holders(shard.id) if takeover else []
+            if holders or not takeover:
+                others = f"; {', '.join(holders)} does" if holders else ""
+                raise CommandError(f"ERR this node holds no complete copy of its shard's data{others}")
+        change = promotion(self.id, shard, floor=floor, force=True, takeover=takeover)
         self.replication.stop_following()
         try:
-            decided = await self.service.propose(
-                shard_register(shard.id),
-                promotion(self.id, shard, floor=self.topology.epoch, force=True, takeover=mode == "takeover"),
-            )
+            decided = await self.service.propose(shard_register(shard.id), change)
         except (Refused, NoMajority):
             self.follow(Follow(shard.id, shard.primary, shard.epoch))
             raise
         self.react(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
+
+    def _holders(self, shard_id: str) -> list[str]:
+        """Who else is there and says that it has the shard's data."""
+        return [
+            member.id
+            for member in self.topology.members.values()
+            if member.shard_id == shard_id and member.id != self.id and member.usable and member.offset >= 0
+        ]
 
     # -- a primary's duties
 

@@ -175,3 +175,39 @@ async def test_a_planned_failover_keeps_the_whole_set(tmp_path: Path) -> None:
         await accepting(heir)
         assert await heir.call("GET", "k") == b"v"
         assert await heir.call("SET", "k", "w") == b"OK"
+
+
+async def test_a_shard_without_any_copy_serves_again_when_a_person_takes_over(tmp_path: Path) -> None:
+    """Its replica is gone for good, its primary comes back empty and cannot know that nobody has anything."""
+    async with members(tmp_path, *QUORUM) as cluster:
+        primary, replica = await cluster.shard(1)
+        new, *_ = [await cluster.add() for _ in range(3)]
+        await cluster.acquainted()
+        await until(lambda: len(primary.cluster.topology.voter_set.voters) == 5)
+        await accepting(primary)
+        assert await primary.call("SET", "k", "v") == b"OK"
+        await replica.kill()
+        await until(lambda: not primary.cluster.topology.members[replica.id].usable)
+        await primary.kill()
+        await cluster.start(primary)
+        await until(lambda: primary.cluster.election.state == "returning")
+        await until(lambda: "may have it" in primary.cluster.election.why_not)
+        assert await new.call("CLUSTER", "REPLICATE", primary.id) == b"OK"
+        await until(lambda: new.cluster.election.state == "following")
+        assert "complete copy" in error(await new.call("CLUSTER", "FAILOVER", "FORCE"))
+        assert await new.call("CLUSTER", "FAILOVER", "TAKEOVER") == b"OK"
+        await until(lambda: new.leads)
+        assert await new.call("GET", "k") is None
+        await until(lambda: set(new.cluster.election.shard.in_sync) == {new.id, primary.id})
+        await accepting(new)
+        assert await new.call("SET", "k", "new") == b"OK"
+
+
+async def test_nobody_takes_over_with_nothing_while_another_has_the_data(tmp_path: Path) -> None:
+    async with members(tmp_path, *QUORUM) as cluster:
+        primary, replica = await cluster.shard(1)
+        await accepting(primary)
+        replica.cluster.replication.differs("the test says so")
+        refused = error(await replica.call("CLUSTER", "FAILOVER", "TAKEOVER"))
+        assert refused == f"ERR this node holds no complete copy of its shard's data; {primary.id} does"
+        assert primary.leads
