@@ -27,6 +27,7 @@ run: emptied, or, with `torn`, damaged so that the member refuses to start and s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from chaos.sim.cluster import Cluster, Machine
@@ -142,7 +143,7 @@ class Faults:
             self._hurt[machine.number] = None
             self._after(
                 self._dice.randint(*fault.for_ms),
-                lambda machine=machine: self._come_back(machine),  # type: ignore[misc]
+                partial(self._come_back, machine),
             )
         self._until(fault, lambda: None)
 
@@ -157,10 +158,10 @@ class Faults:
         for number, machine in enumerate(chosen):
             at_ms = number * self._dice.randint(100, 1500)
             self._hurt[machine.number] = None
-            self._after(at_ms, lambda machine=machine: self._cluster.kill(machine))  # type: ignore[misc]
+            self._after(at_ms, partial(self._cluster.kill, machine))
             self._after(
                 at_ms + self._dice.randint(*fault.for_ms),
-                lambda machine=machine: self._come_back(machine),  # type: ignore[misc]
+                partial(self._come_back, machine),
             )
         self._after(2_000 * len(chosen) + fault.for_ms[1], lambda: self._plan(fault))
 
@@ -346,7 +347,7 @@ class Faults:
         self._go_for_good(fault, target)
         self._events.trace(f"everybody forgets {process.life}")
         for other in self._cluster.processes():
-            other.at_once(lambda other=other: other.drop(process.id))  # type: ignore[misc]
+            other.at_once(partial(other.drop, process.id))
 
     def _go_for_good(self, fault: Fault, target: Machine) -> None:
         self._leaving.pop(target, None)

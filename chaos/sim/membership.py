@@ -9,6 +9,7 @@ cut.
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from random import Random
 
@@ -181,9 +182,9 @@ class Network:
                 self.sights.append(Sight(self.now_ms, number, member, action.before, action.after))
             elif isinstance(action, ExchangeWith):
                 other = self._by_address[action.address]
-                self._at(self.now_ms + 4, lambda other=other: self._exchange(number, other))  # type: ignore[misc]
+                self._at(self.now_ms + 4, partial(self._exchange, number, other))
             elif isinstance(action, CheckPort):
-                self._at(self.now_ms + 1, lambda check=action: self._check(number, check))  # type: ignore[misc]
+                self._at(self.now_ms + 1, partial(self._check, number, action))
         self._schedule_wake(number)
 
     def _send(self, station: Station, action: Send) -> None:

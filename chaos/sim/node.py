@@ -307,7 +307,7 @@ class Node:
         for session in list(self.sessions.values()):
             if session.stalled:
                 session.resume()
-                self._process.later(0, lambda session=session: self._hear(session, b""))  # type: ignore[misc]
+                self._process.later(0, partial(self._hear, session, b""))
 
     @property
     def replies_waiting(self) -> bool:

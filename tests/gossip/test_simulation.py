@@ -1,5 +1,6 @@
 """Clusters of cores under virtual time. Every run can be repeated from its seed, which pytest shows."""
 
+from functools import partial
 from math import ceil, log2
 from statistics import median
 
@@ -46,7 +47,7 @@ def test_a_frozen_member_of_seven_is_dead_soon() -> None:
         net = settled(7, seed)
         began_ms = net.now_ms
         net.freeze(3, 60_000)
-        assert net.run(5_000, lambda net=net: net.everybody_sees(3, Status.DEAD))  # type: ignore[misc]
+        assert net.run(5_000, partial(net.everybody_sees, 3, Status.DEAD))
         waits_ms.append(net.now_ms - began_ms)
     assert median(waits_ms) <= 1_200
     assert max(waits_ms) <= 2_600

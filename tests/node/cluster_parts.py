@@ -6,6 +6,7 @@ import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -116,7 +117,7 @@ class Members:
         first = members[0]
         assert await first.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == b"OK"
         for replica in members[1:]:
-            await until(lambda replica=replica: replica.cluster.topology.slots_assigned() == 16384)  # type: ignore[misc]
+            await until(partial(_sees_all_slots, replica))
             assert await replica.call("CLUSTER", "REPLICATE", first.id) == b"OK"
         await until(lambda: len(first.cluster.election.shard.in_sync) == len(members))
         await until(lambda: all(member.cluster.outlook.ok for member in members))
@@ -154,6 +155,10 @@ async def members(directory: Path, *settings: str) -> AsyncIterator[Members]:
     async with trio.open_nursery() as nursery:
         yield Members(nursery, directory, settings)
         nursery.cancel_scope.cancel()
+
+
+def _sees_all_slots(member: Member) -> bool:
+    return member.cluster.topology.slots_assigned() == 16384
 
 
 def fields(text: object) -> dict[str, str]:
