@@ -399,7 +399,8 @@ def _plain(value: Any) -> Plain:
     """Any msgpack value without extension types. Depth and length are bounded by the unpacker and the
     frame.
     """
-    return value  # type: ignore[no-any-return]
+    plain: Plain = value
+    return plain
 
 
 def _meta_to_wire(meta: Meta) -> tuple[Any, ...]:
