@@ -38,7 +38,7 @@ class Reign:
     Attributes:
         history: replication id of its stream.
         initial: the keys it began with.
-        inherited: the writes that made them.
+        inherited: the writes that made them. began: the offset up to which they go.
         copies: how far the data of each life certainly went when it was last looked at.
     """
 
@@ -50,11 +50,17 @@ class Reign:
     writes: list[Written] = field(default_factory=list)
     inherited: list[Written] = field(default_factory=list)
     copies: dict[str, int] = field(default_factory=dict)
+    began: int = 0
 
     def state_at(self, offset: int) -> State:
-        """What its data is when its stream has come to `offset`."""
-        state = dict(self.initial)
-        for write in self.writes:
+        """What its data is when its stream has come to `offset`.
+
+        That may be before it began: a replica takes a new primary's history for its own as soon as that lets
+        it go on, and may be elected before it has what it lacked.
+        """
+        earlier = offset < self.began
+        state: State = {} if earlier else dict(self.initial)
+        for write in self.inherited if earlier else self.writes:
             if write.offset > offset:
                 break
             if write.value is None:
@@ -118,7 +124,8 @@ class Reigns:
         source = self._source(continued, reign)
         if source is not None:
             expected = source.state_at(offset)
-            reign.inherited = source.inherited + [each for each in source.writes if each.offset <= offset]
+            reign.inherited = [each for each in source.inherited + source.writes if each.offset <= offset]
+            reign.began = offset
             reign.copies = {life: min(offset, held) for life, held in source.copies.items()}
             reign.copies[reign.life] = offset
             if not belated:

@@ -204,3 +204,15 @@ def test_a_belated_office_takes_nobody_s_place() -> None:
     begins(4, "c/1", "h4", "h3", 20, {b"k": b"2"})
     with pytest.raises(Violation, match="key k is 2 and should be 1"):
         begins(5, "a/1", "h5", "h2", 10, {b"k": b"2"})
+
+
+def test_a_replica_may_lead_from_before_its_primary_s_reign() -> None:
+    """b went on from offset 20; c followed it from offset 10, and was elected before it got the rest."""
+    offices = Offices()
+    offices.begins(1, "a/1", "h1", "none", 0, {})
+    for offset, value in ((10, b"1"), (20, b"2")):
+        offices.reigns.executes("s", "a/1", Written(offset, b"k", value))
+    offices.begins(2, "b/1", "h2", "h1", 20, {b"k": b"2"})
+    offices.begins(3, "c/1", "h3", "h2", 10, {b"k": b"1"})
+    with pytest.raises(Violation, match="key k is 2 and should be 1"):
+        offices.begins(4, "a/1", "h4", "h3", 10, {b"k": b"2"})
