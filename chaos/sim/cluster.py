@@ -52,13 +52,21 @@ class Machine:
         self.slow_disk: tuple[int, int] | None = None
         """How long a write takes, when it is slow."""
         self.disk_fails = False
+        self.unflushed: list[Past] | None = None
+        """While it lies: the state before, and whatever it was told to keep since. None: it does not lie."""
         self.restored = False
-        """Its disk is an old copy."""
+        """Its disk is an old copy, or lost what it had confirmed."""
         self.paused = False
         self.put_off: list[Callable[[], None]] = []
         self.lives = 0
         self.formats = 0
         """How often the disk was lost; a new member has a new port."""
+
+    def write(self, state: Past) -> None:
+        """The disk says that it holds this now."""
+        self.disk = state
+        if self.unflushed is not None:
+            self.unflushed.append(state)
 
 
 class Cluster:
@@ -226,7 +234,7 @@ class Cluster:
     def end_for_good(self, machine: Machine) -> None:
         """Whoever comes there next is a new member."""
         self.kill(machine)
-        machine.disk = EMPTY
+        machine.disk, machine.unflushed, machine.restored = EMPTY, None, False
 
     def tear(self, machine: Machine, dice: Random) -> None:
         """Its state file lacks its end, or has a wrong byte in it. No member starts with that."""
@@ -250,7 +258,6 @@ class Cluster:
         if not machine.restored:
             raise Violation(f"refused: {process.life} takes its disk for an old copy: {ours}, not {theirs}")
         self.events.trace(f"{process.life} stops: its disk has serial {ours}, others heard of {theirs}")
-        machine.restored = False
         self.end_for_good(machine)  # at once: were all healed meanwhile, it would start with that file
         self.events.at(self.events.now_ms + JOIN_RETRY_MS, lambda: self.restart(machine, lose_disk=True))
 

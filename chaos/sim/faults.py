@@ -13,6 +13,8 @@
     slow-disk                   the state file takes long to write
     disk-errors                 ... cannot be written, and is tried again
     old-disk                    an old copy of the state file is put back: it stops, and comes as a new member
+    lost-fsync                  a disk says that it has written and has not; then its machine loses power, and
+                                the last writes, or many, are gone
     change-voters               somebody changes the voter set, to three or five members by lot
     leave                       a member says farewell, ends and comes back as a new one
     replace                     a member dies, everybody is told to FORGET it, and a new one takes its place
@@ -41,6 +43,7 @@ HOUR_MS: Final = 3_600_000
 SLOW_DISK_MS: Final = (50, 600)
 STRIKE_PATIENCE_MS: Final = 2_000
 COPY_BACK_MS: Final = 50
+BOOT_MS: Final = (20, 500)
 FAREWELL_MS: Final = 2 * GossipConfig().gossip_interval_ms
 
 
@@ -73,6 +76,7 @@ class Faults:
             machine.strike = None
             machine.slow_disk = None
             machine.disk_fails = False
+            machine.unflushed = None
             self._cluster.resume(machine)
             self._cluster.restart(machine, lose_disk=False)
 
@@ -377,6 +381,30 @@ class Faults:
 
         self._after(self._dice.randint(*fault.every_ms), put_back)
 
+    def _lost_fsync(self, fault: Fault, target: Machine) -> None:
+        """Between two of these the voter set has to heal: whoever forgot promises votes no more."""
+        self._events.trace(f"the disk of machine {target.number} lies")
+        target.unflushed = [target.disk]
+
+        def lose_power() -> None:
+            states, target.unflushed = target.unflushed or [], None
+            healthy = target.number not in self._hurt and self._may_hurt and self._cluster.voters_whole()
+            if len(states) < 2 or not healthy:
+                self._plan(fault)
+                return
+            kept = self._dice.randrange(len(states) - 1)
+            self._events.trace(
+                f"machine {target.number} loses power, and its disk the last {len(states) - 1 - kept} writes"
+            )
+            self._cluster.kill(target)
+            target.disk = states[kept]
+            target.restored = True
+            self._hurt[target.number] = None
+            self._after(self._dice.randint(*BOOT_MS), lambda: self._come_back(target))
+            self._plan(fault)
+
+        self._after(self._dice.randint(*fault.for_ms), lose_power)
+
     def _swizzle(self, fault: Fault, _target: Machine) -> None:
         """Cut off half the machines one by one, then heal them in another order."""
         numbers = [machine.number for machine in self._cluster.machines]
@@ -403,6 +431,7 @@ BEGIN: Final[Mapping[str, Callable[[Faults, Fault, Machine], None]]] = {
     "partition": Faults._partition,
     "one-way": Faults._one_way,
     "old-disk": Faults._old_disk,
+    "lost-fsync": Faults._lost_fsync,
     "swizzle": Faults._swizzle,
     "kill-in-turn": Faults._kill_in_turn,
     "freeze-in-turn": Faults._freeze_in_turn,

@@ -418,7 +418,7 @@ class Process(Membership):
         if self.machine.disk_fails:
             self.later(SAVE_AGAIN_MS, partial(self._written, past))
             return
-        self.machine.disk = past
+        self.machine.write(past)
         self.core.persisted(self.now_ms())
         self.settle()
 

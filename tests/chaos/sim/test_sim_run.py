@@ -48,6 +48,17 @@ def test_an_old_copy_of_a_disk_is_noticed() -> None:
 
 
 @pytest.mark.slow
+def test_a_disk_that_forgot_what_it_confirmed_is_noticed() -> None:
+    """What a machine lost may have been news only; in three runs some lose promises."""
+    lines: list[str] = []
+    for seed in (2, 3, 4):
+        options = options_of("lost-fsync", seed, safety_ms_max=SAFETY_MS)
+        assert run(options, seed, tell=lines.append).violation == ""
+    assert any("loses power, and its disk the last" in line for line in lines)
+    assert any("stops: its disk has serial" in line for line in lines)
+
+
+@pytest.mark.slow
 def test_hash_seeds_do_not_matter() -> None:
     """Two processes with different orders of sets and dictionaries of text print the same."""
     script = "import sys; from chaos.cli import main; sys.exit(main(sys.argv[1:]))"
