@@ -69,7 +69,7 @@ from gossip.topology import SHARD_PREFIX, ShardView, Topology
 from gossip.views import Views, check_content
 from gossip.voters import VoterPolicy
 from gossip.votes import Message, MessageError, Value, VoterSet
-from gossip.voting import Voting
+from gossip.voting import Voting, void
 
 TIMER_SLACK_MS: Final = 20
 """Timers due this soon fire with whatever woke us: keeps the wake-ups of an idle member near its packets."""
@@ -399,6 +399,8 @@ class Participant:
         """Become a member of another cluster, told by the member that the first of `records` is about."""
         self._see(now_ms)
         self.cluster_id = cluster_id
+        if self._after_disk is not None:
+            self._after_disk = void(self._after_disk)
         self.voting.move_to(voters, decided)
         self._follow_registers()
         if records:

@@ -25,6 +25,7 @@ from gossip.register import (
     Learned,
     NoMajority,
     Persist,
+    Refused,
     Registers,
     Send,
     Timing,
@@ -46,6 +47,20 @@ ACTIONS_MAX: Final = 16_384
 
 def _nobody_follows() -> None:
     """Until somebody does."""
+
+
+def void(actions: list[Action]) -> list[Action]:
+    """What is left of actions that were on their way when we left the cluster that they concern. Nobody in
+    the next one must hear of them; whoever waits for a decision hears that it counts for nothing.
+    """
+    left: list[Action] = []
+    for action in actions:
+        if isinstance(action, Persist | Failed):
+            left.append(action)
+        elif isinstance(action, Decided):
+            refusal = Refused("this member just joined another cluster")
+            left.append(Failed(action.proposal_id, action.register, refusal))
+    return left
 
 
 class Voting:
@@ -183,6 +198,7 @@ class Voting:
 
     def move_to(self, voters: VoterSet, decided: Mapping[str, Value]) -> None:
         """Leave our own cluster for another; nothing voted or granted here counts there."""
+        self._actions = void(self._actions)
         self.granted = LeaseVoter(self._config.lease_ms, 0)
         self.repair.clear()
         self.queue(self.registers.move_to(voters, decided, self._now_ms()))

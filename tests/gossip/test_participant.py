@@ -351,6 +351,24 @@ def test_half_way_is_told_once_our_own_promise_is_on_disk() -> None:
     assert house.of(Concluded) == [Concluded(asked, Value(1, shard(ME, 1)), None)]
 
 
+def test_what_our_former_cluster_decided_is_not_told_in_the_next_one() -> None:
+    """A shard that only its founder's own disk knows of could never have another primary."""
+    house = House()
+    asked = house.core.propose("shard/s", lambda old: shard(ME, 1), None, house.now_ms)
+    house.act()  # the disk writes what is decided by us alone
+    house.core.move(CLUSTER, (record_of(P), record_of(Q)), VoterSet(2, (ME, P, Q)), {}, house.now_ms)
+    house.act()
+    house.write()
+    house.pass_ms(2_000)
+    (concluded,) = house.of(Concluded)
+    assert isinstance(concluded, Concluded)
+    assert (concluded.proposal_id, concluded.value) == (asked, None)
+    assert "just joined another cluster" in str(concluded.error)
+    assert "shard/s" not in house.core.voting.decided
+    told = [news for each in house.of(Send) if isinstance(each, Send) for news in each.envelope.news]
+    assert [news for news in told if isinstance(news, RegisterNews) and news.name == "shard/s"] == []
+
+
 def test_without_a_majority_a_proposal_ends_in_time() -> None:
     house = House()
     house.meet(P, Q)
