@@ -23,7 +23,7 @@ from gossip.beat import IDLE_BEAT_MS, on_beat
 from node.context import UNBLOCK_NOTE, UNBLOCKED
 from node.engine.engine import Engine
 from node.engine.rdb import SnapshotError, SnapshotWriter
-from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Reply
+from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Failure, Reply
 from node.engine.session import Session
 from node.engine.snapshot import SnapshotBusy
 from node.pace import SNAPSHOT_BYTES, Pace
@@ -37,6 +37,10 @@ log = logging.getLogger("grapevine.replication")
 MARK_BYTES = 40
 BUSY_RETRY_MS = 100  # snapshot epochs are being reset
 FIRST_PROGRESS = 0.01  # before so much of a snapshot is sent nobody knows how long it will take
+# Redis's words.
+NO_PRIMARY = Failure(
+    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 ROOM_POLL_MS = 1_000  # a replica that takes nothing is looked at this often
 
 
@@ -215,6 +219,11 @@ class Feeder:
         )
         self.ask_offsets()
         return BLOCKED
+
+    def end_waits(self) -> None:
+        """This node follows a primary from now on: nobody acknowledges anything to it any more."""
+        for waiter in list(self._waiters):
+            self._end_wait(waiter, NO_PRIMARY)
 
     def ask_offsets(self) -> None:
         """Makes every replica acknowledge at once."""

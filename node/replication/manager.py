@@ -226,6 +226,7 @@ class ReplicationManager:
         effects = self._engine.effects
         if self._target is None:  # a primary until now: we know where we stand only if we kept count
             self._link.stands_at(Position(self.history.id, effects.offset) if effects.active else None)
+            self.feeder.end_waits()
         effects.activate()
         self._target = target
         self._engine.read_only = not self._engine.cluster

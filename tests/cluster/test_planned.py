@@ -1,5 +1,6 @@
 """CLUSTER FAILOVER with real processes under writers: nobody sees an error, and the pause is short."""
 
+import socket
 import statistics
 import time
 
@@ -11,6 +12,7 @@ from chaos.scenarios import stutter
 from chaos.scenarios.hurt_primary import Fault, Plan, run
 from chaos.topology import Address
 from chaos.workloads.writers import Load
+from gossip.slots import slot_of
 from tests.cluster.local import LocalCluster
 
 pytestmark = pytest.mark.slow
@@ -54,6 +56,25 @@ def test_a_planned_failover_shows_no_error_and_pauses_shortly(cluster: LocalClus
     assert result.losses == ()
     gaps_ms = [each.victim_gap.length_ms for each in result.rounds]
     assert statistics.median(gaps_ms) < PAUSE_LIMIT_MS + VOTES_MAX * votes_ms, (gaps_ms, cluster.logs())
+
+
+def test_who_waits_for_copies_is_told_that_the_office_went(cluster: LocalCluster) -> None:
+    view = cluster.whole()
+    old = view.primaries()[0]
+    heir = view.replicas_of(old.id)[0].address
+    key = next(
+        b"w%d" % n for n in range(100_000) if 0 <= slot_of(b"w%d" % n) - old.first_slot < old.slot_count
+    )
+    with socket.create_connection(old.address, timeout=10) as client:
+        client.sendall(b"SET %b v\r\nWAIT 5 0\r\n" % key)
+        assert client.recv(100) == b"+OK\r\n"
+        assert cluster.node(heir.port).execute_command("CLUSTER", "FAILOVER")
+        assert client.recv(200).startswith(b"-UNBLOCKED "), "nobody will acknowledge that to it any more"
+    cluster.whole()
+    successor = cluster.node(heir.port)
+    assert successor.get(key) == b"v"
+    assert successor.set(key, "w")
+    assert successor.execute_command("WAIT", 1, 5_000) == 1
 
 
 def test_members_that_stand_still_for_moments_are_not_replaced(cluster: LocalCluster) -> None:
