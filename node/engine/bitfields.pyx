@@ -160,8 +160,9 @@ cdef inline int64_t _extended(uint64_t bits, int width) noexcept nogil:
 cdef bint _fit_signed(int64_t base, int64_t by, int width, int overflow, int64_t *fitted) noexcept nogil:
     cdef int64_t top = INT64_MAX >> (64 - width)
     cdef int64_t bottom = INT64_MIN >> (64 - width)
-    # top - by and bottom - by can't overflow: the signs agree where they are worked out.
-    cdef bint above = base > top or (by > 0 and base > top - by)
+    # top - by and bottom - by can't overflow: the signs agree where they are worked out. What SET is given may lie so far
+    # below that the way up to top does not fit 64 bits: too large, says Redis.
+    cdef bint above = base > top or (by > 0 and base > top - by) or (width < 64 and base < top - INT64_MAX)
     cdef bint below = base < bottom or (by < 0 and base < bottom - by)
     if not above and not below:
         fitted[0] = base + by
