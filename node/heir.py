@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from gossip.register import NoMajority, Refused
 from gossip.topology import ShardView, shard_register
-from node.election import cession
 from node.replication.link import command_bytes
 from node.slot_changes import nomination
+from node.succession import cession
 
 if TYPE_CHECKING:
     from node.errands import Line

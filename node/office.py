@@ -42,7 +42,6 @@ from node.election import (
     Lead,
     Propose,
     StopStream,
-    promotion,
 )
 from node.engine.engine import Engine
 from node.engine.reply import CommandError, StreamRefused
@@ -53,6 +52,7 @@ from node.replication.link import Cause, Report, Target
 from node.replication.manager import ReplicationManager
 from node.routes import Routes
 from node.slot_changes import in_sync_set, nomination
+from node.succession import promotion
 
 if TYPE_CHECKING:
     from node.errands import Errands

@@ -60,7 +60,7 @@ def transfer(slot: int, source: str, target: str) -> Change:
     return _edited(edit)
 
 
-# -- changes of a shard's register that are no elections (those are in election.py) --------------------------
+# -- changes of a shard's register that are no elections (those are in succession.py) ------------------------
 
 
 def founding(member_id: str, shard_id: str, epoch: int) -> Change:

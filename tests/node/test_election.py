@@ -26,10 +26,8 @@ from node.election import (
     Lead,
     Propose,
     StopStream,
-    cession,
-    promotion,
-    renewal,
 )
+from node.succession import cession, promotion, renewal
 
 P, Q, R, X = ("p" * 40, "q" * 40, "r" * 40, "x" * 40)
 STATES = ["alone", "following", "waiting", "standing", "leading", "returning", "ceding"]

@@ -42,8 +42,8 @@ def imported(core: str) -> set[str]:
 @pytest.mark.parametrize(
     "core",
     [
-        *("election", "slot_changes", "in_sync", "accounts", "orphans", "cluster_replies"),
-        *("outlook", "routes"),
+        *("election", "succession", "slot_changes", "in_sync", "accounts", "orphans", "cluster_replies"),
+        *("outlook", "routes", "pace"),
     ],
 )
 def test_cores_do_no_io(core: str) -> None:
