@@ -14,8 +14,8 @@ Only lines pass through here. The snapshot's bytes and the stream go from the so
 core is told when they are done, and gets every byte that a line was mixed with back as `leftover`.
 
 Data that a full sync has begun to replace is `complete` again only when all of it is there. Until then
-this node has nothing to offer in an election, whatever offset it once had; unless it keeps the old data
-(`keeps_old`) until the new is whole: then that is what it has, and goes back to should the sync fail.
+this node has nothing to offer in an election, unless it keeps the old data (`keeps_old`): then that is
+what it has, and goes back to should the sync fail.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from chaos.sim.events import Events
 from chaos.sim.network import Network, Weather
 from gossip.topology import ShardView, Topology
 from node.durability import Durability
+from tests.chaos.sim.scenes import process_of
 
 
 @pytest.mark.slow
@@ -20,8 +21,7 @@ def test_one_change_at_a_time(seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     assert events.run_until(events.now_ms + 5_000, lambda: not cluster.trouble())
     primary = cluster.primary_of("s0")
     assert primary is not None
-    process = primary.process
-    assert process is not None
+    process = process_of(primary)
     under_way: list[tuple[str, ...]] = []
     most = 0
     propose, decided = Durability.propose, Durability.decided
