@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -144,7 +145,7 @@ def test_a_primary_that_reaches_its_replica_but_no_voters_is_replaced(tmp_path: 
         old, new = connect(stack, PRIMARY), connect(stack, REPLICA)
         wait_until(lambda: holds(old, "PING", wanted="PONG"), "the primary answers")
         for each in (old, new):
-            wait_until(lambda: holds(each, "CLUSTER", "INFO", wanted="cluster_voters:5"), "five voters")  # noqa: B023
+            wait_until(partial(holds, each, "CLUSTER", "INFO", wanted="cluster_voters:5"), "five voters")
         assert holds(old, "CLUSTER", "ADDSLOTSRANGE", 0, 16383, wanted="OK")
         wait_until(lambda: holds(old, "SET", "key", "before", wanted="OK"), "the primary serves")
         wait_until(lambda: holds(new, "INFO", "replication", wanted="master_link_status:up"), "the link")
