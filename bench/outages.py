@@ -22,10 +22,10 @@ from bench.measure import cpu_ns, resident_bytes, voluntary_switches
 from bench.servers import ServerFailed
 from chaos.client import Outcome
 from chaos.peers import PeerOptions, redis_cluster
+from chaos.ports import free_ports
 from chaos.scenarios.hurt_primary import Fault, Plan, Result, run
 from chaos.scenarios.watch import Patience
 from chaos.topology import Address
-from deploy.ports import is_free
 from deploy.record import read_record
 from deploy.spawn import child_environment, grapevine_argv
 
@@ -37,7 +37,6 @@ SEED: Final = 20
 # with 250 ms the worst of 20 rounds was 1,589 ms, with 100 ms 1,257 ms.
 OP_TIMEOUT_MS: Final = 100.0
 MEMBERS: Final = 6
-PORTS: Final = range(17_000, 19_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,8 @@ def grapevine_cluster(directory: Path) -> Iterator[tuple[int, float]]:
     Raises:
         ServerFailed: it does not come up; the text is what the launcher says.
     """
-    first, router = _free_block()
+    ports = free_ports(MEMBERS + 1)  # the last is the router's
+    first, router = ports[0], ports[-1]
     words = ["up", "--detach", "--port", str(first), "--router-port", str(router), "--dir", str(directory)]
     began = time.monotonic()
     try:
@@ -81,14 +81,6 @@ def grapevine_cluster(directory: Path) -> Iterator[tuple[int, float]]:
         yield first, time.monotonic() - began
     finally:
         _grapevine(["down", "--dir", str(directory)])
-
-
-def _free_block() -> tuple[int, int]:
-    """The first of six adjacent free ports, and the one after them for the router."""
-    for first in range(PORTS.start, PORTS.stop, MEMBERS + 1):
-        if all(is_free(port) for port in range(first, first + MEMBERS + 1)):
-            return first, first + MEMBERS
-    raise ServerFailed(f"no {MEMBERS + 1} adjacent ports are free from {PORTS.start} to {PORTS.stop}")
 
 
 def _grapevine(words: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from chaos.ports import free_port
 from deploy.spawn import child_environment, describe_exit, grapevine_argv, last_line
 from node.version import GRAPEVINE_VERSION
 
@@ -115,13 +116,6 @@ def built(name: str, directory: Path) -> Path:
     if done.returncode:
         raise ServerFailed(f"{name} does not compile: {done.stderr.strip().splitlines()[0]}")
     return program
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

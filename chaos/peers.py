@@ -6,7 +6,6 @@ and a primary that comes back empty before its replicas noticed would make them 
 """
 
 import shutil
-import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from typing import Final
 import trio
 
 from chaos.client import Connection, NotConnected
+from chaos.ports import free_ports
 from chaos.resp import ErrorReply, Reply
 from chaos.scenarios.watch import Patience, wait_whole
 from chaos.topology import Address, parse_info
 from gossip.slots import SLOT_COUNT
 
 START_LIMIT_S: Final = 10.0
-BUS_OFFSET: Final = 10_000
 
 
 class PeerMissing(Exception):
@@ -48,31 +47,6 @@ class PeerOptions:
             raise ValueError(f"shards={self.shards}: between 3 (fewer have no majority of primaries) and 20")
         if not 0 <= self.replicas <= 3:
             raise ValueError(f"replicas={self.replicas}: between 0 and 3")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, with their bus ports (+10000) free as well."""
-    ports: list[int] = []
-    held: list[socket.socket] = []
-    try:
-        while len(ports) < count:
-            client = socket.socket()
-            held.append(client)
-            client.bind(("127.0.0.1", 0))
-            port: int = client.getsockname()[1]
-            if port + BUS_OFFSET > 65_535:
-                continue
-            bus = socket.socket()
-            held.append(bus)
-            try:
-                bus.bind(("127.0.0.1", port + BUS_OFFSET))
-            except OSError:
-                continue
-            ports.append(port)
-    finally:
-        for each in held:
-            each.close()
-    return ports
 
 
 @asynccontextmanager

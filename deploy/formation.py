@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from chaos.ports import LOCAL_HOST
 from chaos.topology import Address
 from deploy.observe import NodeView, covers_all_slots
-from deploy.plan import LOCAL_HOST, ClusterPlan, ProcessPlan
+from deploy.plan import ClusterPlan, ProcessPlan
 
 # A command is not sent again before its effect can have come round: registers are decided in tens of
 # milliseconds.

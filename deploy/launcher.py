@@ -26,12 +26,13 @@ from typing import Final
 import trio
 
 from chaos.client import Connection, ConnectionLost, NotConnected
+from chaos.ports import LOCAL_HOST
 from chaos.resp import ErrorReply
 from chaos.topology import Address
 from deploy.formation import Formation, planned_role
 from deploy.logs import LOG_BYTES_MAX, shorten
 from deploy.observe import NodeView, observe_all
-from deploy.plan import LOCAL_HOST, ClusterPlan, ProcessPlan, node_arguments
+from deploy.plan import ClusterPlan, ProcessPlan, node_arguments
 from deploy.processes import identify
 from deploy.record import Record, Started, write_record
 from deploy.report import Reporter

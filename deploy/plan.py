@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from chaos.ports import BUS_OFFSET, LOCAL_HOST
 from gossip.slots import SLOT_COUNT
 
-BUS_OFFSET = 10_000  # a node's bus port is its client port plus this, as in Redis Cluster
 PORT_MAX = 65_535
 SHARDS_MAX = 500
 REPLICAS_MAX = 5
-LOCAL_HOST = "127.0.0.1"
 
 Kind = Literal["node", "router"]
 

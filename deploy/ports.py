@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from chaos.ports import BUS_OFFSET, LOCAL_HOST, can_bind, is_free
 from chaos.topology import Address
 from deploy.observe import NodeView, observe_all
-from deploy.plan import BUS_OFFSET, LOCAL_HOST, PORT_MAX, ClusterPlan
+from deploy.plan import PORT_MAX, ClusterPlan
 from deploy.processes import command_line
 
 ROUTER_PORT: Final = 6379
@@ -17,27 +18,6 @@ ASK_MS: Final = 1_000
 
 class PortTaken(Exception):
     """A port that the cluster needs is in use; the text says which, by whom, and what to do."""
-
-
-def is_free(port: int) -> bool:
-    """Whether a member could bind this port for clients (TCP) and its bus port (TCP and UDP)."""
-    wanted = (
-        (port, socket.SOCK_STREAM),
-        (port + BUS_OFFSET, socket.SOCK_STREAM),
-        (port + BUS_OFFSET, socket.SOCK_DGRAM),
-    )
-    return all(_can_bind(number, kind) for number, kind in wanted)
-
-
-def _can_bind(port: int, kind: socket.SocketKind) -> bool:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind is socket.SOCK_STREAM:  # as servers do: connections that linger after an end do not count
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOCAL_HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def choose_router_port(avoid: range) -> int:
@@ -80,7 +60,7 @@ async def check_ports(plan: ClusterPlan) -> None:
         )
     if isinstance(view, NodeView):
         who = f"a {'Grapevine node' if view.version else 'Redis server'} (process {view.pid})"
-    elif _can_bind(first.port, socket.SOCK_STREAM):
+    elif can_bind(first.port, socket.SOCK_STREAM):
         who = f"another program on its bus port {first.port + BUS_OFFSET}"
     else:
         who = "another program"

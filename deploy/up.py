@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from chaos.ports import is_free
 from deploy.launcher import Launcher, StartFailed
 from deploy.logs import LOG_BYTES_MAX
 from deploy.plan import PlanError
-from deploy.ports import ROUTER_PORT, PortTaken, check_ports, choose_router_port, is_free
+from deploy.ports import ROUTER_PORT, PortTaken, check_ports, choose_router_port
 from deploy.processes import identify, is_alive
 from deploy.record import DirectoryLock, Record, RecordError, cannot_write, read_record, write_record
 from deploy.report import PipeReporter, Reporter, relay

@@ -27,6 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from chaos.ports import free_port
 from node.commands import all_commands
 from node.commands.table import CommandSpec
 from node.config import Config
@@ -50,13 +51,6 @@ REPLY_DEADLINE_S = 30.0
 
 
 # -------------------------------------------------------------------------------------------- servers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:

@@ -5,7 +5,6 @@ socket of another test takes one between the search and the bind.
 """
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -21,13 +20,13 @@ import trio
 from redis.cluster import RedisCluster
 
 from chaos.health import View
+from chaos.ports import free_ports
 from chaos.scenarios.watch import Patience, members, wait_whole
 from chaos.topology import Address
 from deploy.processes import is_alive, send_signal
 from deploy.record import read_record
 
 HERE = Path(__file__).resolve().parent.parent.parent
-BUS_OFFSET = 10_000
 START_LIMIT_S = 90.0  # beyond what the launcher itself allows
 
 
@@ -42,26 +41,6 @@ def grapevine(*words: str, timeout_s: float = START_LIMIT_S) -> subprocess.Compl
         timeout=timeout_s,
         check=False,
     )
-
-
-def free_block(count: int) -> int:
-    """First of `count` adjacent ports that are free, with their bus ports, for TCP and UDP."""
-    rng = random.SystemRandom()
-    for _ in range(200):
-        first = rng.randrange(10_000, 20_000 - count)
-        if all(_is_free(port) and _is_free(port + BUS_OFFSET) for port in range(first, first + count)):
-            return first
-    raise RuntimeError("no free block of ports between 10000 and 20000")
-
-
-def _is_free(port: int) -> bool:
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
 
 
 @dataclass
@@ -141,7 +120,7 @@ def running_cluster(
     zones: tuple[str, ...] = (),
 ) -> Iterator[LocalCluster]:
     """Starts a cluster detached and ends it, whatever happens. `settings`: of all nodes, as `name=value`."""
-    first = free_block(shards * (1 + replicas) + 1)
+    first = free_ports(shards * (1 + replicas) + 1).start
     router_port = first + shards * (1 + replicas)
     cluster = LocalCluster(directory, first, router_port, shards, replicas, settings, zones)
     try:

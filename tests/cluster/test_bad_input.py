@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.local import free_block, grapevine, process, raw
+from chaos.ports import free_port, free_ports
+from tests.cluster.local import grapevine, process, raw
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -47,8 +48,7 @@ def founded(port: int, log: Path, key: str) -> str:
 
 
 def test_two_clusters_that_own_slots_do_not_meet(tmp_path: Path) -> None:
-    first = free_block(2)
-    second = first + 1
+    first, second = free_ports(2)
     log = tmp_path / "log"
     with (
         process(*words(first, tmp_path / "one"), log=log),
@@ -68,8 +68,7 @@ def test_two_clusters_that_own_slots_do_not_meet(tmp_path: Path) -> None:
 
 def test_a_node_with_another_clusters_state_does_not_join(tmp_path: Path) -> None:
     """Its directory says that it owns slots elsewhere: it stays there and says why, naming both clusters."""
-    first = free_block(2)
-    second = first + 1
+    first, second = free_ports(2)
     log, told = tmp_path / "log", tmp_path / "told"
     with process(*words(first, tmp_path / "one"), log=log):
         ours = founded(first, log, "k1")
@@ -87,8 +86,7 @@ def test_a_node_with_another_clusters_state_does_not_join(tmp_path: Path) -> Non
 
 def test_a_voter_with_an_old_copy_of_its_state_file_stops(tmp_path: Path) -> None:
     """It promised and accepted since: the other one remembers, and both of them are named."""
-    first = free_block(2)
-    second = first + 1
+    first, second = free_ports(2)
     log = tmp_path / "log"
     state, copy = tmp_path / "one" / "grapevine-state.msgpack", tmp_path / "copy"
     with process(*words(second, tmp_path / "two", "--join", f"127.0.0.1:{first}"), log=log):
@@ -109,7 +107,7 @@ def test_a_voter_with_an_old_copy_of_its_state_file_stops(tmp_path: Path) -> Non
 
 
 def test_a_directory_in_use_is_refused_by_name(tmp_path: Path) -> None:
-    first = free_block(2)
+    first = free_port()
     log = tmp_path / "log"
     with process(*words(first, tmp_path / "one"), log=log):
         founded(first, log, "k1")
@@ -120,8 +118,7 @@ def test_a_directory_in_use_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_node_killed_while_it_joins_joins_when_it_returns(tmp_path: Path) -> None:
-    first = free_block(2)
-    second = first + 1
+    first, second = free_ports(2)
     log = tmp_path / "log"
     with process(*words(first, tmp_path / "one"), log=log):
         founded(first, log, "k1")
@@ -141,7 +138,7 @@ def test_a_node_killed_while_it_joins_joins_when_it_returns(tmp_path: Path) -> N
 
 def test_a_disk_that_was_put_back_lowers_no_epoch(tmp_path: Path) -> None:
     """An old copy of a voter's directory: what was decided since stands while a majority remembers it."""
-    ports = list(range(first := free_block(3), first + 3))
+    ports = free_ports(3)
     log = tmp_path / "log"
     directories = [tmp_path / str(port) for port in ports]
     join = ["--join", f"127.0.0.1:{ports[0]}"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.cluster.local import free_block, process
+from chaos.ports import free_ports
+from tests.cluster.local import process
 from tests.waiting import wait_until
 
 LIMIT_S = 15.0
@@ -39,7 +40,7 @@ def _start(stack: ExitStack, directory: Path, port: int, *words: str) -> redis.R
 @pytest.mark.slow
 @pytest.mark.parametrize("named", ["address", "shard"])
 def test_a_node_that_is_told_joins_that_shard(tmp_path: Path, named: str) -> None:
-    first = free_block(2)
+    first = free_ports(2).start
     with ExitStack() as stack:
         primary = _start(stack, tmp_path, first, "--cluster")
         primary.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
@@ -57,7 +58,7 @@ def test_a_node_that_is_told_joins_that_shard(tmp_path: Path, named: str) -> Non
 
 @pytest.mark.slow
 def test_a_stand_alone_node_follows_an_address(tmp_path: Path) -> None:
-    first = free_block(2)
+    first = free_ports(2).start
     with ExitStack() as stack:
         primary = _start(stack, tmp_path, first)
         primary.set("key", "value")

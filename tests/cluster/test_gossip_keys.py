@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.cluster.local import BUS_OFFSET, LocalCluster, raw, running_cluster
+from chaos.ports import BUS_OFFSET
+from tests.cluster.local import LocalCluster, raw, running_cluster
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow

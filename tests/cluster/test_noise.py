@@ -12,7 +12,8 @@ import msgpack
 import pytest
 import redis
 
-from tests.cluster.local import BUS_OFFSET, LocalCluster, running_cluster
+from chaos.ports import BUS_OFFSET
+from tests.cluster.local import LocalCluster, running_cluster
 
 pytestmark = pytest.mark.slow
 

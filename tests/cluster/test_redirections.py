@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from chaos.ports import free_port
 from gossip.slots import slot_of
-from tests.cluster.local import LocalCluster, free_block, process, raw
+from tests.cluster.local import LocalCluster, process, raw
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -113,7 +114,7 @@ def test_the_router_says_what_it_is(cluster: LocalCluster) -> None:
 
 
 def test_a_new_node_serves_nothing_until_slots_are_assigned(tmp_path: Path) -> None:
-    port = free_block(1)
+    port = free_port()
     log = tmp_path / "node.log"
     with process("node", "--port", str(port), "--dir", str(tmp_path / "d"), "--cluster", log=log):
         client = redis.Redis(

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from chaos.ports import free_ports
 from deploy.processes import ProcessKey, is_alive, send_signal
 from deploy.record import Record, read_record
 from deploy.spawn import child_environment, grapevine_argv
-from tests.cluster.local import LocalCluster, free_block, grapevine, running_cluster
+from tests.cluster.local import LocalCluster, grapevine, running_cluster
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -119,7 +120,7 @@ def foreground(directory: Path, port: int, *words: str) -> subprocess.Popen[str]
 
 
 def test_ctrl_c_stops_everything_in_order(tmp_path: Path) -> None:
-    launcher = foreground(tmp_path, free_block(2), "--shards", "1")
+    launcher = foreground(tmp_path, free_ports(2).start, "--shards", "1")
     assert launcher.stdout is not None
     with launcher:
         seen = ""
@@ -143,7 +144,7 @@ def test_ctrl_c_stops_everything_in_order(tmp_path: Path) -> None:
 
 
 def test_stopped_before_it_was_ready_nothing_stays(tmp_path: Path) -> None:
-    launcher = foreground(tmp_path, free_block(6))
+    launcher = foreground(tmp_path, free_ports(6).start)
     with launcher:
         wait_until(
             lambda: read_record(tmp_path) is not None and len(keys(tmp_path)) == 6, "record of six nodes"

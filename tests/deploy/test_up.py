@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.ports import free_ports
 from deploy.plan import ClusterPlan, PlanError
-from deploy.ports import PortTaken, check_ports, is_free
+from deploy.ports import PortTaken, check_ports
 from deploy.record import Record
 from deploy.up import NO_ROUTER, Wish, resolve
 
@@ -40,16 +41,8 @@ def test_another_shape_than_the_directory_holds_is_refused(wish: Wish, option: s
         resolve(wish, Record(5, 2, 8000, 9000), 6379)
 
 
-def free_base(count: int) -> int:
-    """A port from which `count` ports are free, with their bus ports."""
-    for base in range(21_000, 50_000, 50):
-        if all(is_free(base + index) for index in range(count)):
-            return base
-    pytest.fail("no free ports on this machine")
-
-
 async def test_free_ports_are_fine() -> None:
-    await check_ports(ClusterPlan(1, 1, free_base(2), 0, HERE))
+    await check_ports(ClusterPlan(1, 1, free_ports(2).start, 0, HERE))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +54,7 @@ async def test_free_ports_are_fine() -> None:
     ],
 )
 async def test_a_taken_port_is_named(kind: socket.SocketKind, offset: int, who: str) -> None:
-    base = free_base(2)
+    base = free_ports(2).start
     with socket.socket(socket.AF_INET, kind) as other:
         other.bind(("127.0.0.1", base + 1 + offset))
         if kind is socket.SOCK_STREAM:

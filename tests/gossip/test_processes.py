@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from chaos.ports import BUS_OFFSET, free_port
 from gossip.config import GossipConfig
 from gossip.register import Change, NoMajority
 from gossip.service import Service
 from gossip.votes import Plain
-from tests.gossip.test_service import Village, free_port, led_by, settled, status, village
+from tests.gossip.test_service import Village, led_by, settled, status, village
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ class Outsider:
 
 @asynccontextmanager
 async def outsider(here: Village, name: str) -> AsyncIterator[Outsider]:
-    port, join = free_port(), here.ports["m0"] - 10_000
+    port, join = free_port() + BUS_OFFSET, here.ports["m0"] - BUS_OFFSET
     process = await trio.lowlevel.open_process(
         [sys.executable, str(SCRIPT), str(here.directory / name), str(port), str(join)],
         stdin=subprocess.PIPE,

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 import trio
 
+from chaos.ports import BUS_OFFSET, free_port
 from gossip.config import GossipConfig
 from gossip.sealing import PLAIN, Keyring
 from gossip.service import MeetRefused, NoMajority, Refused, SelfMeta, Service
@@ -20,20 +21,6 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 QUICK = GossipConfig(maintenance_interval_ms=50)
-
-
-def free_port() -> int:
-    """A port that is free for UDP and TCP right now, below the range the kernel hands out by itself."""
-    dice = Random()
-    while True:
-        port = dice.randrange(20_000, 32_000)
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @dataclass
@@ -52,9 +39,9 @@ class Village:
     async def start(
         self, name: str, *, join: str | None = None, kind: str = "node", zone: str = ""
     ) -> Service:
-        port = self.ports.setdefault(name, free_port())
-        seeds = [("127.0.0.1", self.ports[join] - 10_000)] if join else []
-        meta = SelfMeta("127.0.0.1", port - 10_000, bus_port=port, kind=kind, zone=zone)
+        port = self.ports.setdefault(name, free_port() + BUS_OFFSET)
+        seeds = [("127.0.0.1", self.ports[join] - BUS_OFFSET)] if join else []
+        meta = SelfMeta("127.0.0.1", port - BUS_OFFSET, bus_port=port, kind=kind, zone=zone)
         directory = self.directory / name
         service = Service(self.config, meta, directory, Random(name), join=seeds, keyring=self.keyring)
         self.services[name] = service

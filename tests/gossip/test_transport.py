@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
+from chaos.ports import free_port
 from gossip.errors import PeerError
 from gossip.transport import Datagrams, FrameReader, family_of, is_refused, resolve, send_frame
-from tests.gossip.test_service import free_port
 
 LOCAL = "127.0.0.1"
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from gossip.service import BUS_PORT_OFFSET
+from chaos.ports import free_port
 from node.cluster import ClusterNode
 from node.config import Config
 from node.server import Node
@@ -19,24 +17,6 @@ from tests.node.replication.parts import Client
 from tests.waiting import until
 
 PATIENCE_S = 30
-
-
-def free_port() -> int:
-    """A client port whose bus port is free too."""
-    for _ in range(200):
-        port = random.randrange(20_000, 50_000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for kind, number in (
-                    (socket.SOCK_STREAM, port),
-                    (socket.SOCK_STREAM, port + BUS_PORT_OFFSET),
-                    (socket.SOCK_DGRAM, port + BUS_PORT_OFFSET),
-                ):
-                    stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", number))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free pair of ports")
 
 
 class Member:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chaos.ports import free_port
 from gossip.slots import slot_of
 from tests.node.strategies import Command, key_commands, string_commands
-from tests.oracle import Ours, RedisServer, Wire, compare, free_port, fresh
+from tests.oracle import Ours, RedisServer, Wire, compare, fresh
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.oracle

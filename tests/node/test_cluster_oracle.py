@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from chaos.ports import free_port
 from node.engine.reply import Reply
-from tests.node.cluster_parts import fields, free_port, lines, members
+from tests.node.cluster_parts import fields, lines, members
 from tests.node.replication.parts import Client, clients, running
 from tests.oracle import RedisServer
 from tests.waiting import until

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from chaos.client import Connection, NotConnected
-from chaos.peers import free_ports
+from chaos.ports import free_port, free_ports
 from chaos.resp import ErrorReply, Reply
 from chaos.topology import Address
 from gossip.config import GossipConfig
@@ -93,7 +93,7 @@ async def test_redirects_to_the_decided_owner_and_follows_changes(tmp_path: Path
 
 @pytest.mark.slow
 async def test_what_a_client_sends_on_its_own(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     async with running(tmp_path, port, "") as router:
         assert await ask(port, "PING") == b"PONG"
         assert await ask(port, "CLIENT", "SETINFO", "LIB-NAME", "x") == b"OK"
@@ -124,7 +124,7 @@ async def test_what_a_client_sends_on_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_stopped_router_lets_go_of_its_port_and_directory(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     ids = []
     for _ in range(2):
         async with running(tmp_path, port, "") as router:
@@ -138,7 +138,7 @@ async def test_a_stopped_router_lets_go_of_its_port_and_directory(tmp_path: Path
 
 @pytest.mark.slow
 def test_as_a_process(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "deploy.cli", "router", "--port", str(port), "--dir", str(tmp_path)]
     process = subprocess.Popen(
         command, cwd=HERE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(HERE)}

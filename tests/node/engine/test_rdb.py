@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.ports import free_port
 from node.engine.crc64 import crc64
 from node.engine.keyspace import Keyspace
 from node.engine.rdb import Decoder, SnapshotError, SnapshotWriter
@@ -264,12 +264,6 @@ def test_an_announced_length_allocates_nothing() -> None:
 
 # --- the real thing -----------------------------------------------------------------------------------------
 needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

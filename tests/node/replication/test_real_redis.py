@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from chaos.ports import free_port
 from node.replication.link import Cause, Report
 from node.replication.source import Stage
 from tests.node.replication.parts import Client, PartsNode, clients, running
@@ -28,12 +28,6 @@ LIBRARY = b"#!lua name=%b\nredis.register_function('of_%b', function() return 1 
 
 
 DISKLESS = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
