@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("grapevine.cluster")
 
-HANDOVER_MS: Final = 1000  # clients are held back at most this long
-CATCH_UP_MS: Final = HANDOVER_MS // 2  # the heir may take so long, before clients are held and again after
-VOTES_MS: Final = 1500  # from asking for promises to the decision, with what comes between
+CATCH_UP_MS: Final = 500  # the heir may take so long, before clients are held and again after
+# From asking for promises to the decision, with what comes between; as long as a failover by hand may take in
+# Redis. A voter's disk may stall for a second, and who waits is better off than who is refused.
+VOTES_MS: Final = 5000
 HEIR_LEADS_MS: Final = 250  # beyond this MOVED is sent to an heir that may not know yet
+HELD_MS: Final = VOTES_MS + HEIR_LEADS_MS  # clients wait at most so long, and 20 - 30 ms as a rule
 LOOK_MS: Final = 1
 QUESTION: Final = command_bytes(b"ROLE")  # answered though clients are held; the first word of it counts
 
@@ -120,7 +122,7 @@ class HandOver:
             raise NotReady("this node does not lead it any more")
         node.handing_over = True
         self._held_ms = node.service.now_ms()
-        node.hold_clients(self._held_ms + HANDOVER_MS)
+        node.hold_clients(self._held_ms + HELD_MS)
         await self._catch_up()
         await node.errands.within(CATCH_UP_MS, self._until_confirmed())
         self._drained_ms = node.service.now_ms()
