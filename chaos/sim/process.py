@@ -315,10 +315,8 @@ class Process(Membership):
         write = self._unanswered.pop(end, None)
         if reply.startswith(b"-") or not isinstance(end.peer.note, Key):
             return  # an error, or a replica's greeting
+        end.peer.note = self.cluster.answered(self, held=held)
         office = self.office
-        if office is None and held:  # it was set free before this turn ended the office
-            office = self._office
-        end.peer.note = self.cluster.answered(self, office, held=held)
         if write is not None and office is not None:
             self.cluster.reigns.acknowledges(
                 office[0],

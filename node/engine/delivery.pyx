@@ -18,7 +18,7 @@ walk has passed over all elements, which puts them in order for nothing.
 
 The elements of a list are its chunks of 8 KB. They have an order, so the delivery takes a copy of the list's directory when it
 begins, and a chunk that is owed stays as it is: a write goes on with a copy of it (chunks.pyx). So do the nodes of a stream
-(stream.pyx). What a stream has beside them, its ids and groups, is noted when the delivery begins.
+(stream.pyx). What a stream has beside them, its ids and groups, is told in stream_delivery.pyx.
 
 Rejected: a snapshot epoch in each element, as keys have. Epochs run out and have to be reset, in this case in every
 element of every collection. Here the bits never need a walk of their own.

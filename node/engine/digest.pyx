@@ -24,7 +24,7 @@ from node.engine.entry cimport (
     entry_string,
     entry_type,
 )
-from node.engine.groups cimport StreamGroup, consumer_name, cursor_pending, group_name, pending_seek, stream_group_at
+from node.engine.groups cimport StreamGroup, consumer_name, cursor_pending, group_name, pending_consumer, pending_seek, stream_group_at
 from node.engine.keyspace cimport Keyspace
 from node.engine.ordered cimport OrderedCursor, ordered_next
 from node.engine.run cimport Item, item_text, run_next
@@ -92,7 +92,7 @@ cdef uint64_t _stream_digest(const Stream *stream) noexcept:
         while more:
             crc = crc64_update(crc, <const uint8_t *> &cursor_pending(&cursor).id, sizeof(StreamId))
             crc = crc64_update(crc, <const uint8_t *> &cursor_pending(&cursor).count, 8)
-            crc = _text(crc, consumer_name(cursor_pending(&cursor).consumer))
+            crc = _text(crc, consumer_name(pending_consumer(cursor_pending(&cursor))))
             more = ordered_next(&cursor)
     return crc
 

@@ -6,7 +6,8 @@
                        pending     -> the same StreamPendings
 
 An entry that was delivered and not acknowledged is one block of 40 bytes in two ordered indexes: its group's and its
-consumer's, because both are asked for ranges of ids. With the indexes it takes about 60 bytes.
+consumer's, because both are asked for ranges of ids. With the indexes it takes about 60 bytes. How snapshots get them is told
+in stream_delivery.pyx.
 
 What a consumer has pending goes with it. If that is most of what its group has, it is unlinked as a whole and freed in the
 background; otherwise one by one. Either way the fewer are looked at.
@@ -19,7 +20,7 @@ from libc.stdint cimport INT64_MAX
 from libc.string cimport memcmp, memcpy, memset
 
 from node.engine.alloc cimport heap_block_bytes, heap_give, heap_take
-from node.engine.directory cimport directory_free, directory_insert, directory_remove, word_of
+from node.engine.directory cimport directory_free, directory_insert, directory_remove, word_count, word_of
 from node.engine.ordered cimport (
     ordered_cut,
     ordered_free_some,
@@ -30,6 +31,7 @@ from node.engine.ordered cimport (
     ordered_seek,
 )
 from node.engine.stream cimport stream_free_some, stream_new
+from node.engine.stream_delivery cimport pending_keep, stream_park
 from node.engine.stream_id cimport id_compare, id_of
 
 cdef enum:
@@ -97,6 +99,7 @@ cdef int stream_group_move(Heap *heap, Stream *s, StreamGroup *group, Stream *in
     directory_remove(&s.groups, _group_place(s, group_name(group)), 1)
     s.head.used_bytes -= bytes
     into.head.used_bytes += bytes
+    stream_park(s, into)
     return 0
 
 
@@ -191,7 +194,7 @@ cdef int64_t group_audit(const Stream *s, const StreamGroup *group) noexcept nog
         count += consumer.pending.count
         more = pending_seek(&consumer.pending, id_of(0, 0), &cursor)
         while more:
-            if cursor_pending(&cursor).consumer != consumer:
+            if pending_consumer(cursor_pending(&cursor)) != consumer:
                 return -1
             if group_pending(group, cursor_pending(&cursor).id) != cursor_pending(&cursor):
                 return -1
@@ -305,6 +308,8 @@ cdef Stream *_shed(Heap *heap, Stream *s, StreamGroup *group, StreamConsumer *co
     gone.head.used_bytes += bytes
     s.head.used_bytes -= bytes
     s.head.used_bytes += kept.used_bytes
+    shell.origin = group
+    stream_park(s, gone)
     return gone
 
 
@@ -346,7 +351,7 @@ cdef StreamPending *pending_add(
     pending.id = id
     pending.delivered_ms = delivered_ms
     pending.count = count
-    pending.consumer = consumer
+    pending.held = word_of(consumer, s.head.polarity)
     s.head.used_bytes += heap_block_bytes(pending, sizeof(StreamPending))
     try:
         _insert(heap, s, &group.pending, pending)
@@ -362,17 +367,29 @@ cdef StreamPending *pending_add(
     return pending
 
 
-cdef int pending_assign(Heap *heap, Stream *s, StreamPending *pending, StreamConsumer *consumer) except -1:
-    if pending.consumer == consumer:
+cdef int pending_assign(
+    Heap *heap, Stream *s, StreamGroup *group, StreamPending *pending, StreamConsumer *consumer
+) except -1:
+    if pending_consumer(pending) == consumer:
         return 0
     _insert(heap, s, &consumer.pending, pending)
-    _take_out(heap, s, &pending.consumer.pending, pending)
-    pending.consumer = consumer
+    _take_out(heap, s, &pending_consumer(pending).pending, pending)
+    pending_keep(s, group, pending)
+    pending.held = word_of(consumer, word_count(pending.held))
     return 0
 
 
+cdef void pending_deliver(
+    Stream *s, StreamGroup *group, StreamPending *pending, int64_t delivered_ms, int64_t count
+) noexcept nogil:
+    pending_keep(s, group, pending)
+    pending.delivered_ms = delivered_ms
+    pending.count = count
+
+
 cdef void pending_remove(Heap *heap, Stream *s, StreamGroup *group, StreamPending *pending) noexcept nogil:
-    _take_out(heap, s, &pending.consumer.pending, pending)
+    pending_keep(s, group, pending)
+    _take_out(heap, s, &pending_consumer(pending).pending, pending)
     _take_out(heap, s, &group.pending, pending)
     s.head.used_bytes -= heap_block_bytes(pending, sizeof(StreamPending))
     heap_give(heap, pending, sizeof(StreamPending))

@@ -15,7 +15,7 @@ from node.engine.members cimport (
     members_empty_some,
     members_held_bytes,
 )
-from node.engine.stream cimport Stream, stream_audit, stream_copy, stream_free_some
+from node.engine.stream cimport Stream, stream_audit, stream_copy, stream_elements, stream_free_some
 from node.engine.zset cimport Zset, zset_copy, zset_empty_some, zset_held_bytes
 
 
@@ -25,7 +25,7 @@ cdef int64_t object_count(Object *value) noexcept nogil:
     if value.type == TYPE_LIST:
         return (<List *> value).count
     if value.type == TYPE_STREAM:
-        return (<Stream *> value).length
+        return stream_elements(<Stream *> value)
     return 0
 
 

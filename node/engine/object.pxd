@@ -9,6 +9,7 @@ cdef struct Delivery:
     uint8_t mends  # bits that were spoiled when it began: its walk puts them in order
     bint failed  # there was no room to keep an element that changed
     bint blind  # and what it was owed may be gone: nothing of it must be read
+    void *stream  # owned: a stream's StreamDelivery, else NULL
     size_t early_limit_bytes
     uint8_t *early  # owned: copies of elements that a write came upon, one behind the other, each 8-aligned
     size_t early_bytes

@@ -33,7 +33,7 @@ from node.engine.buf cimport Buf, buf_append, buf_drop_front, buf_free
 from node.engine.crc64 cimport crc64_update
 from node.engine.entry cimport Entry, entry_expiry_ms, entry_key, entry_type
 from node.engine.keyspace cimport EXPIRY_NONE, Key, Keyspace
-from node.engine.rdb_stream cimport write_stream_node, write_stream_rest
+from node.engine.rdb_stream cimport write_stream_node
 from node.engine.rdb_values cimport PIECE_NONE, ValueReader
 from node.engine.rdb_write cimport (
     large_kind,
@@ -46,7 +46,7 @@ from node.engine.rdb_write cimport (
 )
 from node.engine.snapshot cimport Snapshot, SnapshotSink
 from node.engine.span cimport Span, span_bytes, span_of
-from node.engine.stream cimport Stream, StreamNode
+from node.engine.stream cimport StreamNode
 
 from node.engine.rdb_values import SnapshotError
 
@@ -354,9 +354,6 @@ cdef class _EncodingSink(SnapshotSink):
 
     cdef int item(self, Span text) except -1:
         return write_text(&self.out, text)
-
-    cdef int note_rest(self, const Stream *stream, Buf *rest) except -1:
-        return write_stream_rest(rest, stream)
 
     cdef int node(self, const StreamNode *node, uint32_t live) except -1:
         return write_stream_node(&self.out, node, live)

@@ -32,7 +32,7 @@ from node.engine.groups cimport (
     pending_seek,
     stream_group_at,
 )
-from node.engine.ordered cimport Ordered, OrderedCursor, ordered_next
+from node.engine.ordered cimport OrderedCursor, ordered_next
 from node.engine.packed cimport PACKED_LISTPACK, Packed, packed_next, packed_open
 from node.engine.rdb_write cimport write_length, write_text
 from node.engine.run cimport RUN_INTEGER, Item, item_bytes, item_of_int64, item_text, item_write, run_next
@@ -55,7 +55,7 @@ cdef enum:
 
 # --- writing ---------------------------------------------------------------------------------------------
 
-cdef int _raw_id(Buf *out, StreamId id) except -1:
+cdef int write_raw_id(Buf *out, StreamId id) except -1:
     cdef uint8_t raw[16]
     cdef int index
     for index in range(8):
@@ -135,21 +135,6 @@ cdef int _node(Buf *pack, const StreamNode *node, uint32_t live) except -1:
     return 0
 
 
-cdef int _pending(Buf *out, const Ordered *pending, bint whole) except -1:
-    cdef OrderedCursor cursor
-    cdef StreamPending *one
-    cdef bint more = pending_seek(pending, id_of(0, 0), &cursor)
-    write_length(out, pending.count)
-    while more:
-        one = cursor_pending(&cursor)
-        _raw_id(out, one.id)
-        if whole:
-            buf_append(out, &one.delivered_ms, 8)
-            write_length(out, <uint64_t> one.count)
-        more = ordered_next(&cursor)
-    return 0
-
-
 cdef int _id(Buf *out, StreamId id) except -1:
     write_length(out, id.ms)
     return write_length(out, id.seq)
@@ -165,14 +150,15 @@ cdef int write_stream(Buf *out, const Stream *s) except -1:
         live = word_count(directory_at(&s.nodes, index)[0])
         if live > 0:
             write_stream_node(out, stream_node(s, index), live)
-    return write_stream_rest(out, s)
+    write_stream_ids(out, s.length, s.last_id, s.first_id, s.deleted_id, s.added)
+    return _groups(out, s)
 
 
 cdef int write_stream_node(Buf *out, const StreamNode *node, uint32_t live) except -1:
     cdef Buf pack
     memset(&pack, 0, sizeof(Buf))
     write_length(out, 16)
-    _raw_id(out, node.first)
+    write_raw_id(out, node.first)
     try:
         _node(&pack, node, live)
         write_length(out, <uint64_t> pack.used_bytes)
@@ -182,28 +168,57 @@ cdef int write_stream_node(Buf *out, const StreamNode *node, uint32_t live) exce
     return 0
 
 
-cdef int write_stream_rest(Buf *out, const Stream *s) except -1:
+cdef int write_stream_ids(
+    Buf *out, int64_t length, StreamId last, StreamId first, StreamId deleted, uint64_t added
+) except -1:
+    write_length(out, <uint64_t> length)
+    _id(out, last)
+    _id(out, first)
+    _id(out, deleted)
+    return write_length(out, added)
+
+
+cdef int write_group_head(Buf *out, Span name, StreamId last, int64_t entries_read) except -1:
+    write_text(out, name)
+    _id(out, last)
+    return write_length(out, <uint64_t> entries_read)
+
+
+cdef int write_pending(Buf *out, const StreamPending *pending) except -1:
+    write_raw_id(out, pending.id)
+    buf_append(out, &pending.delivered_ms, 8)
+    return write_length(out, <uint64_t> pending.count)
+
+
+cdef int write_consumer_head(Buf *out, Span name, int64_t seen_ms) except -1:
+    write_text(out, name)
+    return buf_append(out, &seen_ms, 8)
+
+
+cdef int _groups(Buf *out, const Stream *s) except -1:
     cdef StreamGroup *group
     cdef StreamConsumer *consumer
+    cdef OrderedCursor cursor
     cdef uint32_t index, which
-    write_length(out, <uint64_t> s.length)
-    _id(out, s.last_id)
-    _id(out, s.first_id)
-    _id(out, s.deleted_id)
-    write_length(out, s.added)
+    cdef bint more
     write_length(out, s.groups.count)
     for index in range(s.groups.count):
         group = stream_group_at(s, index)
-        write_text(out, group_name(group))
-        _id(out, group.last_id)
-        write_length(out, <uint64_t> group.entries_read)
-        _pending(out, &group.pending, True)
+        write_group_head(out, group_name(group), group.last_id, group.entries_read)
+        write_length(out, group.pending.count)
+        more = pending_seek(&group.pending, id_of(0, 0), &cursor)
+        while more:
+            write_pending(out, cursor_pending(&cursor))
+            more = ordered_next(&cursor)
         write_length(out, group.consumers.count)
         for which in range(group.consumers.count):
             consumer = group_consumer_at(group, which)
-            write_text(out, consumer_name(consumer))
-            buf_append(out, &consumer.seen_ms, 8)
-            _pending(out, &consumer.pending, False)
+            write_consumer_head(out, consumer_name(consumer), consumer.seen_ms)
+            write_length(out, consumer.pending.count)
+            more = pending_seek(&consumer.pending, id_of(0, 0), &cursor)
+            while more:
+                write_raw_id(out, cursor_pending(&cursor).id)
+                more = ordered_next(&cursor)
     return 0
 
 

@@ -7,7 +7,7 @@ from node.engine.object cimport Delivery, Object
 from node.engine.span cimport Span
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.keyspace cimport Database, Keyspace, Observer
-from node.engine.stream cimport Stream, StreamNode
+from node.engine.stream cimport StreamNode
 
 
 # Takes what a snapshot delivers. Subclass it (in Cython: an RDB encoder, the feed of a slot move).
@@ -23,9 +23,7 @@ cdef class SnapshotSink:
     cdef int member(self, Entry *member) except -1
     cdef int item(self, Span text) except -1
     cdef int node(self, const StreamNode *node, uint32_t live) except -1  # with so many entries that were not deleted
-    # What a stream has beside its nodes (ids, groups): noted as it is when the delivery begins, handed back behind the nodes.
-    cdef int note_rest(self, const Stream *stream, Buf *rest) except -1
-    cdef int rest(self, const Buf *rest) except -1
+    cdef int rest(self, const Buf *rest) except -1  # behind the nodes: more of what a stream has beside them, as rdb_stream writes it
     cdef int end_large(self) except -1
     # It has enough for now: the step ends here, whatever its budget.
     cdef bint full(self) noexcept
@@ -46,7 +44,7 @@ cdef class _Large:
     cdef uint64_t cursor
     cdef size_t early_at
     cdef uint64_t *words  # owned: the chunks of a list, the nodes of a stream
-    cdef Buf rest  # owned: what a stream has beside them
+    cdef Buf rest  # owned: a piece of what a stream has beside them
     cdef uint32_t word_count
     cdef uint32_t word_at
     cdef bint announced
@@ -61,6 +59,7 @@ cdef class _Large:
     cdef bint step_nodes(self, SnapshotSink sink, int64_t *budget_elements) except -1
     cdef object fell_behind(self)
     cdef int abandon(self) noexcept
+    cdef void leave_stream(self) noexcept
 
 
 cdef class Snapshot(Observer):

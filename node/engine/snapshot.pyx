@@ -56,7 +56,14 @@ from node.engine.large cimport object_count
 from node.engine.members cimport Members, members_walk
 from node.engine.run cimport Item, item_text, run_next
 from node.engine.span cimport span_bytes
-from node.engine.stream cimport stream_release, stream_words
+from node.engine.stream cimport Stream, stream_release, stream_words
+from node.engine.stream_delivery cimport (
+    StreamDelivery,
+    stream_delivery_end,
+    stream_delivery_free,
+    stream_delivery_new,
+    stream_delivery_step,
+)
 from node.engine.table cimport GATHER_MAX, table_gather, word_entry
 
 from node.engine.rdb_values import SnapshotError
@@ -64,6 +71,7 @@ from node.engine.rdb_values import SnapshotError
 
 cdef enum:
     LARGE_MEMBERS = 512  # a collection of more comes in pieces
+    PIECE_ELEMENTS = 256  # of what a stream has beside its nodes, before the sink is asked whether it has enough
 
 
 class SnapshotBusy(Exception):
@@ -85,9 +93,6 @@ cdef class SnapshotSink:
 
     cdef int node(self, const StreamNode *node, uint32_t live) except -1:
         raise NotImplementedError("a sink says what it does with a node of a stream")
-
-    cdef int note_rest(self, const Stream *stream, Buf *rest) except -1:
-        raise NotImplementedError("a sink says what it does with what a stream has beside its nodes")
 
     cdef int rest(self, const Buf *rest) except -1:
         raise NotImplementedError("a sink says what it does with what a stream has beside its nodes")
@@ -131,6 +136,7 @@ cdef class _Large:
     def __dealloc__(self):
         # A snapshot that was closed has abandoned it. Otherwise the keyspace ends too, and may have done so already.
         free(self.delivery.early)
+        stream_delivery_free(<StreamDelivery *> self.delivery.stream)
         free(self.header)
         free(self.words)
         buf_free(&self.rest)
@@ -158,7 +164,9 @@ cdef class _Large:
             self.count = 0
             for index in range(self.word_count):
                 self.count += word_count(self.words[index]) > 0
-            sink.note_rest(<Stream *> value, &self.rest)
+            self.delivery.stream = stream_delivery_new(<Stream *> value)
+            if self.delivery.stream == NULL:
+                raise MemoryError("no memory to note a stream's groups")
         if not delivery_begin(&self.delivery, value, sink.early_limit_bytes()):
             return False
         self.object = value
@@ -184,6 +192,7 @@ cdef class _Large:
         if more:
             return True
         delivery_end(&self.delivery, self.object)
+        self.leave_stream()
         self.object = NULL
         if self.given != self.count:
             raise RuntimeError(
@@ -259,6 +268,8 @@ cdef class _Large:
     cdef bint step_nodes(self, SnapshotSink sink, int64_t *budget_elements) except -1:
         cdef StreamNode *node
         cdef uint32_t live
+        cdef int64_t piece, left
+        cdef bint more
         while self.word_at < self.word_count:
             if self.delivery.failed:
                 raise self.fell_behind()
@@ -274,8 +285,22 @@ cdef class _Large:
             stream_release(self.keyspace.store.heap, <Stream *> self.object, &self.delivery, node)
             if sink.full():
                 budget_elements[0] = 0
-        sink.rest(&self.rest)
-        return False
+        while True:
+            if self.delivery.failed:
+                raise self.fell_behind()
+            if budget_elements[0] <= 0:
+                return True
+            left = piece = min(budget_elements[0], <int64_t> PIECE_ELEMENTS)
+            self.rest.used_bytes = 0
+            more = stream_delivery_step(
+                <StreamDelivery *> self.delivery.stream, &self.delivery, <Stream *> self.object, &self.rest, &left
+            )
+            sink.rest(&self.rest)
+            if not more:
+                return False
+            budget_elements[0] -= piece - left
+            if sink.full():
+                budget_elements[0] = 0
 
     cdef int abandon(self) noexcept:
         cdef ListChunk *chunk
@@ -293,8 +318,15 @@ cdef class _Large:
             elif chunk.left:
                 list_release(self.keyspace.store.heap, <List *> self.object, &self.delivery, chunk)
         delivery_abandon(&self.delivery, self.object)
+        self.leave_stream()
         self.object = NULL
         return 0
+
+    # Nothing waits for it any more.
+    cdef void leave_stream(self) noexcept:
+        if self.delivery.stream != NULL:
+            stream_delivery_end(<StreamDelivery *> self.delivery.stream, self.delivery.bit)
+            self.delivery.stream = NULL
 
 
 cdef class Snapshot(Observer):

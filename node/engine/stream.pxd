@@ -75,6 +75,7 @@ cdef void node_walk(const StreamNode *node, StreamWalk *walk) noexcept nogil
 cdef int stream_walk_any(StreamWalk *walk) noexcept nogil  # 0 at the end of the node
 cdef bint stream_find(const Stream *s, StreamId id, StreamEntry *entry) noexcept nogil
 cdef int64_t stream_node_for(const Stream *s, StreamId id) noexcept nogil  # that would hold it; -1: before all nodes
+cdef int64_t stream_elements(const Stream *s) noexcept nogil  # live entries, consumers and what they have pending
 cdef StreamId stream_edge(const Stream *s, bint front) noexcept nogil  # first or last live entry; 0-0: there is none
 
 # --- changing ----------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ from node.engine.directory cimport (
 from node.engine.entry cimport TYPE_STREAM
 from node.engine.groups cimport StreamGroup, group_audit, group_copy, group_free_some, stream_group_at
 from node.engine.run cimport Item, item_bytes, item_equal, item_of, item_of_int64, item_write, run_next, run_skip
+from node.engine.stream_delivery cimport stream_park
 from node.engine.stream_id cimport id_compare, id_of
 from node.engine.table cimport __builtin_prefetch
 
@@ -438,6 +439,14 @@ cdef bint stream_find(const Stream *s, StreamId id, StreamEntry *entry) noexcept
             return met == 1 and id_compare(walk.id, id) == 0
 
 
+cdef int64_t stream_elements(const Stream *s) noexcept nogil:
+    cdef int64_t count = s.length
+    cdef uint32_t index
+    for index in range(s.groups.count):
+        count += <int64_t> stream_group_at(s, index).pending.count + stream_group_at(s, index).consumers.count
+    return count
+
+
 cdef StreamId stream_edge(const Stream *s, bint front) noexcept nogil:
     cdef uint32_t index
     cdef uint64_t word
@@ -670,6 +679,7 @@ cdef Stream *_shed(Heap *heap, Stream *s, uint32_t count) noexcept nogil:
         shed.length += word_count(shed.nodes.word[index])
     s.length -= shed.length
     directory_remove(&s.nodes, 0, count)
+    stream_park(s, shed)
     return shed
 
 
@@ -682,8 +692,7 @@ cdef int64_t stream_trim(
     cdef StreamWalk walk
     cdef int met
     shed[0] = NULL
-    # What a delivery is still owed leaves node by node: each has to be kept for it.
-    if most == 0 and s.head.reading == 0:
+    if most == 0:
         whole = _whole_nodes(s, by_id, longest, least)
         if whole > SHED_NODES_MIN:
             shed[0] = _shed(heap, s, whole)

@@ -19,6 +19,8 @@ from node.engine.groups cimport (
     group_pending,
     pending_add,
     pending_assign,
+    pending_consumer,
+    pending_deliver,
     pending_remove,
     pending_seek,
     stream_group,
@@ -101,7 +103,7 @@ cdef int effect_claim(Session s, Span key, const StreamGroup *group, const Strea
     s.effect_arg_word("XCLAIM")
     s.effect_arg(key)
     s.effect_arg(group_name(group))
-    s.effect_arg(consumer_name(pending.consumer))
+    s.effect_arg(consumer_name(pending_consumer(pending)))
     s.effect_arg_word("0")
     s.effect_arg(id_text(pending.id, text))
     s.effect_arg_word("TIME")
@@ -433,7 +435,7 @@ cdef int _xpending(Session s) except -1:
         if idle_ms == 0 or s.keyspace.now_ms - pending.delivered_ms >= idle_ms:
             s.reply_array(4)
             reply_id(s, pending.id)
-            s.reply_bulk(consumer_name(pending.consumer))
+            s.reply_bulk(consumer_name(pending_consumer(pending)))
             s.reply_int64(max(s.keyspace.now_ms - pending.delivered_ms, <int64_t> 0))
             s.reply_int64(pending.count)
             told += 1
@@ -459,15 +461,16 @@ cdef bint _take_over(
     const Claim *claim,
 ) except -1:
     cdef StreamConsumer *consumer
+    cdef int64_t count = pending.count
     if claim.idle_ms > 0 and s.keyspace.now_ms - pending.delivered_ms < claim.idle_ms:
         return False
     consumer = _consumer_at(s, key, stream, group)
-    pending_assign(s.keyspace.store.heap, stream, pending, consumer)
-    pending.delivered_ms = claim.delivered_ms
+    pending_assign(s.keyspace.store.heap, stream, group, pending, consumer)
     if claim.count >= 0:
-        pending.count = claim.count
+        count = claim.count
     elif not claim.just_id:
-        pending.count += 1
+        count += 1
+    pending_deliver(stream, group, pending, claim.delivered_ms, count)
     consumer.active_ms = s.keyspace.now_ms
     if claim.just_id:
         reply_id(s, pending.id)

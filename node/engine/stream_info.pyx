@@ -12,6 +12,7 @@ from node.engine.groups cimport (
     cursor_pending,
     group_consumer_at,
     group_name,
+    pending_consumer,
     pending_seek,
     stream_group,
     stream_group_at,
@@ -124,7 +125,7 @@ cdef int _reply_pending(Session s, const Ordered *index, bint named, int64_t mos
         s.reply_array(4 if named else 3)
         reply_id(s, pending.id)
         if named:
-            s.reply_bulk(consumer_name(pending.consumer))
+            s.reply_bulk(consumer_name(pending_consumer(pending)))
         s.reply_int64(pending.delivered_ms)
         s.reply_int64(pending.count)
         told += 1

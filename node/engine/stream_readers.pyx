@@ -17,6 +17,7 @@ from node.engine.groups cimport (
     group_pending,
     pending_add,
     pending_assign,
+    pending_deliver,
     pending_seek,
     stream_group,
 )
@@ -215,9 +216,8 @@ cdef int64_t _deliver(
             if pending == NULL:
                 pending = pending_add(s.keyspace.store.heap, stream, group, consumer, walk.id, s.keyspace.now_ms, 1)
             else:  # somebody set the group back
-                pending_assign(s.keyspace.store.heap, stream, pending, consumer)
-                pending.delivered_ms = s.keyspace.now_ms
-                pending.count = 1
+                pending_assign(s.keyspace.store.heap, stream, group, pending, consumer)
+                pending_deliver(stream, group, pending, s.keyspace.now_ms, 1)
             consumer.active_ms = s.keyspace.now_ms
             effect_claim(s, key.name, group, pending)
         told += 1
@@ -242,8 +242,7 @@ cdef int64_t _history(
         pending = cursor_pending(&cursor)
         if stream_find(stream, pending.id, &entry):
             reply_entry(s, &entry)
-            pending.delivered_ms = s.keyspace.now_ms
-            pending.count += 1
+            pending_deliver(stream, group, pending, s.keyspace.now_ms, pending.count + 1)
             effect_claim(s, key.name, group, pending)
         else:
             s.reply_array(2)
