@@ -25,10 +25,10 @@ Rejected: a skiplist (a pointer and a span for each level of each word, a cache 
 leaves (16 bytes a leaf to save a cursor the step through its branch once in 50 words).
 """
 
-from libc.stdint cimport INT64_MAX, UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
-from node.engine.alloc cimport Heap, heap_block_bytes, heap_delete, heap_give, heap_new, heap_resize, heap_take
+from node.engine.alloc cimport Heap, heap_block_bytes, heap_give, heap_resize, heap_take
 
 cdef enum:
     LEAF_HALF = 32
@@ -638,110 +638,3 @@ cdef uint64_t ordered_held_bytes(const Ordered *index) noexcept nogil:
     if index.root != NULL:
         count = _count(index, index.root, &held)
     return held if count == index.count else UINT64_MAX
-
-
-# --- the door for Python ---------------------------------------------------------------------------------
-
-cdef struct _Numbers:
-    uint64_t number
-    int shift  # so many low bits of a word do not count
-
-
-cdef int _order_numbers(const void *probe, uint64_t word) noexcept nogil:
-    cdef const _Numbers *wanted = <const _Numbers *> probe
-    cdef uint64_t own = wanted.number >> wanted.shift
-    word >>= wanted.shift
-    return -1 if own < word else 1 if own > word else 0
-
-
-cdef class NumberIndex:
-    """An ordered index whose words are numbers in their own order, with a heap to itself."""
-
-    cdef Heap *heap
-    cdef Ordered index
-
-    def __cinit__(self):
-        self.heap = heap_new()
-
-    def __dealloc__(self):
-        cdef int64_t budget_words = INT64_MAX
-        if self.heap != NULL:
-            ordered_free_some(self.heap, &self.index, &budget_words)
-            heap_delete(self.heap)
-
-    def __len__(self):
-        return self.index.count
-
-    def insert(self, uint64_t number):
-        """Whether it was not there yet."""
-        cdef _Numbers probe = _Numbers(number, 0)
-        return ordered_insert(self.heap, &self.index, _order_numbers, &probe, number) == 1
-
-    def append(self, uint64_t number):
-        ordered_append(self.heap, &self.index, number)
-
-    def remove(self, uint64_t number):
-        """Whether it was there."""
-        cdef _Numbers probe = _Numbers(number, 0)
-        cdef uint64_t word = 0
-        return ordered_remove(self.heap, &self.index, _order_numbers, &probe, &word) and word == number
-
-    def rank(self, uint64_t number, *, bint after=False, int shift=0):
-        """How many stand before it, its `shift` low bits set aside; `after`: and beside it."""
-        cdef _Numbers probe = _Numbers(number, shift)
-        return ordered_rank(&self.index, _order_numbers, &probe, after)
-
-    def at(self, uint64_t rank):
-        """The number of that rank; None behind the last."""
-        cdef OrderedCursor cursor
-        return ordered_word(&cursor) if ordered_at(&self.index, rank, &cursor) else None
-
-    def walk_from(self, uint64_t number, *, bint after=False, int shift=0):
-        """From the first that does not stand before `number` (`after`: that stands behind it) to the last."""
-        cdef _Numbers probe = _Numbers(number, shift)
-        cdef OrderedCursor cursor
-        cdef bint more = ordered_seek(&self.index, _order_numbers, &probe, after, &cursor)
-        found = []
-        while more:
-            found.append(ordered_word(&cursor))
-            more = ordered_next(&cursor)
-        return found
-
-    def walk_back(self, uint64_t rank):
-        """From the number of that rank to the first."""
-        cdef OrderedCursor cursor
-        cdef bint more = ordered_at(&self.index, rank, &cursor)
-        found = []
-        while more:
-            found.append(ordered_word(&cursor))
-            more = ordered_previous(&cursor)
-        return found
-
-    def replace(self, uint64_t rank, uint64_t number):
-        cdef OrderedCursor cursor
-        if not ordered_at(&self.index, rank, &cursor):
-            raise IndexError(f"rank {rank}: there are {self.index.count}")
-        ordered_replace(&cursor, number)
-
-    def cut(self, uint64_t rank, uint32_t room):
-        """Takes out up to `room` (1 to 1,000) numbers from that rank on, as many as one leaf holds."""
-        cdef uint64_t into[1000]
-        cdef uint32_t count
-        if not 1 <= room <= 1000:
-            raise ValueError(f"room for {room} numbers, it must be 1 to 1,000")
-        count = ordered_cut(self.heap, &self.index, rank, into, room)
-        return [into[at] for at in range(count)]
-
-    def free_some(self, int64_t budget_words):
-        return ordered_free_some(self.heap, &self.index, &budget_words)
-
-    def audit(self):
-        """Bytes in nodes. Raises ValueError when anything disagrees, the heap's own count too."""
-        held = ordered_held_bytes(&self.index)
-        if held == UINT64_MAX:
-            raise ValueError("counts, first words or levels disagree")
-        if not held == self.index.used_bytes == self.heap.used_bytes:
-            raise ValueError(
-                f"the heap gave out {self.heap.used_bytes} bytes, the index says {self.index.used_bytes}, it holds {held}"
-            )
-        return held

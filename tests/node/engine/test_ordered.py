@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from node.engine.ordered import NumberIndex
+from node.engine.number_index import NumberIndex
 
 # Close together, so that numbers meet again and ranges hold several.
 numbers = st.integers(0, 3000)
