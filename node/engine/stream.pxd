@@ -9,6 +9,7 @@ from node.engine.stream_id cimport StreamId
 
 cdef enum:
     NODE_ENTRIES_MAX = 65535
+    ENTRY_DELETED = 0x80  # in an entry's head: it stays until its node goes
 
 cdef struct StreamNode:
     StreamId first  # of the first entry that was put into it
@@ -86,12 +87,18 @@ cdef bint stream_append(
 ) noexcept nogil
 # Removes an entry; first_id and deleted_id are the caller's to mend. 0: it is not there.
 cdef bint stream_delete(Heap *heap, Stream *s, StreamId id) noexcept nogil
-# Removes the oldest entries until `longest` are left (or, with `by_id`, none is below `least`): whole nodes only when
-# `roughly`, not more than `most` (0: no limit). Returns how many. When they are many, their nodes are not freed but come as a stream
-# that is the caller's; NULL otherwise.
-cdef int64_t stream_trim(
-    Heap *heap, Stream *s, bint by_id, int64_t longest, StreamId least, bint roughly, int64_t most, Stream **gone
-) noexcept nogil
+
+# --- for stream_trim.pyx -----------------------------------------------------------------------------------
+cdef void stream_node_remove(Heap *heap, Stream *s, uint32_t index) noexcept nogil
+# The node, to be changed: a copy of it when a delivery is owed the old one. Without memory for that the delivery
+# fails and not the write.
+cdef StreamNode *stream_own(Heap *heap, Stream *s, uint32_t index) noexcept nogil
+
+
+cdef inline void stream_account(Stream *s, int64_t more_bytes) noexcept nogil:
+    s.head.used_bytes += <uint64_t> more_bytes
+    s.node_bytes += <uint64_t> more_bytes
+
 
 # --- snapshots (delivery.pyx) --------------------------------------------------------------------------------
 # The directory's words, live entries and node of each; the caller frees them. Until it releases them, these nodes stay as they

@@ -49,14 +49,11 @@ from node.engine.directory cimport (
     word_of,
 )
 from node.engine.entry cimport TYPE_STREAM
-from node.engine.groups cimport StreamGroup, group_audit, group_copy, group_free_some, stream_group_at
+from node.engine.groups cimport group_audit, group_copy, group_free_some, stream_group_at
 from node.engine.run cimport Item, item_bytes, item_equal, item_of, item_of_int64, item_write, run_next, run_skip
-from node.engine.stream_delivery cimport stream_park
 from node.engine.stream_id cimport id_compare, id_of
-from node.engine.table cimport __builtin_prefetch
 
 cdef enum:
-    DELETED = 0x80
     SAME_FIELDS = 0x40
     FORM = 3
     NEXT = 0
@@ -69,7 +66,6 @@ cdef enum:
     LISTPACK_FRAME_BYTES = 7
     LISTPACK_BYTES_MAX = 1 << 30
     NODE_COST = 4  # giving one back takes as long as giving back so many small blocks
-    SHED_NODES_MIN = 64  # fewer are freed at once
 
 
 # --- varints ---------------------------------------------------------------------------------------------
@@ -126,18 +122,13 @@ cdef inline uint8_t *_bytes_of(StreamNode *node) noexcept nogil:
     return <uint8_t *> node + sizeof(StreamNode)
 
 
-cdef inline void _account(Stream *s, int64_t more_bytes) noexcept nogil:
-    s.head.used_bytes += <uint64_t> more_bytes
-    s.node_bytes += <uint64_t> more_bytes
-
-
 cdef StreamNode *_node_new(Heap *heap, Stream *s, uint32_t room) noexcept nogil:
     cdef StreamNode *node = <StreamNode *> heap_take(heap, sizeof(StreamNode) + room)
     if node != NULL:
         memset(node, 0, sizeof(StreamNode))
         node.room = room
         node.bits = s.head.polarity
-        _account(s, <int64_t> heap_block_bytes(node, sizeof(StreamNode) + room))
+        stream_account(s, <int64_t> heap_block_bytes(node, sizeof(StreamNode) + room))
     return node
 
 
@@ -145,7 +136,7 @@ cdef void _node_free(Heap *heap, Stream *s, StreamNode *node) noexcept nogil:
     cdef size_t len_bytes = sizeof(StreamNode) + node.room
     cdef uint8_t owed = (node.bits ^ s.head.polarity) & s.head.reading
     cdef Delivery *delivery = s.head.deliveries
-    _account(s, -<int64_t> heap_block_bytes(node, len_bytes))
+    stream_account(s, -<int64_t> heap_block_bytes(node, len_bytes))
     if owed == 0:
         heap_give(heap, node, len_bytes)
         return
@@ -173,9 +164,7 @@ cdef StreamNode *_node_resize(Heap *heap, Stream *s, uint32_t index, uint32_t ro
     return fresh
 
 
-# The node, to be changed: a copy of it when a delivery is owed the old one. Without memory for that the delivery
-# fails and not the write.
-cdef StreamNode *_own(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
+cdef StreamNode *stream_own(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
     cdef StreamNode *old = stream_node(s, index)
     cdef StreamNode *fresh
     cdef Delivery *delivery
@@ -194,7 +183,7 @@ cdef StreamNode *_own(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
     return old
 
 
-cdef void _node_remove(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
+cdef void stream_node_remove(Heap *heap, Stream *s, uint32_t index) noexcept nogil:
     _node_free(heap, s, stream_node(s, index))
     directory_remove(&s.nodes, index, 1)
 
@@ -397,7 +386,7 @@ cdef int stream_walk_any(StreamWalk *walk) noexcept nogil:
         at = run_skip(at)
     walk.entry.field_count = <uint32_t> field_count
     walk.at = at
-    return 2 if head & DELETED else 1
+    return 2 if head & ENTRY_DELETED else 1
 
 
 cdef void stream_walk_from(const Stream *s, StreamId least, StreamWalk *walk) noexcept nogil:
@@ -569,7 +558,7 @@ cdef bint stream_append(
         if node == NULL:
             return False
     else:
-        node = _own(heap, s, last)
+        node = stream_own(heap, s, last)
     at = _bytes_of(node) + node.end
     form = (NEXT if id.seq == node.last.seq + 1 else HIGHER) if id.ms == node.last.ms else (LATER if id.seq == 0 else ANY)
     if node.total == 0:
@@ -620,113 +609,9 @@ cdef bint stream_delete(Heap *heap, Stream *s, StreamId id) noexcept nogil:
     was = stream_node(s, node)
     s.length -= 1
     if word_count(word[0]) == 1:
-        _node_remove(heap, s, node)
+        stream_node_remove(heap, s, node)
         return True
-    entry.head = <uint8_t *> _own(heap, s, node) + (entry.head - <uint8_t *> was)
-    entry.head[0] |= DELETED
+    entry.head = <uint8_t *> stream_own(heap, s, node) + (entry.head - <uint8_t *> was)
+    entry.head[0] |= ENTRY_DELETED
     word[0] = word_of(stream_node(s, node), word_count(word[0]) - 1)
     return True
-
-
-# How many nodes at the front go as a whole.
-cdef uint32_t _whole_nodes(const Stream *s, bint by_id, int64_t longest, StreamId least) noexcept nogil:
-    cdef int64_t node, length = s.length
-    cdef uint32_t count = 0
-    if by_id:
-        node = stream_node_for(s, least)  # those before it end below; it may, too
-        if node < 0:
-            return 0
-        return <uint32_t> node + (id_compare(stream_node(s, <uint32_t> node).last, least) < 0)
-    while count < s.nodes.count and length > longest:
-        length -= word_count(directory_at(&s.nodes, count)[0])
-        if length < longest:
-            break
-        count += 1
-    return count
-
-
-# The first `count` nodes in a stream of their own; NULL: no memory, nothing changed. Of the nodes that go and those
-# that stay, the fewer are looked at.
-cdef Stream *_shed(Heap *heap, Stream *s, uint32_t count) noexcept nogil:
-    cdef Stream *shed = stream_new(heap)
-    cdef uint32_t index, first = 0, end = count
-    cdef bint few = count <= s.nodes.count // 2
-    cdef uint64_t bytes = 0
-    cdef StreamNode *node
-    if shed == NULL:
-        return NULL
-    shed.nodes.word = <uint64_t *> heap_take(heap, count * sizeof(uint64_t))
-    if shed.nodes.word == NULL:
-        heap_give(heap, shed, sizeof(Stream))
-        return NULL
-    shed.nodes.room = count
-    shed.nodes.count = count
-    shed.head.used_bytes += heap_block_bytes(shed.nodes.word, count * sizeof(uint64_t))
-    memcpy(shed.nodes.word, directory_at(&s.nodes, 0), count * sizeof(uint64_t))
-    if not few:
-        first = count
-        end = s.nodes.count
-    for index in range(first, end):
-        if index + 8 < end:
-            __builtin_prefetch(stream_node(s, index + 8))
-        node = stream_node(s, index)
-        bytes += heap_block_bytes(node, sizeof(StreamNode) + node.room)
-    if not few:
-        bytes = s.node_bytes - bytes
-    _account(s, -<int64_t> bytes)
-    _account(shed, <int64_t> bytes)
-    for index in range(count):
-        shed.length += word_count(shed.nodes.word[index])
-    s.length -= shed.length
-    directory_remove(&s.nodes, 0, count)
-    stream_park(s, shed)
-    return shed
-
-
-cdef int64_t stream_trim(
-    Heap *heap, Stream *s, bint by_id, int64_t longest, StreamId least, bint roughly, int64_t most, Stream **shed
-) noexcept nogil:
-    cdef int64_t removed = 0
-    cdef uint32_t live, gone = 0, whole
-    cdef StreamNode *node
-    cdef StreamWalk walk
-    cdef int met
-    shed[0] = NULL
-    if most == 0:
-        whole = _whole_nodes(s, by_id, longest, least)
-        if whole > SHED_NODES_MIN:
-            shed[0] = _shed(heap, s, whole)
-            if shed[0] != NULL:
-                removed = shed[0].length
-    while s.nodes.count > 0:
-        if not by_id and s.length <= longest:
-            break
-        node = stream_node(s, 0)
-        live = word_count(directory_at(&s.nodes, 0)[0])
-        if most > 0 and removed + live > most:
-            break
-        if id_compare(node.last, least) < 0 if by_id else s.length - live >= longest:
-            _node_remove(heap, s, 0)
-            s.length -= live
-            removed += live
-            continue
-        if roughly:
-            break
-        node = _own(heap, s, 0)
-        stream_walk_node(s, 0, &walk)
-        while True:
-            met = stream_walk_any(&walk)
-            if met == 0 or (id_compare(walk.id, least) >= 0 if by_id else s.length <= longest):
-                break
-            if met == 1:
-                walk.entry.head[0] |= DELETED
-                s.length -= 1
-                gone += 1
-        removed += gone
-        directory_at(&s.nodes, 0)[0] = word_of(node, live - gone)
-        break
-    if s.length == 0:
-        s.first_id = id_of(0, 0)
-    elif removed > 0:
-        s.first_id = stream_edge(s, True)
-    return removed

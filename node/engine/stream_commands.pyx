@@ -17,7 +17,6 @@ from node.engine.stream cimport (
     stream_delete,
     stream_edge,
     stream_new,
-    stream_trim,
 )
 from node.engine.stream_id cimport StreamId, id_compare, id_increment, id_is_zero, id_of
 from node.engine.stream_ids cimport (
@@ -34,6 +33,7 @@ from node.engine.stream_ids cimport (
     reply_range,
     stream_of,
 )
+from node.engine.stream_trim cimport stream_trim
 
 cdef enum:
     ENTRY_BYTES_MAX = 1 << 30  # of all its texts

@@ -1,0 +1,3 @@
+from node.engine.registry import Registry
+
+def install(registry: Registry) -> None: ...
