@@ -62,8 +62,8 @@ from node.engine.stream_delivery cimport (
     stream_delivery_end,
     stream_delivery_free,
     stream_delivery_new,
-    stream_delivery_step,
 )
+from node.engine.stream_pieces cimport write_stream_piece
 from node.engine.table cimport GATHER_MAX, table_gather, word_entry
 
 from node.engine.rdb_values import SnapshotError
@@ -292,7 +292,7 @@ cdef class _Large:
                 return True
             left = piece = min(budget_elements[0], <int64_t> PIECE_ELEMENTS)
             self.rest.used_bytes = 0
-            more = stream_delivery_step(
+            more = write_stream_piece(
                 <StreamDelivery *> self.delivery.stream, &self.delivery, <Stream *> self.object, &self.rest, &left
             )
             sink.rest(&self.rest)

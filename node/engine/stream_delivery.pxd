@@ -62,10 +62,8 @@ cdef StreamDelivery *stream_delivery_new(const Stream *s) noexcept nogil
 cdef void stream_delivery_free(StreamDelivery *owed) noexcept nogil
 # What it made wait may be freed. Then forgets it.
 cdef void stream_delivery_end(StreamDelivery *owed, uint8_t bit) noexcept nogil
-# The next piece of what follows the nodes in a snapshot, about so many elements. 1: there is more.
-cdef bint stream_delivery_step(
-    StreamDelivery *owed, const Delivery *delivery, const Stream *s, Buf *out, int64_t *budget
-) except -1
+cdef void owed_group_free(OwedGroup *group) noexcept nogil  # what it has, not itself
+cdef int64_t place_find(const Place *places, uint32_t count, const void *at) noexcept nogil  # which one was there; -1: none
 
 # Before a pending entry changes or goes: whoever is owed it keeps a copy.
 cdef void pending_keep(Stream *s, const StreamGroup *group, StreamPending *pending) noexcept nogil

@@ -26,26 +26,13 @@ from node.engine.buf cimport buf_append, buf_free
 from node.engine.groups cimport (
     StreamConsumer,
     consumer_name,
-    cursor_pending,
     group_consumer_at,
     group_name,
-    pending_consumer,
     pending_owed,
-    pending_seek,
     pending_take,
     stream_group_at,
 )
-from node.engine.ordered cimport OrderedCursor, ordered_next
-from node.engine.rdb_stream cimport write_consumer_head, write_group_head, write_pending, write_raw_id, write_stream_ids
-from node.engine.rdb_write cimport write_length
-from node.engine.span cimport span_bytes, span_of
-from node.engine.stream_id cimport id_increment, id_of
-
-cdef enum Stage:
-    HEAD = 0
-    PENDING = 1
-    CONSUMERS = 2
-
+from node.engine.span cimport span_of
 
 # --- noting ----------------------------------------------------------------------------------------------
 
@@ -55,8 +42,7 @@ cdef int _by_address(const void *left, const void *right) noexcept nogil:
     return (one > other) - (one < other)
 
 
-# Which of them was there; -1: none.
-cdef int64_t _find(const Place *places, uint32_t count, const void *at) noexcept nogil:
+cdef int64_t place_find(const Place *places, uint32_t count, const void *at) noexcept nogil:
     cdef uint32_t low = 0, high = count, middle
     while low < high:
         middle = low + (high - low) // 2
@@ -142,7 +128,7 @@ cdef StreamDelivery *stream_delivery_new(const Stream *s) noexcept nogil:
     return owed
 
 
-cdef void _free_group(OwedGroup *group) noexcept nogil:
+cdef void owed_group_free(OwedGroup *group) noexcept nogil:
     cdef uint32_t index
     if group.consumers != NULL:
         for index in range(group.consumer_count):
@@ -159,7 +145,7 @@ cdef void stream_delivery_free(StreamDelivery *owed) noexcept nogil:
     if owed == NULL:
         return
     for index in range(owed.group_count):
-        _free_group(&owed.groups[index])
+        owed_group_free(&owed.groups[index])
     free(owed.groups)
     free(owed.places)
     free(owed.names)
@@ -199,7 +185,7 @@ cdef void pending_keep(Stream *s, const StreamGroup *group, StreamPending *pendi
     while delivery != NULL:
         if pending_owed(delivery, &s.head, pending):
             owed = <StreamDelivery *> delivery.stream
-            which = _find(owed.places, owed.group_count, group)
+            which = place_find(owed.places, owed.group_count, group)
             if which < 0 or not _append(&owed.groups[which].early, pending, sizeof(StreamPending)):
                 delivery.failed = True
         pending_take(delivery, &s.head, pending)
@@ -235,127 +221,3 @@ cdef void stream_park(Stream *s, Stream *gone) noexcept nogil:
         if delivery.early_bytes > delivery.early_limit_bytes and gone.node_bytes > 0:
             delivery.failed = True
         delivery = delivery.next
-
-
-# --- what the delivery does ------------------------------------------------------------------------------
-
-# Writes one that is pending in the group, and remembers it for its consumer.
-cdef int _give(OwedGroup *group, Buf *out, const StreamPending *pending) except -1:
-    cdef int64_t which = _find(group.places, group.consumer_count, pending_consumer(pending))
-    if which < 0:
-        raise RuntimeError(
-            f"group {span_bytes(group.name)!r}: entry {pending.id.ms}-{pending.id.seq} is pending for a consumer that was not there"
-        )
-    group.given += 1
-    write_pending(out, pending)
-    return buf_append(&group.consumers[which].ids, &pending.id, sizeof(StreamId))
-
-
-# The next one that has what a removed consumer had pending in this group; NULL: there is none.
-cdef StreamGroup *_next_parked(const StreamDelivery *owed, OwedGroup *group) noexcept nogil:
-    cdef Stream *gone
-    while group.parked_at < owed.parked_count:
-        gone = owed.parked[group.parked_at]
-        if gone.groups.count > 0 and stream_group_at(gone, 0).origin == group.group:
-            return stream_group_at(gone, 0)
-        group.parked_at += 1
-    return NULL
-
-
-# What the group has pending: first what was kept, then what is still there. 1: there is more.
-cdef bint _give_pending(
-    const StreamDelivery *owed, OwedGroup *group, const Delivery *delivery, const Stream *s, Buf *out, int64_t *budget
-) except -1:
-    cdef OrderedCursor cursor
-    cdef StreamGroup *source
-    cdef StreamPending *pending
-    cdef bint more
-    while group.early_at < group.early.used_bytes:
-        if budget[0] <= 0:
-            return True
-        budget[0] -= 1
-        _give(group, out, <StreamPending *> (group.early.data + group.early_at))
-        group.early_at += sizeof(StreamPending)
-    group.early.used_bytes = 0
-    group.early_at = 0
-    while True:
-        source = _next_parked(owed, group) if group.walked_own else group.group
-        if source == NULL:
-            return False
-        more = pending_seek(&source.pending, group.least, &cursor)
-        while more:
-            if budget[0] <= 0:
-                return True
-            budget[0] -= 1
-            pending = cursor_pending(&cursor)
-            if pending_take(delivery, &s.head, pending):
-                _give(group, out, pending)
-            group.least = pending.id
-            more = id_increment(&group.least) and ordered_next(&cursor)
-        group.least = id_of(0, 0)
-        group.parked_at += group.walked_own
-        group.walked_own = True
-
-
-cdef bint _give_consumers(StreamDelivery *owed, OwedGroup *group, Buf *out, int64_t *budget) except -1:
-    cdef OwedConsumer *consumer
-    while owed.consumer_at < group.consumer_count:
-        if budget[0] <= 0:
-            return True
-        consumer = &group.consumers[owed.consumer_at]
-        if not owed.consumer_begun:
-            owed.consumer_begun = True
-            budget[0] -= 1
-            write_consumer_head(out, consumer.name, consumer.seen_ms)
-            write_length(out, consumer.count)
-        while owed.id_at < consumer.ids.used_bytes:
-            if budget[0] <= 0:
-                return True
-            budget[0] -= 1
-            write_raw_id(out, (<StreamId *> (consumer.ids.data + owed.id_at))[0])
-            owed.id_at += sizeof(StreamId)
-        if consumer.ids.used_bytes != <Py_ssize_t> (consumer.count * sizeof(StreamId)):
-            raise RuntimeError(
-                f"consumer {span_bytes(consumer.name)!r} of group {span_bytes(group.name)!r} had {consumer.count} entries "
-                f"pending and {consumer.ids.used_bytes // <Py_ssize_t> sizeof(StreamId)} were delivered"
-            )
-        buf_free(&consumer.ids)
-        owed.consumer_at += 1
-        owed.consumer_begun = False
-        owed.id_at = 0
-    owed.consumer_at = 0
-    return False
-
-
-cdef bint stream_delivery_step(
-    StreamDelivery *owed, const Delivery *delivery, const Stream *s, Buf *out, int64_t *budget
-) except -1:
-    cdef OwedGroup *group
-    if not owed.begun:
-        owed.begun = True
-        write_stream_ids(out, owed.length, owed.last_id, owed.first_id, owed.deleted_id, owed.added)
-        write_length(out, owed.group_count)
-    while owed.at < owed.group_count:
-        if budget[0] <= 0:
-            return True
-        group = &owed.groups[owed.at]
-        if owed.stage == HEAD:
-            budget[0] -= 1
-            write_group_head(out, group.name, group.last_id, group.entries_read)
-            write_length(out, group.count)
-            owed.stage = PENDING
-        if owed.stage == PENDING:
-            if _give_pending(owed, group, delivery, s, out, budget):
-                return True
-            if group.given != group.count:
-                raise RuntimeError(
-                    f"group {span_bytes(group.name)!r} had {group.count} entries pending and {group.given} were delivered"
-                )
-            write_length(out, group.consumer_count)
-            owed.stage = CONSUMERS
-        if _give_consumers(owed, group, out, budget):
-            return True
-        _free_group(group)
-        owed.stage = HEAD
-        owed.at += 1
-    return False
