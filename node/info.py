@@ -39,7 +39,7 @@ class Meter:
         self._samples: list[tuple[int, int, int, int]] = []
         self.peak_bytes = 0
         self.turns = self.turns_us = self.longest_turn_us = self.longest_step_us = 0
-        self.sleeps = self.looks = self.finds = 0
+        self.sleeps = self.looks = self.finds = self.looked_us = 0
         self.sample(now_ms)
 
     def sample(self, now_ms: int) -> None:
@@ -67,16 +67,17 @@ class Meter:
         """The longest step of chores (chores.py) in a while."""
         self.longest_step_us = max(self.longest_step_us, processor_us)
 
-    def add_sleeps(self, count: int, looks: int, finds: int) -> None:
+    def add_sleeps(self, count: int, looks: int, finds: int, looked_us: int) -> None:
         """What the pump's `take_sleeps` returned."""
         self.sleeps += count
         self.looks += looks
         self.finds += finds
+        self.looked_us += looked_us
 
     def forget_turns(self) -> None:
         """CONFIG RESETSTAT: counts turns, steps and sleeps from zero."""
         self.turns = self.turns_us = self.longest_turn_us = self.longest_step_us = 0
-        self.sleeps = self.looks = self.finds = 0
+        self.sleeps = self.looks = self.finds = self.looked_us = 0
 
     def rates(self) -> tuple[float, float, float]:
         """Commands, bytes in and bytes out, each a second."""
@@ -233,6 +234,7 @@ def _stats(node: NodeContext) -> Fields:
     yield "grapevine_sleeps", node.meter.sleeps
     yield "grapevine_looks_before_sleep", node.meter.looks
     yield "grapevine_looks_that_found", node.meter.finds
+    yield "grapevine_looked_usec", node.meter.looked_us
 
 
 def _replication(node: NodeContext) -> Fields:

@@ -28,9 +28,11 @@ cdef class Poller:
     cdef uint64_t sleeps  # calls that could put the process to sleep
     cdef uint64_t looks  # times it looked for a moment before it slept
     cdef uint64_t finds  # and saw somebody: then it did not sleep
+    cdef uint64_t looked_ticks  # how long it looked, all together
     cdef int _event_fd
     cdef int _timer_fd
     cdef uint64_t _look_ticks  # 0 until the counter's pace is known: no look
+    cdef uint64_t _longest_look_ticks
     cdef uint64_t _short_sleep_ticks
     cdef int _credit  # more than 0: looking before sleeping was worth it lately
 
@@ -45,4 +47,5 @@ cdef class Poller:
     cdef int set_pace(self, double ticks_per_us) noexcept
     # Both: how many events were written, at most `room`; -1: see errno.
     cdef int look(self, epoll_event *into, int room) noexcept nogil
-    cdef int sleep(self, epoll_event *into, int room, int timeout_ms) noexcept nogil
+    # work_ticks: what one of those who were served last took.
+    cdef int sleep(self, epoll_event *into, int room, int timeout_ms, uint64_t work_ticks) noexcept nogil

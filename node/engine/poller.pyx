@@ -50,6 +50,8 @@ cdef extern from "unistd.h" nogil:
 
 cdef enum:
     SPIN_US = 6  # more brings more requests and costs more processor time: measured with 3, 6 and 12
+    SPIN_FACTOR = 2  # and so much more for each microsecond that a request takes beyond that
+    SPIN_US_MAX = 36
     SHORT_SLEEP_US = 13  # 10 - 12 between the requests of 50 clients, nearly all of it rousing; 15 with one client
     CREDIT_MAX = 8
     SPIN_PAUSES = 20  # some 0.5 us between two looks: each takes a lock that the clients' sends want, too
@@ -143,6 +145,7 @@ cdef class Poller:
     cdef int set_pace(self, double ticks_per_us) noexcept:
         """How fast processor_ticks counts. Before it is known every wait is a plain sleep."""
         self._look_ticks = <uint64_t> (SPIN_US * ticks_per_us)
+        self._longest_look_ticks = <uint64_t> (SPIN_US_MAX * ticks_per_us)
         self._short_sleep_ticks = <uint64_t> (SHORT_SLEEP_US * ticks_per_us)
         return 0
 
@@ -150,33 +153,41 @@ cdef class Poller:
         """Who has something to say now."""
         return epoll_wait(self.fd, into, room, 0)
 
-    cdef int sleep(self, epoll_event *into, int room, int timeout_ms) noexcept nogil:
-        """Waits until somebody has something to say, and before it, as long as that finds something, looks for SPIN_US.
+    cdef int sleep(self, epoll_event *into, int room, int timeout_ms, uint64_t work_ticks) noexcept nogil:
+        """Waits until somebody has something to say, and before it, as long as that finds something, looks for a moment.
 
         A sleep costs its waker, too: the client's send has to rouse this core, some 10 us of the client's time in
         a virtual machine. The faster we answer the more often we would fall asleep between two requests of 50
         busy clients, and the slower they would ask. Looking begins after sleeps that were hardly longer than what
         rousing takes, and ends when it has been in vain: a client that comes alone, and an idle server, see none.
+
+        A client needs longer for a large answer, as we do, and its next request comes later. So a moment is longer
+        after requests that took long, though less than twice as long as one of them.
         """
         cdef uint64_t begun = processor_ticks()
+        cdef uint64_t look_ticks = self._look_ticks
         cdef int count
         cdef int pauses
+        if work_ticks > look_ticks > 0:
+            look_ticks = min(look_ticks + SPIN_FACTOR * (work_ticks - look_ticks), self._longest_look_ticks)
         if self._credit > 0:
             self.looks += 1
-            while processor_ticks() - begun < self._look_ticks:
+            while processor_ticks() - begun < look_ticks:
                 for pauses in range(SPIN_PAUSES):
                     processor_pause()
                 count = epoll_wait(self.fd, into, room, 0)
                 if count != 0:
+                    self.looked_ticks += processor_ticks() - begun
                     self.finds += 1
                     if self._credit < CREDIT_MAX:
                         self._credit += 1
                     return count
+            self.looked_ticks += processor_ticks() - begun
             self._credit -= 2 if self._credit > 1 else 1
             self.sleeps += 1
             return epoll_wait(self.fd, into, room, timeout_ms)
         self.sleeps += 1
         count = epoll_wait(self.fd, into, room, timeout_ms)
-        if processor_ticks() - begun < self._short_sleep_ticks:
+        if processor_ticks() - begun < self._short_sleep_ticks + (look_ticks - self._look_ticks):
             self._credit = 1
         return count

@@ -15,6 +15,7 @@ cdef class Pump(Inflow):
     cdef int64_t _first_ticks_us
 
     cdef uint64_t _looked_ticks  # when the last look at the poller returned; 0: there was none
+    cdef int _seen  # events of the last look
     cdef int64_t _turns  # since take_turns was called last
     cdef uint64_t _turns_ticks
     cdef uint64_t _longest_ticks

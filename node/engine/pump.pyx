@@ -113,13 +113,18 @@ cdef class Pump(Inflow):
 
         Returns:
             How often the process went to sleep (or could have: somebody may have had something to say just then), how often it
-            looked around for a moment before that, and how often it saw somebody, so that there was no sleep.
+            looked around for a moment before that, how often it saw somebody, so that there was no sleep, and for how many
+            microseconds it looked, all together.
         """
         cdef Poller poller = self.poller
-        sleeps = poller.sleeps, poller.looks, poller.finds
+        cdef int64_t looked_us = 0
+        if self.engine.ticks_per_us > 0:
+            looked_us = <int64_t> (<double> poller.looked_ticks / self.engine.ticks_per_us)
+        sleeps = poller.sleeps, poller.looks, poller.finds, looked_us
         poller.sleeps = 0
         poller.looks = 0
         poller.finds = 0
+        poller.looked_ticks = 0
         return sleeps
 
     def watch_others(self, int fd):
@@ -187,7 +192,9 @@ cdef class Pump(Inflow):
         cdef Poller poller = self.poller
         cdef Session session
         cdef uint64_t ticks = processor_ticks()
-        if self._looked_ticks != 0:
+        if self._looked_ticks == 0:
+            ticks = 0
+        else:
             ticks -= self._looked_ticks
             self._turns += 1
             self._turns_ticks += ticks
@@ -195,10 +202,11 @@ cdef class Pump(Inflow):
                 self._longest_ticks = ticks
         if timeout_ms > 0:
             with nogil:
-                count = poller.sleep(events, EVENTS_PER_TURN, timeout_ms)
+                count = poller.sleep(events, EVENTS_PER_TURN, timeout_ms, ticks // <uint64_t> max(self._seen, 1))
         else:
             count = poller.look(events, EVENTS_PER_TURN)
         self._looked_ticks = processor_ticks()
+        self._seen = count
         if count < 0:
             if errno == EINTR:
                 return 0

@@ -22,6 +22,8 @@ from node.engine.session import Session
 
 LONG_US = 60_000_000
 PING = b"*1\r\n$4\r\nPING\r\n"
+TOIL = b"*1\r\n$4\r\nTOIL\r\n"
+SHORTEST_LOOK_US, LONGEST_LOOK_US = 6, 36
 VAIN_LOOKS_MAX = 4  # the credit is 8 at most, and a look in vain costs 2
 
 
@@ -33,18 +35,21 @@ class Rig:
     client: socket.socket
     others: socket.socket
     said: socket.socket
+    looked_us: int = 0  # in the last idle turn
 
     def turn(self) -> tuple[int, int, int]:
         """One turn with something to find at once. Returns (sleeps, looks, looks that found somebody)."""
         self.said.send(b"x")
         assert self.pump.run(LONG_US, LONG_US)
         self.others.recv(1)
-        return self.pump.take_sleeps()
+        return self.pump.take_sleeps()[:3]
 
     def idle(self, sleep_us: int = 1000) -> tuple[int, int, int]:
         """One turn in which nobody says anything until the caller's time is up."""
         assert not self.pump.run(LONG_US, sleep_us)
-        return self.pump.take_sleeps()
+        *counted, self.looked_us = self.pump.take_sleeps()
+        sleeps, looks, finds = counted
+        return sleeps, looks, finds
 
     def turns_until(self, condition: Callable[[tuple[int, int, int]], bool]) -> tuple[int, int, int]:
         """Turns until the counts are such.
@@ -64,12 +69,23 @@ class Rig:
             found += self.turns_until(lambda counted: counted[2] > 0)[2]
 
 
+def toil(_session: Session, _words: object) -> bytes:
+    """A command that takes 200 us."""
+    begun_ns = time.monotonic_ns()
+    while time.monotonic_ns() - begun_ns < 200_000:
+        pass
+    return b"done"
+
+
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     engine = Engine(hash_key=b"k" * 16, clock_ms=1_000)
     basics.install(engine.registry)
     engine.add_command(
         command("ping", -1, "loading stale", group="test", summary="-", since="1.0.0", handler=None)
+    )
+    engine.add_command(
+        command("toil", 1, "loading stale", group="test", summary="-", since="1.0.0", handler=toil)
     )
     pump = Pump(engine)
     ours, theirs = socket.socketpair()
@@ -101,6 +117,21 @@ def test_who_is_seen_by_a_look_is_served(rig: Rig) -> None:
 def test_a_look_in_vain_is_followed_by_a_sleep(rig: Rig) -> None:
     rig.turns_until(lambda counted: counted[2] > 0)
     assert rig.idle() == (1, 1, 0)
+
+
+def test_a_look_is_longer_after_a_request_that_took_long(rig: Rig) -> None:
+    rig.earn_credit()
+    rig.client.send(TOIL)
+    rig.turn()
+    assert rig.client.recv(100) == b"$4\r\ndone\r\n"
+    assert rig.idle() == (1, 1, 0)
+    assert rig.looked_us >= LONGEST_LOOK_US - 1
+    quick_us = []
+    for _ in range(20):  # whoever takes the processor from us makes a look longer
+        rig.earn_credit()
+        assert rig.idle() == (1, 1, 0)
+        quick_us.append(rig.looked_us)
+    assert SHORTEST_LOOK_US - 1 <= min(quick_us) < LONGEST_LOOK_US // 2
 
 
 def test_what_looking_found_is_forgotten_after_a_few_looks_in_vain(rig: Rig) -> None:
