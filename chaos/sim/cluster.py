@@ -463,16 +463,15 @@ class Cluster:
                 return other.life
         return ""
 
-    def answered(self, process: Process, *, held: bool) -> Office:
-        """A reply that is no error leaves to a client.
+    def answered(self, process: Process, office: tuple[str, int] | None, *, held: bool) -> Office:
+        """A reply that is no error leaves to a client, under this office (shard and epoch).
 
         One that was held says what was true when the command ran, and every copy that counts agreed to it
         since: it may leave late. Whether it was right is for the histories.
 
         Raises:
-            Violation: somebody else serves that shard now, or `process` does not.
+            Violation: somebody else serves that shard now, or there is no office.
         """
-        office = process.office
         if office is None:
             raise Violation(f"one-serving: {process.life} answers a client and is no primary")
         self.events.mark(f"{process.life} acknowledges {office[0]}")

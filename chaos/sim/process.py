@@ -112,6 +112,7 @@ class Process(Membership):
         self._acting = False
         self._timer = Timer(self, self.wake)
         self._office: tuple[str, int] | None = None
+        self._last_office: tuple[str, int] | None = None
         self._state = ""
         self._links: dict[End, None] = {}
         self._unanswered: dict[End, Written] = {}  # clients' writes whose replies have not left yet
@@ -291,6 +292,7 @@ class Process(Membership):
         if office != self._office:
             self._office = office
             if office is not None:
+                self._last_office = office
                 self.events.trace(f"{self.life} leads {office[0]} epoch {office[1]}")
                 self.cluster.takes_office(self, *office)
         if election.state != self._state:
@@ -315,8 +317,10 @@ class Process(Membership):
         write = self._unanswered.pop(end, None)
         if reply.startswith(b"-") or not isinstance(end.peer.note, Key):
             return  # an error, or a replica's greeting
-        end.peer.note = self.cluster.answered(self, held=held)
         office = self.office
+        if office is None and held:  # it was set free before it stepped down
+            office = self._last_office
+        end.peer.note = self.cluster.answered(self, office, held=held)
         if write is not None and office is not None:
             self.cluster.reigns.acknowledges(
                 office[0],
