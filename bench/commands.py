@@ -17,8 +17,8 @@ from bench.servers import Server
 PIPELINES: Final = (1, 16)
 CONNECTIONS: Final = 50
 VALUE_BYTES: Final = 3
-SECONDS: Final = 0.3
-REPEATS: Final = 3
+SECONDS: Final = 0.5
+REPEATS: Final = 5
 _PUSH: Final = "LPUSH mylist xxx"
 
 # Name, the command as redis-benchmark takes it, what fills the key before.
