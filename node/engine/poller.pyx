@@ -51,7 +51,7 @@ cdef extern from "unistd.h" nogil:
 cdef enum:
     SPIN_US = 6  # more brings more requests and costs more processor time: measured with 3, 6 and 12
     SPIN_FACTOR = 2  # and so much more for each microsecond that a request takes beyond that
-    SPIN_US_MAX = 36
+    SPIN_US_MAX = 36  # after requests of 21 us
     SHORT_SLEEP_US = 13  # 10 - 12 between the requests of 50 clients, nearly all of it rousing
     CREDIT_MAX = 8
     SPIN_PAUSES = 20  # some 0.5 us between two looks: each takes a lock that the clients' sends want, too
@@ -170,7 +170,9 @@ cdef class Poller:
         cdef int count
         cdef int pauses
         if work_ticks > look_ticks > 0:
-            look_ticks = min(look_ticks + SPIN_FACTOR * (work_ticks - look_ticks), self._longest_look_ticks)
+            look_ticks += SPIN_FACTOR * (work_ticks - look_ticks)
+            if look_ticks > self._longest_look_ticks:  # rousing costs little beside such a request
+                look_ticks = self._look_ticks
         if self._credit > 0:
             self.looks += 1
             while processor_ticks() - begun < look_ticks:

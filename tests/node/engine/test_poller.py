@@ -22,7 +22,6 @@ from node.engine.session import Session
 
 LONG_US = 60_000_000
 PING = b"*1\r\n$4\r\nPING\r\n"
-TOIL = b"*1\r\n$4\r\nTOIL\r\n"
 SHORTEST_LOOK_US, LONGEST_LOOK_US = 6, 36
 VAIN_LOOKS_MAX = 4  # the credit is 8 at most, and a look in vain costs 2
 
@@ -69,10 +68,10 @@ class Rig:
             found += self.turns_until(lambda counted: counted[2] > 0)[2]
 
 
-def toil(_session: Session, _words: object) -> bytes:
-    """A command that takes 200 us."""
+def toil(_session: Session, words: tuple[bytes, ...]) -> bytes:
+    """A command that takes so many microseconds."""
     begun_ns = time.monotonic_ns()
-    while time.monotonic_ns() - begun_ns < 200_000:
+    while time.monotonic_ns() - begun_ns < 1000 * int(words[1]):
         pass
     return b"done"
 
@@ -85,7 +84,7 @@ def rig() -> Iterator[Rig]:
         command("ping", -1, "loading stale", group="test", summary="-", since="1.0.0", handler=None)
     )
     engine.add_command(
-        command("toil", 1, "loading stale", group="test", summary="-", since="1.0.0", handler=toil)
+        command("toil", 2, "loading stale", group="test", summary="-", since="1.0.0", handler=toil)
     )
     pump = Pump(engine)
     ours, theirs = socket.socketpair()
@@ -119,19 +118,24 @@ def test_a_look_in_vain_is_followed_by_a_sleep(rig: Rig) -> None:
     assert rig.idle() == (1, 1, 0)
 
 
-def test_a_look_is_longer_after_a_request_that_took_long(rig: Rig) -> None:
-    rig.earn_credit()
-    rig.client.send(TOIL)
-    rig.turn()
-    assert rig.client.recv(100) == b"$4\r\ndone\r\n"
-    assert rig.idle() == (1, 1, 0)
-    assert rig.looked_us >= LONGEST_LOOK_US - 1
-    quick_us = []
-    for _ in range(20):  # whoever takes the processor from us makes a look longer
+@pytest.mark.parametrize(
+    ("work_us", "least_us", "most_us"),
+    [(0, SHORTEST_LOOK_US - 1, 12), (20, 12, LONGEST_LOOK_US), (300, SHORTEST_LOOK_US - 1, 12)],
+)
+def test_how_long_a_look_is_depends_on_the_last_requests(
+    rig: Rig, work_us: int, least_us: int, most_us: int
+) -> None:
+    """Longer after those that took a while, and not after those beside which a sleep costs little."""
+    looked_us = []
+    for _ in range(41):
         rig.earn_credit()
-        assert rig.idle() == (1, 1, 0)
-        quick_us.append(rig.looked_us)
-    assert SHORTEST_LOOK_US - 1 <= min(quick_us) < LONGEST_LOOK_US // 2
+        rig.client.send(b"*2\r\n$4\r\nTOIL\r\n$3\r\n%3d\r\n" % work_us)
+        rig.turn()
+        assert rig.client.recv(100) == b"$4\r\ndone\r\n"
+        if rig.idle() == (1, 1, 0):
+            looked_us.append(rig.looked_us)
+    looked_us.sort()
+    assert least_us <= looked_us[len(looked_us) // 2] <= most_us
 
 
 def test_what_looking_found_is_forgotten_after_a_few_looks_in_vain(rig: Rig) -> None:
