@@ -64,14 +64,16 @@ cdef inline Segment *table_segment(Table *table, uint64_t hash) noexcept nogil:
     return (<Segment **> table.root.line)[hash >> (64 - table.root.depth)]
 
 
-# 1..255. Bits that neither the slot (low 14) nor the place in the table (high 32) uses.
+# 2..255: 0 is a free place, and 1 would let match_tag take a free place for one with that tag. Bits that neither the slot (low 14)
+# nor the place in the table (high 32) uses.
 cdef inline uint64_t hash_tag(uint64_t hash) noexcept nogil:
     cdef uint64_t tag = (hash >> 16) & 0xFF
-    return tag if tag != 0 else 1
+    return tag if tag > 1 else tag | 2
 
 
 cdef inline uint64_t match_tag(uint64_t control, uint64_t tag) noexcept nogil:
-    # Classic zero-byte search. A byte above a true match may match falsely; the caller compares keys anyway.
+    # Classic zero-byte search. A byte above a true match may match falsely if it differs in its lowest bit only: the caller
+    # compares keys anyway, and hash_tag sees to it that no free place is such a byte.
     cdef uint64_t mixed = control ^ (tag * 0x0101010101010101ULL)
     return (mixed - 0x0101010101010101ULL) & ~mixed & 0x0080808080808080ULL
 
