@@ -7,14 +7,14 @@
     keys and fields that have expired   expire_some, expire_fields    keyspace.pyx, lapse.pyx
     deleted, cleared; free pages        Keyspace.free_some            reclaim.pyx, alloc.pyx
 
-All of it together keeps one pace (pace.py): a step takes STEP_US of processor time, and while clients are
-busy steps take SHARE of the time. Rejected: bursts of 25 steps in every 100 ms. Trio draws the order of its
-tasks, so a request could wait for two steps in a row, and after 10 ms of work without a sleep the kernel had
-others to serve first.
+All of it together keeps one pace (pace.py): a step is slices of each until STEP_US have passed, and while
+clients are busy steps take SHARE of the time. Rejected: bursts of 25 steps in every 100 ms. Trio draws the
+order of its tasks, so a request could wait for two steps in a row, and after 10 ms of work without a sleep
+the kernel had others to serve first.
 
 Memory that waits can outgrow everything when a client replaces large collections faster than that share frees
 them. So it presses as long as memory grows while there is some to free: the pressure doubles with each beat,
-up to all of the time in five of them, and halves when memory does not grow.
+up to all of the time in five of them, and halves when memory does not grow. Steps are no longer then.
 
 A core without I/O: times come in, steps are done when they are asked for.
 """
@@ -26,12 +26,15 @@ from typing import Final
 
 from node.engine.engine import Engine
 from node.engine.lapse import expire_fields
-from node.pace import Pace, Sizes
+from node.pace import Pace
 
 STEP_US: Final = 200
 SHARE: Final = 0.25
-ENTRIES: Final = Sizes(first=500, least=100, most=2_000)  # elements that a step frees
-EXPIRED_PER_FREED: Final = 5  # finding and deleting a key costs as much as freeing so many elements
+SLICE_ELEMENTS: Final = 100  # that are freed in a slice: 10 us, but 1 ms when memory is slow
+SLICE_KEYS: Final = (
+    20  # that expire in a slice: finding and deleting one costs as much as freeing five elements
+)
+SLICES_MAX: Final = 20  # in a step, however fast they are
 PRESSURE_LEAST: Final = 1 / 32
 
 
@@ -42,7 +45,8 @@ class Chores:
         work_us: processor time of this thread.
         clock_us: monotonic.
         expiring: whether to look for keys that have expired.
-        hear: told the event's name and us by that clock when the expiry cycle or eviction ran.
+        hear: told the name of LATENCY's event and us by that clock, of each step's expiry and eviction. Redis
+            counts a whole cycle, since nobody is served in one; here clients get their turn after a step.
     """
 
     def __init__(
@@ -60,10 +64,18 @@ class Chores:
         self._clock_us = clock_us
         self._expiring = expiring
         self._hear = hear
-        self._pace = Pace(ENTRIES, STEP_US, SHARE, now_ms, self._commands())
+        self._pace = Pace(STEP_US, SHARE, now_ms, self._commands())
+        self._works: list[Callable[[], bool]] = [
+            engine.effects.release_some,
+            self._evict,
+            self._sweep,
+            self._expire,
+            self._free,  # the last: the others leave it something to free
+        ]
         self._pressure = 0.0
         self._used_bytes = 0
         self._longest_us = 0
+        self._cycle_us: dict[str, int] = {}
         self.more = False  # the last step left something for the next
 
     def look(self) -> None:
@@ -86,37 +98,49 @@ class Chores:
     def step(self) -> bool:
         """Does one step; True: there is more to do."""
         began_us = self._work_us()
-        want = self._pace.want
-        keyspace = self._engine.keyspace
-        more = self._engine.effects.release_some()
-        more = self._timed("eviction-cycle", self._engine.evictor.evict_some) or more
-        more = keyspace.sweep_some(want) or more
-        if self._expiring() and not keyspace.follower:
-            more = self._timed("expire-cycle", lambda: self._expire(want // EXPIRED_PER_FREED)) or more
-        more = keyspace.free_some(want) or more  # the last: the others leave it something to free
+        # By the clock: what was kept waiting by others keeps clients waiting, too, and to read a thread's
+        # processor time is a system call, a tenth of a slice.
+        end_us = self._clock_us() + STEP_US
+        works = self._works
+        self._cycle_us.clear()
+        for _ in range(SLICES_MAX):
+            works = [work for work in works if work()]  # what has no more is not asked again in this step
+            if not works or self._clock_us() >= end_us:
+                break
+        for event, cycle_us in self._cycle_us.items():
+            self._hear(event, cycle_us)
         took_us = self._work_us() - began_us
-        self._pace.spent(want, took_us)
+        self._pace.spent(took_us)
         self._longest_us = max(self._longest_us, took_us)
-        self.more = more
-        return more
+        self.more = bool(works)
+        return self.more
 
     def take_longest_us(self) -> int:
         """Processor time of the longest step since this was asked last."""
         longest_us, self._longest_us = self._longest_us, 0
         return longest_us
 
-    def _expire(self, entries: int) -> bool:
-        more = self._engine.keyspace.expire_some(entries)
-        return expire_fields(self._engine.keyspace, entries) or more
+    def _evict(self) -> bool:
+        return self._timed("eviction-cycle", self._engine.evictor.evict_some)
+
+    def _sweep(self) -> bool:
+        return self._engine.keyspace.sweep_some(SLICE_ELEMENTS)
+
+    def _expire(self) -> bool:
+        keyspace = self._engine.keyspace
+        if keyspace.follower or not self._expiring():
+            return False
+        return self._timed(
+            "expire-cycle", lambda: expire_fields(keyspace, SLICE_KEYS) | keyspace.expire_some(SLICE_KEYS)
+        )
+
+    def _free(self) -> bool:
+        return self._engine.keyspace.free_some(SLICE_ELEMENTS)
 
     def _timed(self, event: str, work: Callable[[], bool]) -> bool:
-        """Does a slice of work; LATENCY hears of it when it was long.
-
-        Redis counts a whole cycle, since nobody is served in one. Here clients get their turn after a step.
-        """
         began_us = self._clock_us()
         more = work()
-        self._hear(event, self._clock_us() - began_us)
+        self._cycle_us[event] = self._cycle_us.get(event, 0) + self._clock_us() - began_us
         return more
 
     def _commands(self) -> int:

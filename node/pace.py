@@ -1,11 +1,11 @@
 """How fast long work goes on beside clients. A core: times and counts in, sizes and rests out.
 
 Two things make a request wait during a full sync, or while ten million members are freed. The first is the
-step under way: so a step takes about `step_us` of processor time whatever the entries are like, its size
-being reckoned from what the last ones took. The second is the kernel: a process that computes all the time
-loses the processor for milliseconds when others want it, too (the replica that loads, the clients
-themselves), while one that often sleeps gets it back at once. So, while clients are busy, steps get a
-share of the time and no more:
+step under way: so a step takes about `step_us` of processor time whatever the entries are like. It is done in
+slices of some ten microseconds, and ends with the one that uses up its time. The second is the kernel: a
+process that computes all the time loses the processor for milliseconds when others want it, too (the replica
+that loads, the clients themselves), while one that often sleeps gets it back at once. So, while clients are
+busy, steps get a share of the time and no more:
 
     credit    grows by `share` of the time that passes, up to two steps or what a ms brings, and shrinks by
               what a step took
@@ -18,7 +18,9 @@ the ring will be at the end): if that is half or more the share is all of the ti
 as long, for then clients that keep the node busy have long turns, too.
 
 Rejected: a fixed number of bytes for each ms. A snapshot of small entries costs ten times as much per byte
-as one of large ones.
+as one of large ones. And a number reckoned from what the last steps took: memory can become fifty
+times as slow from one step to the next, when the system below a virtual machine moves its pages. A step of
+2,000 elements took 16 ms then.
 """
 
 from __future__ import annotations
@@ -29,23 +31,6 @@ from typing import Final
 
 LONGEST: Final = 8  # steps, in a hurry
 BUSY_MS: Final = 10  # so long after a command its client is expected to come again
-LEARNING: Final = 0.25  # how much the last step counts: one that was interrupted says little
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What a step is counted in: the size of the first one, the smallest and the largest."""
-
-    first: int
-    least: int
-    most: int
-
-
-SNAPSHOT_BYTES: Final = Sizes(
-    first=32 << 10,
-    least=8 << 10,  # less is not worth a round through the event loop
-    most=1 << 20,  # more the kernel would not take in one send
-)
 
 
 @dataclass(slots=True)
@@ -53,33 +38,28 @@ class Pace:
     """The pace of one piece of work.
 
     Args:
-        sizes: of its steps.
         step_us: processor time of a step.
         share: of the time, for steps, while clients are busy and nothing presses; over 0, at most 1.
         seen_ms: now, when it begins. All times are of one monotonic clock.
         commands: how many commands were executed until now.
     """
 
-    sizes: Sizes
     step_us: int
     share: float
     seen_ms: int
     commands: int
     _credit_us: float = 0.0
     _busy_ms: int = 0  # when a command was seen last
-    _size_per_us: float = 0.0
     _hurry: float = 0.0  # 0 to 1
 
     def __post_init__(self) -> None:
         self._busy_ms = self.seen_ms
         self._credit_us = self.step_us
-        self._size_per_us = self.sizes.first / self.step_us
 
     @property
-    def want(self) -> int:
-        """The size of the next step."""
-        wanted_us = self.step_us * (1 + (LONGEST - 1) * self._hurry)
-        return max(self.sizes.least, min(self.sizes.most, int(self._size_per_us * wanted_us)))
+    def limit_us(self) -> float:
+        """When a slice ends after so much processor time, it was the last of its step."""
+        return self.step_us * (1 + (LONGEST - 1) * self._hurry)
 
     def rest_ms(self, now_ms: int, commands: int, pressure: float) -> int:
         """In how many ms to ask again; 0: a step may begin now.
@@ -100,7 +80,6 @@ class Pace:
             return 0
         return max(1, math.ceil(-self._credit_us / (1_000 * share)))
 
-    def spent(self, size: int, processor_us: int) -> None:
-        """A step did so much in so much processor time."""
+    def spent(self, processor_us: int) -> None:
+        """A step took so much processor time."""
         self._credit_us = max(self._credit_us, 0.0) - processor_us
-        self._size_per_us += LEARNING * (size / max(1, processor_us) - self._size_per_us)

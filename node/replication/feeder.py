@@ -26,7 +26,7 @@ from node.engine.rdb import SnapshotError, SnapshotWriter
 from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Failure, Reply
 from node.engine.session import Session
 from node.engine.snapshot import SnapshotBusy
-from node.pace import SNAPSHOT_BYTES, Pace
+from node.pace import Pace
 from node.replication.history import Continue, Full, History, Ring
 from node.replication.settings import Settings
 from node.replication.source import Action, Event, Replica, Source, Stage
@@ -35,6 +35,8 @@ from node.version import GRAPEVINE_VERSION, REDIS_VERSION
 log = logging.getLogger("grapevine.replication")
 
 MARK_BYTES = 40
+SLICE_BYTES = 8 << 10  # of a snapshot; less is not worth another look at the clock
+STEP_BYTES_MAX = 1 << 20  # more the kernel would not take in one send
 BUSY_RETRY_MS = 100  # snapshot epochs are being reset
 FIRST_PROGRESS = 0.01  # before so much of a snapshot is sent nobody knows how long it will take
 # Redis's words.
@@ -367,7 +369,7 @@ class Feeder:
             return BUSY_RETRY_MS
         mark = self._new_id()[:MARK_BYTES].encode()
         settings = self._settings()
-        pace = Pace(SNAPSHOT_BYTES, settings.step_us, settings.step_share, self._clock_ms(), self._commands())
+        pace = Pace(settings.step_us, settings.step_share, self._clock_ms(), self._commands())
         keyspace = self._engine.keyspace
         entries = sum(keyspace.size(number) for number in range(keyspace.database_count))
         self._round = _Round(snapshot, mark, self._begin(mark), pace, entries)
@@ -406,7 +408,11 @@ class Feeder:
             return rest_ms
         began_us = self._work_us()
         try:
-            more = sending.snapshot.step(sending.pace.want)
+            more = True
+            for want_bytes in range(SLICE_BYTES, STEP_BYTES_MAX + 1, SLICE_BYTES):
+                more = sending.snapshot.step(want_bytes)
+                if not more or self._work_us() - began_us >= sending.pace.limit_us:
+                    break
             piece = sending.snapshot.take()
         except SnapshotError as error:
             log.error("full sync failed: %s", error)
@@ -416,7 +422,7 @@ class Feeder:
             return 0
         for replica in sending.taking:
             self._write(replica, piece if more else piece + sending.mark)
-        sending.pace.spent(len(piece), self._work_us() - began_us)
+        sending.pace.spent(self._work_us() - began_us)
         if not more:
             for replica in sending.taking:
                 replica.heard_ms = self._clock_ms()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.client import command
-from node.chores import ENTRIES, SHARE, STEP_US, Chores
+from node.chores import SHARE, SLICE_ELEMENTS, SLICES_MAX, STEP_US, Chores
 from node.commands import all_commands
 from node.engine.audit import audit
 from node.engine.engine import Engine
@@ -13,29 +13,38 @@ from node.engine.rdb import SnapshotWriter
 from node.engine.room import install_compiled
 from node.engine.session import Session
 
+STEP_ELEMENTS_MAX = SLICE_ELEMENTS * SLICES_MAX
+
 
 class Beside:
-    """An engine with a client; a step takes as long as we say."""
+    """An engine with a client; a step and a slice of freeing take as long as we say."""
 
-    def __init__(self, *, step_us: int = 0) -> None:
+    def __init__(self, *, step_us: int = 0, slice_us: int = 0) -> None:
         self.engine = Engine(hash_key=b"\x17" * 16, clock_ms=1_700_000_000_000)
         install_compiled(self.engine.registry)
         for spec in all_commands():
             self.engine.add_command(spec)
         self.session = Session(self.engine)
         self.work_us, self.step_us = 0, step_us
+        self.clock_us, self.slice_us, self.seen_bytes = 0, slice_us, 0
         self.heard: list[str] = []
         self.chores = Chores(
             self.engine,
             now_ms=0,
             work_us=self._work_us,
-            clock_us=lambda: 0,
+            clock_us=self._clock_us,
             hear=lambda event, _: self.heard.append(event),
         )
 
     def _work_us(self) -> int:
         self.work_us += self.step_us
         return self.work_us
+
+    def _clock_us(self) -> int:
+        if self.used_bytes < self.seen_bytes:  # something was freed
+            self.clock_us += self.slice_us
+        self.seen_bytes = self.used_bytes
+        return self.clock_us
 
     def ask(self, *words: bytes) -> bytes:
         return self.session.feed(command(*words))
@@ -61,11 +70,29 @@ def test_what_went_is_freed_in_steps_of_so_many_elements(loss: tuple[bytes, ...]
     assert not beside.ask(*loss).startswith(b"-")
     steps, before = 0, beside.used_bytes
     while beside.chores.step():
-        assert before - beside.used_bytes <= 1.5 * member_bytes * ENTRIES.most + 65_536
+        assert before - beside.used_bytes <= 1.5 * member_bytes * STEP_ELEMENTS_MAX + 65_536
         steps, before = steps + 1, beside.used_bytes
-    assert steps >= 20_000 // ENTRIES.most
+    assert steps >= 20_000 // STEP_ELEMENTS_MAX
     assert beside.used_bytes < empty_bytes + 20_000
     assert not beside.chores.more
+
+
+@pytest.mark.parametrize(
+    ("slice_us", "slices"), [(1, SLICES_MAX), (30, 7), (STEP_US - 1, 2), (STEP_US, 1), (16_000, 1)]
+)
+def test_a_step_ends_with_the_slice_that_uses_up_its_time(slice_us: int, slices: int) -> None:
+    """However slow memory is: a step takes no longer than its time and a slice of a hundred elements."""
+    beside = Beside(slice_us=slice_us)
+    empty_bytes = beside.used_bytes
+    beside.fill(b"big", 20_000)
+    member_bytes = (beside.used_bytes - empty_bytes) / 20_000
+    beside.ask(b"DEL", b"big")
+    for _ in range(3):
+        before_bytes, before_us = beside.used_bytes, beside.clock_us
+        assert beside.chores.step()
+        assert beside.clock_us - before_us == slices * slice_us
+        freed = (before_bytes - beside.used_bytes) / member_bytes
+        assert 0.5 * slices <= freed / SLICE_ELEMENTS <= 2 * slices
 
 
 MEMBERS = 20_000

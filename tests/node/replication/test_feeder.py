@@ -17,6 +17,7 @@ from node.replication.settings import Settings
 from tests.node.engine.test_pump import make
 
 SETTINGS = Settings(step_us=100, step_share=0.25, pending_bytes=200_000)
+LOOK_US = 20  # from one look at the clock to the next: a slice
 
 
 class Syncing:
@@ -36,7 +37,7 @@ class Syncing:
         self.client = Session(self.engine)
         self.now_ms = 1_000
         self.wakes = 0
-        self._work_us = 0
+        self._work_us = self.worked_us = 0
         self.feeder = Feeder(
             self.engine,
             self.pump,
@@ -55,15 +56,16 @@ class Syncing:
         self.wakes += 1
 
     def _work(self) -> int:
-        self._work_us += 50  # from one look to the next: 50 us for each step
+        self._work_us += LOOK_US
         return self._work_us
 
     def step(self, *, busy: bool) -> tuple[int | None, int]:
         """Lets the feeder go on; when it wants to be called again, and how many bytes it wrote."""
         if busy:
             self.client.feed(b"*1\r\n$4\r\nPING\r\n")
-        before = self.session.output_pending_bytes
+        before, began_us = self.session.output_pending_bytes, self._work_us
         rest_ms = self.feeder.advance()
+        self.worked_us += max(0, self._work_us - began_us - LOOK_US)  # the first look is the beginning
         return rest_ms, self.session.output_pending_bytes - before
 
     def drain(self) -> None:
@@ -94,9 +96,9 @@ def test_beside_busy_clients_it_rests(syncing: Syncing) -> None:
             syncing.drain()
     assert steps > 10
     passed_us = (syncing.now_ms - began_ms) * 1_000
-    assert (
-        abs(steps * 50 - passed_us * SETTINGS.step_share) <= 300
-    )  # a ms's share, and what two steps may take
+    assert steps * SETTINGS.step_us <= syncing.worked_us <= steps * (SETTINGS.step_us + 2 * LOOK_US)
+    # A ms's share, and what two steps may take.
+    assert abs(syncing.worked_us - passed_us * SETTINGS.step_share) <= 500
 
 
 def test_with_nobody_busy_it_goes_on_at_once(syncing: Syncing) -> None:
