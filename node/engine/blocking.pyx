@@ -147,10 +147,11 @@ cdef class Blocking(Call):
         if engine.cluster:
             key = keys[0]
             slot = <int> self.keyspace.locate(span_of(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))).slot
-            if engine.importing[slot]:
-                return None
-            return route_slot(self, slot, self.command.flags, self.route_modes(), [])
-        if engine.read_only and self.command.flags & FLAG_WRITE:
+            if not engine.importing[slot]:
+                elsewhere = route_slot(self, slot, self.command.flags, self.route_modes(), [])
+                if elsewhere is not None:
+                    return elsewhere
+        if (engine.read_only or self.keyspace.follower) and self.command.flags & FLAG_WRITE:
             return b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
         return None
 

@@ -78,6 +78,7 @@ cdef class Engine:
     cdef bint _serving_waiters
     cdef bint routes_changed  # since those who wait for keys were asked whether they still may
     cdef bint _was_read_only
+    cdef bint _was_follower
     cdef readonly dict watched  # (database, key) -> list of Watch
 
     cdef public int64_t next_session_id

@@ -215,6 +215,8 @@ cdef class Engine:
         self._serving_waiters = True
         try:
             while self.waiters.due:
+                # The change may be a new primary's, whose data it is from now on: nothing may be taken of it here.
+                self.review_waiters()
                 for queue in self.waiters.take_touched():
                     type = self._type_at(queue.place)
                     link = queue.first
@@ -246,11 +248,15 @@ cdef class Engine:
         """Answers those who wait for keys that are not served here any more: a few times a second."""
         cdef bint lease_over = self.lease_until_ms != 0 and self.monotonic_ms >= self.lease_until_ms
         if not self.waiters.pair_count or not (
-            self.routes_changed or lease_over or self.read_only != self._was_read_only
+            self.routes_changed
+            or lease_over
+            or self.read_only != self._was_read_only
+            or self.keyspace.follower != self._was_follower
         ):
             return
         self.routes_changed = False
         self._was_read_only = self.read_only
+        self._was_follower = self.keyspace.follower
         for wait in self.waiters.all_waits():
             refusal = wait.session.refusal()
             if refusal is not None:

@@ -260,6 +260,45 @@ def test_a_replica_lets_writers_go(node: Node) -> None:
     )
 
 
+def test_a_replica_serves_no_writer_from_what_its_primary_sends(node: Node) -> None:
+    client = waiting(node, b"k", b"0")
+    node.engine.effects.activate()
+    node.engine.keyspace.follower = True
+    offset = node.engine.effects.offset
+    link = Session(node.engine)
+    link.start_applying(offset)
+    written = encode(b"SET", b"k", b"v")
+    link.feed(written)
+    assert client.take_output().startswith(b"-UNBLOCKED force unblock")
+    assert node.engine.keyspace.get(0, b"k") == b"v"
+    assert node.engine.effects.read(offset, 1000) == written, "the primary's stream, and nothing of ours"
+
+
+def test_a_full_sync_serves_no_writer(node: Node) -> None:
+    client = waiting(node, b"k", b"0")
+    node.engine.keyspace.follower = True
+    node.engine.keyspace.set(0, b"k", b"v", -1)  # as the snapshot has it
+    node.engine.touch_database(-1)
+    assert node.call(b"GET", b"k") == b"$1\r\nv\r\n"
+    assert client.take_output().startswith(b"-UNBLOCKED force unblock")
+
+
+def test_nobody_is_served_when_the_lease_has_ended() -> None:
+    node = Node("cluster-enabled=yes")
+    engine = node.engine
+    engine.set_owners([b"10.0.0.1:7000"])
+    engine.set_slot_range(0, 16383, 0)
+    engine.set_self_owner(0, True)
+    engine.lease_until_ms = node.at_ms + 10
+    client = waiting(node, b"k", b"0")
+    engine.keyspace.set(0, b"k", b"v", -1)
+    engine.touch_key(0, b"k")
+    node.pass_time(10)
+    node.call(b"PING")
+    assert client.take_output().startswith(b"-CLUSTERDOWN The primary's lease has ended")
+    assert engine.keyspace.get(0, b"k") == b"v"
+
+
 def test_a_slot_that_moves_takes_its_waiters_along() -> None:
     node = Node("cluster-enabled=yes")
     engine = node.engine
