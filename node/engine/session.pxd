@@ -92,6 +92,7 @@ cdef class Session(Blocking):
     cdef Value *argument_value(self, int index) noexcept
     cdef int _run_batch(self, Parsed *batch, int count, Py_ssize_t *consumed_bytes, int *command_budget) except -1
     cdef int _write_acknowledgement(self) except -1
+    cdef void _end_asking(self) noexcept
     cdef int _refuse(self, bytes text) except -1
     cdef int _reject(self, Command command, bytes text) except -1
     cdef bint _queues(self) except -1

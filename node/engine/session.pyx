@@ -483,7 +483,7 @@ cdef class Session(Blocking):
         self.command_count += 1
         self.call(command)
         if self.asking and command.name != "asking":
-            self.asking = False
+            self._end_asking()
         if self.reply_mode != REPLIES_ON and not self.running_script_or_multi and not self.blocked:
             self.mute(mark)
         if engine.gate.written > engine.gate.committed and not self.running_script_or_multi:
@@ -493,8 +493,14 @@ cdef class Session(Blocking):
     cdef int _refuse(self, bytes text) except -1:
         """An error before the command ran: inside MULTI it also spoils the transaction."""
         if self.apply_stream:  # our primary awaits no replies: an error would be a command to it
+    # ASKING was for the command that is over now, and where that was MULTI, for all up to EXEC.
+    cdef void _end_asking(self) noexcept:
+        if self.transaction is None and not self.running_script_or_multi:
+            self.asking = False
+
             return self.applied.refused(self, span_bytes(self.argv[0])[:64].decode("latin-1").lower(), text)
         if self.transaction is not None:
+        self._end_asking()
             self.transaction.broken = True
         if self.reply_mode == REPLIES_OFF or self.reply_mode == REPLIES_SKIP:
             if self.reply_mode == REPLIES_SKIP:

@@ -25,6 +25,7 @@ from node.engine.reply import (
     Verbatim,
 )
 from node.engine.session import Session
+from tests.oracle import Ours
 
 OPEN = "loading stale fast"
 
@@ -308,6 +309,31 @@ def test_a_watched_key_that_changed_voids_exec(engine: Engine) -> None:
     writer.feed(b"touch1 k\r\n")
     assert watcher.feed(b"multi\r\nping\r\nexec\r\n").endswith(b"*-1\r\n")
     assert engine.watched == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        (b"GET foo", b"$-1\r\n"),
+        (b"GET", b"-ERR wrong"),
+        (b"MGET foo {foo}b", b"-TRYAGAIN"),
+        (b"MULTI|GET foo|SET foo 1|EXEC", b"*2\r\n$-1\r\n+OK\r\n"),
+        (b"MULTI|GET foo|DISCARD", b"+OK\r\n"),
+        (b"MULTI|GET|GET foo|EXEC", b"-EXECABORT"),
+    ],
+)
+def test_asking_holds_for_one_command_or_a_whole_transaction(line: bytes, reply: bytes) -> None:
+    """The replies of a real server that imports the slot."""
+    ours = Ours("cluster-enabled=yes")
+    ours.engine.set_owners([b"here:1", b"there:2"])
+    ours.engine.set_slot_range(0, 16383, 1)
+    ours.engine.set_self_owner(0, True)
+    ours.engine.set_importing(ours.engine.keyspace.slot_of(b"foo"), True)
+    session = ours.connect()
+    session.asking = True
+    replies = [session.feed(encode(*words.split())) for words in line.split(b"|")]
+    assert replies[-1].startswith(reply)
+    assert session.feed(encode(b"GET", b"foo")).startswith(b"-MOVED")
 
 
 def test_effects_of_a_transaction_are_wrapped(engine: Engine) -> None:
