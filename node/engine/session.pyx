@@ -461,7 +461,8 @@ cdef class Session(Blocking):
             )
         if engine.loading and not flags & FLAG_LOADING:
             return self._reject(command, b"LOADING Redis is loading the dataset in memory")
-        if engine.pause_mode != PAUSE_NONE and not self.is_replica:
+        # Not within EXEC: it was let through as a whole, and its reply has begun.
+        if engine.pause_mode != PAUSE_NONE and not self.is_replica and not self.running_script_or_multi:
             if engine.monotonic_ms >= engine.pause_until_ms:
                 engine.unpause()
             elif engine.pause_mode == PAUSE_ALL or flags & (FLAG_WRITE | FLAG_MAY_REPLICATE) or (

@@ -137,6 +137,8 @@ def test_hello_describes_the_server_and_sets_the_protocol(ours: Ours, theirs: Wi
         [b"CLIENT REPLY SKIP", b"CLIENT REPLY SKIP", b"PING", b"ECHO a"],
         [b"CLIENT REPLY SKIP", b"CLIENT REPLY ON", b"PING"],
         [b"CLIENT REPLY SKIP", b"MULTI", b"SET k v", b"EXEC"],
+        [b"CLIENT REPLY OFF", b"MULTI", b"SET k v", b"EXEC", b"CLIENT REPLY ON", b"GET k"],
+        [b"MULTI", b"CLIENT PAUSE 100000 WRITE", b"SET k v", b"GET k", b"EXEC", b"CLIENT UNPAUSE", b"GET k"],
         [b"CLIENT REPLY OFF", b"RESET", b"PING"],
         [b"PING", b"QUIT", b"PING"],
         [b"QUIT x", b"PING"],
