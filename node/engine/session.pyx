@@ -480,7 +480,8 @@ cdef class Session(Blocking):
                     return self._reject(command, b"ERR Command not allowed inside a transaction")
                 if self._queues():
                     self.transaction.queued.append(self.arguments())
-                return self.reply_simple("QUEUED")
+                self.reply_simple("QUEUED")
+                return self.mute(mark)
         self.command_count += 1
         self.call(command)
         if self.asking and command.name != "asking":
