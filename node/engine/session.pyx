@@ -350,7 +350,8 @@ cdef class Session(Blocking):
                 parser_restart(parser)  # what was parsed ahead is parsed again later
                 break
             if outcome == PARSE_BROKEN:
-                self._protocol_error()
+                if not self.closing and not self.blocked:  # otherwise nobody reads on, or not yet
+                    self._protocol_error()
                 parser_restart(parser)
                 break
             parser_rebase(parser)
@@ -492,17 +493,17 @@ cdef class Session(Blocking):
             self.hold_reply(mark, engine.gate.written)
         return DISPATCHED
 
-    cdef int _refuse(self, bytes text) except -1:
-        """An error before the command ran: inside MULTI it also spoils the transaction."""
-        if self.apply_stream:  # our primary awaits no replies: an error would be a command to it
     # ASKING was for the command that is over now, and where that was MULTI, for all up to EXEC.
     cdef void _end_asking(self) noexcept:
         if self.transaction is None and not self.running_script_or_multi:
             self.asking = False
 
+    cdef int _refuse(self, bytes text) except -1:
+        """An error before the command ran: inside MULTI it also spoils the transaction."""
+        self._end_asking()
+        if self.apply_stream:  # our primary awaits no replies: an error would be a command to it
             return self.applied.refused(self, span_bytes(self.argv[0])[:64].decode("latin-1").lower(), text)
         if self.transaction is not None:
-        self._end_asking()
             self.transaction.broken = True
         if self.reply_mode == REPLIES_OFF or self.reply_mode == REPLIES_SKIP:
             if self.reply_mode == REPLIES_SKIP:

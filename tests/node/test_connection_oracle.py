@@ -209,3 +209,25 @@ def test_replies_parse_in_both_protocols(ours: Ours) -> None:
             raw = ours.call(*words)
             assert split_replies(raw) == [raw]
             assert parse_reply(raw)[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request([b"QUIT"]) + b"*x\r\n",
+        request([b"PING"]) + b"*x\r\n",
+        b"PING\r\nPING 'x\r\n",
+    ],
+)
+def test_an_end_is_answered_once(ours: Ours, theirs: Wire, data: bytes) -> None:
+    assert ours.converse(data) == theirs.converse(data)
+
+
+def test_noise_behind_a_waiting_command_is_met_when_it_has_waited(ours: Ours) -> None:
+    client = ours.connect()
+    assert client.feed(request([b"BLPOP", b"k", b"0"]) + b"*x\r\n") == b""
+    assert not client.closing
+    ours.call(b"RPUSH", b"k", b"v")
+    served = request([b"k", b"v"]) + b"-ERR Protocol error: invalid multibulk length\r\n"
+    assert client.feed(b"") + client.take_output() == served
+    assert client.closing
