@@ -27,6 +27,7 @@ from node.engine.reply import BLOCKED, NO_REPLY, CommandError, Failure, Reply
 from node.engine.session import Session
 from node.engine.snapshot import SnapshotBusy
 from node.pace import Pace
+from node.replication.follower import STREAM_DATABASE
 from node.replication.history import Continue, Full, History, Ring
 from node.replication.settings import Settings
 from node.replication.source import Action, Event, Replica, Source, Stage
@@ -94,6 +95,7 @@ class Feeder:
         wake: `advance` or `tick` has something to do earlier than it said.
         new_id: forty characters that nobody has seen before; the marks at the ends of snapshots.
         work_us: processor time of this thread.
+        stream_database: the database that our primary's stream is in, while we follow one.
 
     Attributes:
         source: the core: who is attached and how far.
@@ -116,6 +118,7 @@ class Feeder:
         wake: Callable[[], None],
         new_id: Callable[[], str],
         work_us: Callable[[], int],
+        stream_database: Callable[[], int],
     ) -> None:
         self.source = Source()
         self.full_sync_count = 0
@@ -129,6 +132,7 @@ class Feeder:
         self._wake = wake
         self._new_id = new_id
         self._work_us = work_us
+        self._stream_database = stream_database
         self.no_lease = ""
         self.watch_acknowledgements = False
         self.on_acknowledged: Callable[[], None] | None = None
@@ -363,7 +367,7 @@ class Feeder:
     def _begin_round(self) -> int:
         limit_bytes = self._settings().window_bytes
         try:
-            snapshot = SnapshotWriter(self._engine.keyspace, _aux_fields(), limit_bytes=limit_bytes)
+            snapshot = SnapshotWriter(self._engine.keyspace, self._aux_fields(), limit_bytes=limit_bytes)
         except SnapshotBusy as error:
             log.info("full sync postponed: %s", error)
             return BUSY_RETRY_MS
@@ -432,6 +436,16 @@ class Feeder:
             self.close()
         return 0
 
+    def _aux_fields(self) -> Mapping[bytes, bytes]:
+        fields = {
+            b"redis-ver": REDIS_VERSION.encode(),
+            b"redis-bits": b"64",
+            b"grapevine-ver": GRAPEVINE_VERSION.encode(),
+        }
+        if self._engine.keyspace.follower:  # what we pass on need not begin with a SELECT; what we write does
+            fields[STREAM_DATABASE] = b"%d" % self._stream_database()
+        return fields
+
     def _ring_fill(self, sending: _Round) -> float:
         """How much of the ring will be filled when all is sent, if clients go on writing as they do."""
         written_bytes = self._engine.effects.offset - min(replica.offset for replica in sending.taking)
@@ -477,11 +491,3 @@ def _overrun_text(replica: Replica, start: int) -> str:
         f"its full sync took too long: it needs offset {replica.offset}, the backlog begins at {start} "
         "(its limit is that of client-output-buffer-limit replica)"
     )
-
-
-def _aux_fields() -> Mapping[bytes, bytes]:
-    return {
-        b"redis-ver": REDIS_VERSION.encode(),
-        b"redis-bits": b"64",
-        b"grapevine-ver": GRAPEVINE_VERSION.encode(),
-    }

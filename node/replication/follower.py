@@ -31,6 +31,8 @@ from node.replication.link import (
     Target,
 )
 
+STREAM_DATABASE = b"repl-stream-db"  # Redis's name for it among the facts at the head of a snapshot
+
 
 class Wire(Protocol):
     """One connection to a primary at a time."""
@@ -122,6 +124,11 @@ class Follower:
         self._stream_database = 0  # the stream's SELECT survives a break
         self._heard_bytes = 0
         self._ack_due_ms = 0
+
+    @property
+    def stream_database(self) -> int:
+        """The database that the next write of the stream is for, unless it names one."""
+        return self._stream_database if self.session is None else self.session.database
 
     # --- commands -----------------------------------------------------------------------------------------
     def follow(self, target: Target, myself: Myself) -> None:
@@ -249,12 +256,13 @@ class Follower:
     def _load(self, loading: _Loading, data: bytes) -> None:
         try:
             complete = self._load_more(loading, data)
+            database = self._database_of(loading.decoder) if complete else 0
         except SnapshotError as error:
             self._carry_out(self.link.spoiled(str(error), self._clock_ms()))
             return
         if complete:
             self._end_load(complete=True)
-            self._stream_database = 0
+            self._stream_database = database
             self._owner.replaced(loading.load.position)
             self._carry_out(self.link.loaded(self._clock_ms(), loading.rest))
 
@@ -283,6 +291,13 @@ class Follower:
             raise SnapshotError("it is not followed by the mark that was announced")
         loading.rest = loading.rest[len(load.mark) :]
         return True
+
+    def _database_of(self, decoder: Decoder) -> int:
+        """Where the stream behind a snapshot begins: a replica that sends one says it."""
+        word = decoder.aux.get(STREAM_DATABASE, b"0")
+        if not word.isdigit() or int(word) >= self._engine.keyspace.database_count:
+            raise SnapshotError(f"its stream goes on in database {word!r}, which does not exist here")
+        return int(word)
 
     def _end_load(self, *, complete: bool) -> None:
         # At once when we hang up: we may be told to be a primary next.

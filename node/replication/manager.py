@@ -111,6 +111,7 @@ class ReplicationManager:
             self._wake,
             new_id,
             work_us,
+            lambda: self.follower.stream_database,
         )
         self._link = link
         for name in (

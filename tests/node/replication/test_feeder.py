@@ -47,6 +47,7 @@ class Syncing:
             self._wake,
             lambda: "m" * 40,
             self._work,
+            lambda: 0,
         )
         self.feeder.greet(self.session).capabilities = frozenset({"eof"})
         self.feeder.ask_full(self.session, Full("a test"))

@@ -170,6 +170,19 @@ async def test_replicas_of_replicas() -> None:
         assert middle.replication.feeder.full_sync_count == 1
 
 
+async def test_a_replica_of_a_replica_knows_the_database_that_the_stream_is_in() -> None:
+    async with running(3) as (top, middle, leaf), clients(top) as (client,):
+        await middle.follow(top)
+        assert await client(b"SELECT", b"3") == b"OK"
+        assert await client(b"SET", b"a", b"1") == b"OK"
+        await caught_up(top, middle)
+        await leaf.follow(middle)
+        assert await client(b"SET", b"a", b"2") == b"OK", "with no SELECT before it in the stream"
+        await caught_up(top, middle, leaf)
+        assert leaf.engine.keyspace.get(3, b"a") == b"2"
+        assert not leaf.engine.keyspace.exists(0, b"a")
+
+
 async def test_a_replica_without_a_link_gives_no_data_away() -> None:
     async with running(2) as (node, asker), clients(node) as (client,):
         node.replication.follow("127.0.0.1", 1)  # nobody listens there
