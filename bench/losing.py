@@ -18,6 +18,13 @@ The longest of them is what counts, but nothing waits less than the machine make
 A wait that is the server's own shows in `turn`, and as processor time in `step` or in the command. One that
 shows in `turn` only, with `queued` above 0, is one for the processor.
 
+With --real-time server and load have a real-time priority, and witnesses note when the machine itself stood
+still (stillness.py):
+
+    still          how often, and the longest time, while members were lost
+    own            the longest wait while members were lost, and before and after, that no standstill touched;
+                   1.0: none was as long as a millisecond
+
 At the end the same without sockets: processor time of the command and of each step.
 """
 
@@ -36,6 +43,7 @@ from bench.figures import write_figures
 from bench.load import LoadFailed
 from bench.probe import Phase, Probe, Running
 from bench.servers import Kind, Server, ServerFailed, grapevine_kind, redis_kind, running
+from bench.stillness import WITNESS_US, hurry
 from node.chores import Chores
 from node.commands import all_commands
 from node.engine.alloc import keep_pages
@@ -186,13 +194,22 @@ class Steps:
 
 
 def measure(
-    kind: Kind, probe: Probe, directory: Path, types: Sequence[str], ways: Sequence[str], *, quick: bool
+    kind: Kind,
+    probe: Probe,
+    directory: Path,
+    types: Sequence[str],
+    ways: Sequence[str],
+    *,
+    quick: bool,
+    real_time: bool,
 ) -> Iterator[Loss]:
     """Measures one server, type by type. A type that it does not know is left out.
 
     Raises:
         LoadFailed, ServerFailed, Refused: it did not come about.
+        PermissionError: no real-time priority is to be had.
     """
+    witnesses = {"witness_us": WITNESS_US} if real_time else {}
     members = QUICK_MEMBERS if quick else MEMBERS
     for type_name in types:
         with running(kind, directory / type_name) as server, Client(server.port) as client:
@@ -208,7 +225,10 @@ def measure(
                 for commands in batches(type_name, members):
                     client.ask(commands)
                 client.ask([command(b"SET", b"other", b"x")])
-                with probe.start(server.port, rate=RATE_PER_S, keys=KEYS) as ask:
+                with probe.start(server.port, rate=RATE_PER_S, keys=KEYS, **witnesses) as ask:
+                    if real_time:
+                        hurry(server.pid)
+                        hurry(ask.process_id)
                     yield _lose(server, client, ask, type_name, way, empty_bytes, quick=quick)
 
 
@@ -311,6 +331,7 @@ HEAD: Final = (
     f"{'server':10}{'type':9}{'lost by':8}{'free s':>7}{'before ms':>10}{'p99.9 ms':>9}{'max ms':>8}"
     f"{'after ms':>9}{'turn ms':>8}{'step ms':>8}{'queued':>8}{'before':>8}{'stolen':>8}"
 )
+STILL_HEAD: Final = f"{'still':>8}{'ms':>7}{'own ms':>8}{'before':>8}{'after':>7}"
 STEPS_HEAD: Final = (
     f"{'engine':10}{'type':9}{'lost by':8}{'command ms':>17}{'longest':>10}{'steps':>8}{'in all':>9}"
 )
@@ -323,7 +344,17 @@ def line(loss: Loss) -> str:
         f"{loss.quiet.gets.percentiles_us['100'] / 1000:10.2f}"
         f"{loss.busy.gets.percentiles_us['99.9'] / 1000:9.2f}{loss.longest_us / 1000:8.2f}"
         f"{loss.after.gets.percentiles_us['100'] / 1000:9.2f}{turn:>8}{step:>8}"
-        f"{loss.kernel.queued:8.1%}{loss.kernel_quiet.queued:8.1%}{loss.kernel.stolen:8.1%}"
+        f"{loss.kernel.queued:8.1%}{loss.kernel_quiet.queued:8.1%}{loss.kernel.stolen:8.1%}" + _still(loss)
+    )
+
+
+def _still(loss: Loss) -> str:
+    quiet, busy, after = (phase.stillness for phase in (loss.quiet, loss.busy, loss.after))
+    if quiet is None or busy is None or after is None:
+        return ""
+    return (
+        f"{busy.count:8}{busy.longest_us / 1000:7.2f}"
+        f"{busy.own_us / 1000:8.2f}{quiet.own_us / 1000:8.2f}{after.own_us / 1000:7.2f}"
     )
 
 
@@ -349,6 +380,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="one server, or the processor time of our engine's steps without one (default: all three)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there, as JSON")
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="server and load at a real-time priority, and who notes when the machine stood still",
+    )
     parser.add_argument("--quick", action="store_true", help="20,000 members: a look, not a measurement")
     return parser
 
@@ -373,10 +409,13 @@ def main(words: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="grapevine-bench-") as name:
             probe = Probe(Path(name)) if kinds else None
             if kinds:
-                print(HEAD, flush=True)
+                print(HEAD + (STILL_HEAD if options.real_time else ""), flush=True)
             for kind in kinds:
                 assert probe is not None
-                for loss in measure(kind, probe, Path(name) / kind.name, types, ways, quick=options.quick):
+                for loss in measure(
+                    kind, probe, Path(name) / kind.name, types, ways,
+                    quick=options.quick, real_time=options.real_time,
+                ):  # fmt: skip
                     losses.append(loss)
                     print(line(loss), flush=True)
             if options.only in (None, "engine"):

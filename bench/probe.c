@@ -9,8 +9,14 @@
    Standard input controls it: a line "NAME" ends the phase so far, which is printed as one line of JSON under that name;
    the end of input ends the program. With --count it ends by itself, after one line.
 
+   With --witness-us a thread on each processor sleeps for so long again and again, at a real-time priority that nothing else
+   has, and notes when it wakes up late: then no thread could have run there, for the system below a virtual machine
+   had taken the processor away. Such standstills are printed with the phase, and so is each request that waited for a
+   millisecond or longer, both with their beginning on the monotonic clock.
+
    usage: probe --port N [--protocol resp|memcached] [--connections N] [--pipeline N] [--rate PER_S] [--keys N]
                 [--first-key N] [--value-bytes N] [--sets PERCENT] [--count N] [--fill] [--expire-at-ms UNIX_MS] [--seed N]
+                [--witness-us N]
 
    Keys are first-key ... first-key + keys - 1. --fill sets each once, in order, instead of drawing them at random. */
 #define _GNU_SOURCE
@@ -19,6 +25,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +44,11 @@ enum {
     STEPS = 32, /* histogram: steps per doubling, so a figure is right to 3 % */
     DOUBLINGS = 42,
     RANDOM_BYTES = 1 << 20,
+    SLOW_US = 1000,      /* a request that waited so long is noted by itself */
+    STILL_US = 300,      /* a witness that wakes up so late has seen a standstill */
+    SPANS_MAX = 1 << 16, /* of each kind in a phase; more are not noted but counted */
+    WITNESSES_MAX = 64,
+    WITNESS_PRIORITY = 50,
 };
 
 typedef struct {
@@ -60,15 +73,27 @@ typedef struct {
     uint64_t bucket[STEPS * DOUBLINGS];
 } Histogram;
 
+typedef struct {
+    uint64_t from_ns, ns;
+} Span;
+
+typedef struct {
+    uint64_t count; /* of all; noted are the first SPANS_MAX */
+    Span *span;
+} Spans;
+
 static struct {
     int port, memcached, connections, pipeline, sets, fill;
     uint64_t keys, first_key, value_bytes, count, seed;
     int64_t expire_at_ms;
+    uint64_t witness_us;
     double rate;
 } options = {.connections = 50, .pipeline = 1, .keys = 100000, .value_bytes = 64, .seed = 1};
 
 static Connection connection[CONNECTIONS_MAX];
 static Histogram gets, sets;
+static Spans slow, still;
+static pthread_mutex_t still_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t sent, answered, errors, next_key, began_ns, phase_ns;
 static char first_error[128];
 static char *random_bytes, *input;
@@ -134,12 +159,73 @@ static void print_histogram(const char *name, const Histogram *histogram) {
     printf("}}");
 }
 
+/* Standstills ---------------------------------------------------------------------------------------------------- */
+
+static void note_span(Spans *spans, uint64_t from_ns, uint64_t ns) {
+    if (spans->count < SPANS_MAX) spans->span[spans->count] = (Span){from_ns, ns};
+    spans->count++;
+}
+
+static void print_spans(const char *name, Spans *spans) {
+    printf(", \"%s_count\": %llu, \"%s\": [", name, (unsigned long long)spans->count, name);
+    for (uint64_t at = 0; at < spans->count && at < SPANS_MAX; at++)
+        printf("%s[%llu, %llu]", at ? ", " : "", (unsigned long long)spans->span[at].from_ns,
+               (unsigned long long)spans->span[at].ns);
+    printf("]");
+    spans->count = 0;
+}
+
+static void *witness(void *nothing) {
+    uint64_t due = now_ns();
+    for (;;) {
+        struct timespec until;
+        uint64_t now;
+        due += options.witness_us * 1000;
+        until.tv_sec = (time_t)(due / 1000000000);
+        until.tv_nsec = (long)(due % 1000000000);
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+        now = now_ns();
+        if (now < due + STILL_US * 1000) continue;
+        pthread_mutex_lock(&still_lock);
+        note_span(&still, due, now - due);
+        pthread_mutex_unlock(&still_lock);
+        due = now;
+    }
+    return nothing;
+}
+
+static void start_witnesses(void) {
+    struct sched_param priority = {.sched_priority = WITNESS_PRIORITY};
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) < 0) fail("sched_getaffinity");
+    if (!(slow.span = calloc(SPANS_MAX, sizeof(Span))) || !(still.span = calloc(SPANS_MAX, sizeof(Span)))) fail("memory");
+    for (int number = 0; number < WITNESSES_MAX; number++) {
+        pthread_attr_t attributes;
+        pthread_t thread;
+        if (!CPU_ISSET(number, &all)) continue;
+        CPU_ZERO(&one);
+        CPU_SET(number, &one);
+        pthread_attr_init(&attributes);
+        pthread_attr_setaffinity_np(&attributes, sizeof one, &one);
+        pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+        pthread_attr_setschedpolicy(&attributes, SCHED_FIFO);
+        pthread_attr_setschedparam(&attributes, &priority);
+        if ((errno = pthread_create(&thread, &attributes, witness, NULL))) fail("a witness at real-time priority");
+    }
+}
+
 static void end_phase(const char *name) {
     uint64_t now = now_ns();
     printf("{\"phase\": \"%s\", \"seconds\": %.4f, \"errors\": %llu, \"error\": \"%s\"", name,
            (double)(now - phase_ns) / 1e9, (unsigned long long)errors, first_error);
     print_histogram("gets", &gets);
     print_histogram("sets", &sets);
+    if (options.witness_us) {
+        print_spans("slow", &slow);
+        pthread_mutex_lock(&still_lock);
+        print_spans("still", &still);
+        pthread_mutex_unlock(&still_lock);
+    }
     printf("}\n");
     fflush(stdout);
     memset(&gets, 0, sizeof gets);
@@ -219,6 +305,7 @@ static void one_reply(Connection *c, uint64_t now, int missed) {
     Histogram *histogram = asked->is_set ? &sets : &gets;
     if (c->count == 0) complain("the server answers what was not asked");
     note(histogram, now - asked->sent_ns);
+    if (options.witness_us && now - asked->sent_ns >= SLOW_US * 1000) note_span(&slow, asked->sent_ns, now - asked->sent_ns);
     histogram->misses += (uint64_t)missed;
     c->first = (c->first + 1) % QUEUE;
     c->count--;
@@ -356,6 +443,7 @@ static void read_options(int argc, char **argv) {
         else if (!strcmp(name, "--sets")) options.sets = atoi(argv[at]);
         else if (!strcmp(name, "--count")) options.count = strtoull(argv[at], NULL, 10);
         else if (!strcmp(name, "--expire-at-ms")) options.expire_at_ms = strtoll(argv[at], NULL, 10);
+        else if (!strcmp(name, "--witness-us")) options.witness_us = strtoull(argv[at], NULL, 10);
         else if (!strcmp(name, "--seed")) options.seed = strtoull(argv[at], NULL, 10);
         else complain("an unknown option");
     }
@@ -380,6 +468,7 @@ int main(int argc, char **argv) {
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
         if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, 0, &event) < 0) fail("standard input");
     }
+    if (options.witness_us) start_witnesses();
     began_ns = phase_ns = now_ns();
     if (options.rate <= 0)
         for (int number = 0; number < options.connections; number++) ask_batch(&connection[number]);

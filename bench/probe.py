@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from bench.load import LoadFailed
 from bench.servers import built
+from bench.stillness import Span, Stillness, stillness
 
 END_S: Final = 10.0
 RUN_S_MAX: Final = 120.0
@@ -25,10 +26,13 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
+    """What was measured from one line to the next. `stillness`: with witnesses."""
+
     name: str
     seconds: float
     gets: Latencies
     sets: Latencies
+    stillness: Stillness | None = None
 
     @property
     def requests(self) -> int:
@@ -107,6 +111,10 @@ class Running:
             raise LoadFailed(self._process.stderr.read().strip() or "the probe ended")
         return _phase(line)
 
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
     def __exit__(self, *_: object) -> None:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
@@ -122,4 +130,10 @@ def _phase(line: str) -> Phase:
     read: dict[str, Any] = json.loads(line)
     if read["errors"]:
         raise LoadFailed(f"the server refused {read['errors']} requests, the first: {read['error']}")
-    return Phase(read["phase"], read["seconds"], Latencies(**read["gets"]), Latencies(**read["sets"]))
+    found = None
+    if "slow" in read:
+        for what in ("slow", "still"):
+            if read[f"{what}_count"] > len(read[what]):
+                raise LoadFailed(f"{read[f'{what}_count']} {what} spans in a phase are more than are noted")
+        found = stillness(*([Span(*pair) for pair in read[what]] for what in ("slow", "still")))
+    return Phase(read["phase"], read["seconds"], Latencies(**read["gets"]), Latencies(**read["sets"]), found)

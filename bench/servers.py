@@ -108,7 +108,7 @@ def built(name: str, directory: Path) -> Path:
     """
     source = Path(__file__).with_name(name)
     program = directory / f"bench-{source.stem}"
-    words = [*shlex.split(os.environ.get("CC", "cc")), "-O2", str(source), "-o", str(program)]
+    words = [*shlex.split(os.environ.get("CC", "cc")), "-O2", "-pthread", str(source), "-o", str(program)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -1,0 +1,78 @@
+"""When the machine itself stood still, and which waits that explains.
+
+The system below a virtual machine takes a processor away, or lets it wait for memory, for milliseconds at a
+time, and no thread in the machine can do anything about it. Witnesses (probe.c) note when: threads at a
+real-time priority above everything else, one on each processor, that wake up late only then. The server and
+the load have a real-time priority, too, below theirs, so that no other thread of the machine takes their
+processor.
+
+A wait is explained when a standstill touches it: one on any processor, since a request needs the server's and
+the client's. It reaches as long again beyond its own end, while what has piled up is served.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+PRIORITY: Final = 10  # of the server and the load; the witnesses have 50
+WITNESS_US: Final = 100
+SLOW_US: Final = 1_000.0  # as in probe.c
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time on the monotonic clock."""
+
+    from_ns: int
+    ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stillness:
+    """Of one phase.
+
+    Attributes:
+        count, longest_us, total_us: of the standstills.
+        own_us: the longest wait of a request that no standstill touched; waits under 1 ms were not looked at,
+            so 1,000 when there was no longer one.
+    """
+
+    count: int
+    longest_us: float
+    total_us: float
+    own_us: float
+
+
+def stillness(slow: Sequence[Span], still: Sequence[Span]) -> Stillness:
+    """What a phase's standstills leave unexplained of its slow requests."""
+    lengths = [span.ns for span in still]
+    return Stillness(
+        len(still),
+        max(lengths, default=0) / 1000,
+        sum(lengths) / 1000,
+        max((wait.ns / 1000 for wait in unexplained(slow, still)), default=SLOW_US),
+    )
+
+
+def unexplained(slow: Sequence[Span], still: Sequence[Span]) -> list[Span]:
+    """The waits that no standstill touches."""
+    return [
+        wait
+        for wait in slow
+        if not any(
+            stop.from_ns <= wait.from_ns + wait.ns and wait.from_ns <= stop.from_ns + 2 * stop.ns
+            for stop in still
+        )
+    ]
+
+
+def hurry(process_id: int) -> None:
+    """Gives a process's first thread a real-time priority.
+
+    Raises:
+        PermissionError: that takes CAP_SYS_NICE.
+    """
+    os.sched_setscheduler(process_id, os.SCHED_FIFO, os.sched_param(PRIORITY))
