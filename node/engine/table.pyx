@@ -362,7 +362,8 @@ cdef void table_take_out(Store *store, Table *table, uint64_t hash, uint64_t *wo
 cdef void table_shrink(Store *store, Table *table) noexcept nogil:
     if table.root.bucket_count == DIRECTORY and table.root.count < SEGMENT_BUCKETS_MAX * 2:
         _collapse(store, table)
-        segment_shrink(store, table, &table.root)
+        if table.root.bucket_count != DIRECTORY:  # there was memory for it
+            segment_shrink(store, table, &table.root)
 
 
 cdef void table_note_expiry(Table *table, uint64_t hash, int64_t when_ms) noexcept nogil:
