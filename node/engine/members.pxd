@@ -14,7 +14,7 @@ cdef struct Members:
     uint32_t free_position  # how far freeing has come
 
 
-# Before a member changes in place (put and remove do it themselves): a snapshot may be owed it.
+# Before a member changes in place (put, set_expiry and remove do it themselves): a snapshot may be owed it.
 cdef inline void members_before(Members *members, Entry *member) noexcept nogil:
     if members.head.reading != 0:
         delivery_keep(&members.head, member)

@@ -168,6 +168,7 @@ cdef Entry *members_set_expiry(Store *store, Members *members, Span name, int64_
     cdef bint has = entry.flags & ENTRY_HAS_EXPIRY != 0
     cdef size_t need = entry_bytes(entry), offset = entry_word_offset(entry), fresh_need
     cdef Entry *fresh
+    members_before(members, entry)
     if has == (expiry_ms != -1):
         if has:
             entry_set_expiry_ms(entry, expiry_ms)

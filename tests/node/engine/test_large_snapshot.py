@@ -215,6 +215,29 @@ def test_a_write_to_a_large_collection_keeps_one_member_not_all() -> None:
     assert digest(running.loaded()) == running.wanted
 
 
+def test_fields_that_are_given_another_expiry_are_delivered_with_the_one_they_had() -> None:
+    ours = Ours()
+    fields = [b"%d" % number for number in range(1000)]
+    ours.pipeline(
+        [[b"HSET", key, *(word for field in fields for word in (field, b"v"))] for key in (b"h", b"i")]
+    )
+    ours.pipeline([[b"HPEXPIREAT", b"h", b"9000000000000", b"FIELDS", b"900", *fields[:900]]])
+    keyspace = ours.engine.keyspace
+    running = Running(keyspace)
+    ours.pipeline(
+        [
+            [b"HPEXPIREAT", b"h", b"8000000000000", b"FIELDS", b"300", *fields[:300]],
+            [b"HPERSIST", b"h", b"FIELDS", b"300", *fields[300:600]],
+            [b"HPEXPIREAT", b"h", b"8000000000000", b"FIELDS", b"100", *fields[900:]],
+            [b"HPEXPIREAT", b"i", b"8000000000000", b"FIELDS", b"300", *fields[:300]],
+        ]
+    )
+    while running.step(1000):
+        pass
+    assert digest(running.loaded()) == running.wanted
+    assert audit(keyspace) == []
+
+
 def test_a_snapshot_nobody_reads_gives_up_before_it_costs_much() -> None:
     ours = Ours()
     ours.pipeline(
