@@ -31,6 +31,7 @@ from node.engine.table cimport (
     __builtin_prefetch,
     table_find,
     table_gather,
+    table_segment_at,
     word_entry,
     word_has_expiry,
 )
@@ -256,8 +257,7 @@ cdef class Evictor:
                 continue
             following = 0
             if database.table[slot].root.count > 0 and (
-                not self.volatile_only or database.expiry_count == database.count or database.table[slot].root.bucket_count > 0
-                or database.table[slot].root.next_expiry_ms != 0
+                not self.volatile_only or table_segment_at(&database.table[slot], position, &following).next_expiry_ms != 0
             ):
                 looked += 1
                 count = table_gather(&database.table[slot], position, words, PAGE_ENTRIES, &following)

@@ -8,7 +8,8 @@ import pytest
 
 from node.commands import all_commands
 from node.engine.engine import Engine
-from node.engine.evictor import POLICIES
+from node.engine.evictor import POLICIES, Evictor
+from node.engine.keyspace import Keyspace
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.parameters import EVICTION_POLICIES
@@ -85,6 +86,22 @@ def test_one_volatile_key_among_many_is_found() -> None:
     session.feed(b"GET nothing\r\n")
     assert session.feed(b"EXISTS go\r\n") == b":0\r\n"
     assert engine.keyspace.evicted == 1
+
+
+def test_the_few_volatile_keys_among_very_many_of_one_slot_are_all_found() -> None:
+    keyspace = Keyspace(cluster=True, databases=1, hash_key=b"a" * 16, clock_ms=1_000_000)
+    for number in range(400_000):
+        keyspace.set(0, b"{t}keep:%d" % number, b"v")
+    for number in range(5):
+        keyspace.set(0, b"{t}go:%d" % number, b"v", 2_000_000)
+    evictor = Evictor(keyspace)
+    evictor.set_policy("volatile-lru")
+    evictor.set_limit(1)
+    while evictor.evict_some():
+        pass
+    assert keyspace.evicted == 5
+    assert keyspace.expiring(0) == 0
+    assert keyspace.size(0) == 400_000
 
 
 def test_volatile_ttl_takes_the_soonest() -> None:
