@@ -1,5 +1,5 @@
 # One numbered database: slot tables, and what is known of them at once. The entries are the keyspace's (entries.pyx).
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from node.engine.entry cimport Entry
 from node.engine.hashing cimport SLOT_COUNT
@@ -24,6 +24,7 @@ cdef struct Database:
     Members *lapsing
     # Once cleared: the next cleared one, and how far freeing has come.
     Database *next_cleared
+    uint64_t pinned_bytes  # what its tables held then, if snapshots read it
     uint32_t free_slot
     uint32_t free_position
 

@@ -52,7 +52,7 @@ from node.engine.entry cimport (
 )
 from node.engine.hashing cimport SLOT_COUNT, hash_key_of, hash_span, slot_of_span
 from node.engine.heat cimport heat_begin, heat_end, heat_free, heat_set_clock, heat_touch
-from node.engine.reclaim cimport reclaim_all, reclaim_database, reclaim_entry
+from node.engine.reclaim cimport reclaim_all, reclaim_database, reclaim_entry, reclaim_pinned_bytes
 from node.engine.span cimport span_of, span_to_int64
 from node.engine.table cimport (
     __builtin_prefetch,
@@ -600,6 +600,7 @@ cdef class Entries:
     cdef uint64_t wanted_bytes(self) noexcept:
         cdef uint64_t used_bytes = self.store.heap.used_bytes
         cdef uint64_t waiting_bytes = self.reclaim.condemned_bytes + self.store.values.condemned_bytes + self.store.values.loose_bytes
+        waiting_bytes += reclaim_pinned_bytes(&self.reclaim)
         return used_bytes - waiting_bytes if used_bytes > waiting_bytes else 0
 
     cdef uint64_t held_bytes(self) noexcept:

@@ -26,6 +26,7 @@ from node.engine.heat cimport (
 )
 from node.engine.keyspace cimport GROUP_SLOTS, Database, Key, Keyspace
 from node.engine.keyspace cimport SLOT_COUNT
+from node.engine.reclaim cimport reclaim_waits
 from node.engine.span cimport span_bytes
 from node.engine.table cimport (
     __builtin_prefetch,
@@ -116,7 +117,7 @@ cdef class Evictor:
         for count in range(EVICTIONS_PER_CALL):
             if self.keyspace.wanted_bytes() <= limit:
                 return True
-            if self.keyspace.reclaim.cleared != NULL:
+            if reclaim_waits(&self.keyspace.reclaim):
                 self.keyspace.free_some(FREED_PER_CALL)
                 progress = True
             elif self.policy == EVICT_NOTHING or not self.evict_one():

@@ -19,6 +19,10 @@ cdef void reclaim_entry(Reclaim *reclaim, Entry *entry) noexcept nogil
 cdef void reclaim_object(Reclaim *reclaim, Object *value) noexcept nogil
 # Takes a database that no number leads to any more.
 cdef void reclaim_database(Reclaim *reclaim, Database *database) noexcept nogil
+# In cleared databases that snapshots still read: nobody else's, and not to be had before those have ended.
+cdef uint64_t reclaim_pinned_bytes(const Reclaim *reclaim) noexcept nogil
+# Whether a cleared database waits that no snapshot reads.
+cdef bint reclaim_waits(const Reclaim *reclaim) noexcept nogil
 # Frees about budget_elements of it; 1: there is more. What a snapshot still reads stays.
 cdef bint reclaim_some(Reclaim *reclaim, int64_t budget_elements) noexcept nogil
 # Frees all of it, read or not: the keyspace ends.

@@ -9,7 +9,8 @@ collections are freed at once: that is as quick as handing them over.
          \\-> large string --> freed, when the replies that share it have gone (value.pyx)
     database --> cleared --> entry by entry, in the order of slots and hashes
 
-What waits here counts as free for maxmemory (condemned_bytes), or a large DEL would be followed by evictions.
+What waits here counts as free for maxmemory (condemned_bytes, and a cleared database as long as snapshots read it), or a
+large DEL would be followed by evictions.
 
 No single step may be long either, whatever the size: the segments of a table go one by one as their entries have gone
 (table_leave), never all together at the end.
@@ -51,9 +52,33 @@ cdef void reclaim_object(Reclaim *reclaim, Object *value) noexcept nogil:
 
 
 cdef void reclaim_database(Reclaim *reclaim, Database *database) noexcept nogil:
+    cdef uint32_t slot = 0
     database.number = -1
     database.next_cleared = reclaim.cleared
     reclaim.cleared = database
+    while database.pins > 0 and slot < SLOT_COUNT:
+        if slot % GROUP_SLOTS == 0 and database.group_count[slot // GROUP_SLOTS] == 0:
+            slot += GROUP_SLOTS
+        else:
+            database.pinned_bytes += database.table[slot].used_bytes
+            slot += 1
+
+
+cdef uint64_t reclaim_pinned_bytes(const Reclaim *reclaim) noexcept nogil:
+    cdef const Database *database = reclaim.cleared
+    cdef uint64_t total = 0
+    while database != NULL:
+        if database.pins > 0:
+            total += database.pinned_bytes
+        database = database.next_cleared
+    return total
+
+
+cdef bint reclaim_waits(const Reclaim *reclaim) noexcept nogil:
+    cdef const Database *database = reclaim.cleared
+    while database != NULL and database.pins > 0:
+        database = database.next_cleared
+    return database != NULL
 
 
 # Frees about budget_entries of the first cleared database that no snapshot reads.

@@ -10,6 +10,7 @@ from node.commands import all_commands
 from node.engine.engine import Engine
 from node.engine.evictor import POLICIES, Evictor
 from node.engine.keyspace import Keyspace
+from node.engine.rdb import SnapshotWriter
 from node.engine.room import install_compiled
 from node.engine.session import Session
 from node.parameters import EVICTION_POLICIES
@@ -232,6 +233,30 @@ def test_a_replica_never_evicts_by_itself() -> None:
     engine.evictor.set_limit(1)
     session.feed(b"GET key\r\n")
     assert engine.keyspace.evicted == 0
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "noeviction"])
+def test_a_flushed_database_that_a_snapshot_reads_is_no_licence_to_grow(policy: str) -> None:
+    limit = 2_000_000
+    engine, session = make(policy, limit)
+    for number in range(7_000):
+        assert session.feed(b"SET old:%d %b\r\n" % (number, b"v" * 100)) == b"+OK\r\n"
+    with SnapshotWriter(engine.keyspace, {}, limit_bytes=1 << 20) as writer:
+        writer.step(1_000)
+        session.feed(b"FLUSHALL\r\n")
+        flushed = used(engine)
+        # What only the snapshot reads is not counted: there is as much room as in an empty cache.
+        for number in range(7_000):
+            assert session.feed(b"SET new:%d %b\r\n" % (number, b"v" * 100)) == b"+OK\r\n"
+        assert engine.keyspace.evicted == 0
+        for number in range(7_000, 30_000):
+            session.feed(b"SET new:%d %b\r\n" % (number, b"v" * 100))
+        assert used(engine) <= flushed + limit + 70_000
+        assert not engine.evictor.evict_some()
+    assert session.feed(b"SET new:30000 v\r\n") == b"+OK\r\n"
+    while engine.evictor.evict_some():
+        pass
+    assert used(engine) <= limit + 1_000  # noeviction notices what was one too many
 
 
 def test_a_flushed_database_makes_room_before_anything_is_evicted() -> None:
