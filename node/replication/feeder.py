@@ -290,6 +290,11 @@ class Feeder:
     def tick(self, now_ms: int) -> int:
         """Pings, drops the silent and the overrun, ends waits. Returns when to call again, in ms."""
         settings = self._settings()
+        for replica in self.source.syncing():
+            session = self._pump.sessions.get(replica.session_id)
+            if session is not None:
+                moved_bytes = session.input_bytes + session.output_bytes
+                self.source.moved(replica.session_id, moved_bytes, now_ms)
         for session_id in self.source.silent(now_ms, settings.timeout_ms):
             text = f"the replica was silent for more than {settings.timeout_ms} ms (repl-timeout)"
             self._drop(session_id, Event.SILENT, text)
@@ -463,8 +468,6 @@ class Feeder:
 
     def _on_drained(self, session: Session) -> None:
         session.on_drained = None
-        if session.id in self.source.replicas:
-            self.source.took_bytes(session.id, self._clock_ms())
         if self._round is not None and self._round.full:
             self._wake()
 

@@ -131,7 +131,8 @@ class Replica:
         capabilities: from REPLCONF capa.
         offset: where its stream starts (the snapshot's offset, or what it asked for).
         ack_offset: how far it says it came.
-        heard_ms: when it last acknowledged or took bytes.
+        heard_ms: when it last acknowledged anything, or bytes went either way.
+        moved_bytes: how many did so far.
     """
 
     session_id: int
@@ -145,6 +146,7 @@ class Replica:
     capabilities: frozenset[str] = frozenset()
     offset: int = 0
     ack_offset: int = 0
+    moved_bytes: int = 0
     plain_sync: bool = False  # it said SYNC: it gets no +FULLRESYNC line and need not acknowledge
 
     def lag_s(self, now_ms: int) -> int:
@@ -191,9 +193,13 @@ class Source:
             replica.ack_offset = max(replica.ack_offset, offset)
         return self.happened(session_id, Event.ACK)
 
-    def took_bytes(self, session_id: int, now_ms: int) -> None:
-        """The replica's socket accepted something: it is alive."""
-        self.replicas[session_id].heard_ms = now_ms
+    def moved(self, session_id: int, moved_bytes: int, now_ms: int) -> None:
+        """So many bytes went either way so far. More than the last time: the replica is alive. It takes what
+        we send, or tells with empty lines that it is still loading, as a redis-server does."""
+        replica = self.replicas[session_id]
+        if moved_bytes != replica.moved_bytes:
+            replica.moved_bytes = moved_bytes
+            replica.heard_ms = now_ms
 
     def silent(self, now_ms: int, timeout_ms: int) -> list[int]:
         """Sessions of replicas we have not heard of for longer than `timeout_ms`."""

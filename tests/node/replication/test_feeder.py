@@ -14,6 +14,7 @@ from node.engine.session import Session
 from node.replication.feeder import ROOM_POLL_MS, Feeder
 from node.replication.history import Full, History
 from node.replication.settings import Settings
+from node.replication.source import Stage
 from tests.node.engine.test_pump import make
 
 SETTINGS = Settings(step_us=100, step_share=0.25, pending_bytes=200_000)
@@ -125,3 +126,27 @@ def test_a_replica_without_room_gets_no_more_until_it_has_some(syncing: Syncing)
     assert written > 0
     syncing.drain()
     assert syncing.wakes == 2  # nobody waited for that
+
+
+def test_a_replica_that_takes_bytes_is_not_silent_however_slow_it_is(syncing: Syncing) -> None:
+    replica = syncing.feeder.source.replicas[syncing.session.id]
+    began_ms = syncing.now_ms
+    while replica.stage is Stage.SENDING:
+        while syncing.step(busy=False)[1]:
+            pass
+        syncing.now_ms += 1_000
+        syncing.pump.run(1_000, 0)
+        syncing.theirs.recv(32 << 10)
+        syncing.feeder.tick(syncing.now_ms)
+        assert syncing.session.fd >= 0, syncing.session.close_reason
+    assert syncing.now_ms - began_ms > SETTINGS.timeout_ms
+    syncing.drain()
+    for _ in range(100):  # a real server sends such lines while it loads what it got
+        syncing.now_ms += 1_000
+        syncing.theirs.send(b"\n")
+        syncing.pump.run(1_000, 0)
+        syncing.feeder.tick(syncing.now_ms)
+        assert syncing.session.fd >= 0, syncing.session.close_reason
+    syncing.now_ms += SETTINGS.timeout_ms + 1
+    syncing.feeder.tick(syncing.now_ms)
+    assert "silent" in syncing.session.close_reason
