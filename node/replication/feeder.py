@@ -302,6 +302,10 @@ class Feeder:
         if now_ms >= self._ping_due_ms and any(True for _ in self.source.attached()):
             self._ping_due_ms = now_ms + settings.ping_period_ms
             self._append([b"PING"])
+            for replica in self.source.waiting():  # for another's snapshot to end, maybe for long
+                session = self._pump.sessions.get(replica.session_id)
+                if session is not None:
+                    session.write(b"\n")
         self._answer_waiters(now_ms)
         due_ms = [on_beat(now_ms + 1000, IDLE_BEAT_MS, late_ms=IDLE_BEAT_MS)]
         due_ms += [waiter.deadline_ms for waiter in self._waiters if waiter.deadline_ms is not None]

@@ -150,3 +150,19 @@ def test_a_replica_that_takes_bytes_is_not_silent_however_slow_it_is(syncing: Sy
     syncing.now_ms += SETTINGS.timeout_ms + 1
     syncing.feeder.tick(syncing.now_ms)
     assert "silent" in syncing.session.close_reason
+
+
+def test_who_waits_for_the_next_snapshot_is_not_left_in_silence(syncing: Syncing) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with theirs:
+        waiting = Session(syncing.engine, address="127.0.0.1:2")
+        syncing.pump.adopt(ours.detach(), waiting)
+        syncing.feeder.greet(waiting).capabilities = frozenset({"eof"})
+        syncing.feeder.ask_full(waiting, Full("a test"))
+        for _ in range(3):
+            syncing.now_ms += SETTINGS.ping_period_ms
+            syncing.feeder.tick(syncing.now_ms)
+            syncing.pump.run(1_000, 0)
+        assert theirs.recv(100) == b"\n" * 3
