@@ -565,7 +565,7 @@ cdef class Session(Blocking):
     @property
     def watch_broken(self):
         """A watched key has changed: EXEC will do nothing."""
-        return self.watching is not None and (self.watching.broken or self.watching.lapsed())
+        return self.watching is not None and self.watching.voids()
 
     def execute_transaction(self):
         """EXEC: runs what was queued and returns NO_REPLY (the replies are written)."""

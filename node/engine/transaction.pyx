@@ -69,10 +69,15 @@ cdef class Watch:
             self.places.append((database, key, self.engine.keyspace.exists(database, key)))
         return 0
 
-    def lapsed(self):
-        """Whether a key that was there is not any more."""
+    def voids(self):
+        """Whether EXEC will do nothing. Once said it stays so, also when the clock goes back to before a key's time
+        was over: what was queued meanwhile has not been kept."""
         keyspace = self.engine.keyspace
-        return any(there and not keyspace.exists(database, key) for database, key, there in self.places)
+        if not self.broken:
+            self.broken = any(
+                there and not keyspace.exists(database, key) for database, key, there in self.places
+            )
+        return self.broken
 
     cdef int forget(self) except -1:
         """The end of it: nobody tells this one of changes any more."""

@@ -311,6 +311,17 @@ def test_a_watched_key_that_changed_voids_exec(engine: Engine) -> None:
     assert engine.watched == {}
 
 
+def test_a_watched_key_that_ran_out_voids_exec_though_the_clock_goes_back(engine: Engine) -> None:
+    engine.keyspace.set(0, b"k", b"v", 2_000)
+    engine.keyspace.follower = True  # it stays until the primary says that it goes
+    session = Session(engine)
+    assert session.feed(b"watch k\r\nmulti\r\nping\r\n") == b"+OK\r\n+OK\r\n+QUEUED\r\n"
+    engine.set_clock_ms(2_001)
+    assert session.feed(b"echo a\r\n") == b"+QUEUED\r\n", "and not kept: EXEC will not run it"
+    engine.set_clock_ms(2_000)
+    assert session.feed(b"echo b\r\nexec\r\n") == b"+QUEUED\r\n*-1\r\n"
+
+
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
