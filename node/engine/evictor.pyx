@@ -105,8 +105,8 @@ cdef class Evictor:
         self.keyspace.heat.decay_minutes = decay_minutes
 
     def evict_some(self):
-        """Evicts for a bounded time; True: memory is still over the limit and more can go."""
-        if self.limit_bytes == 0 or self.keyspace.wanted_bytes() <= <uint64_t> self.limit_bytes:
+        """Evicts for a bounded time; True: memory is still over the limit and more can go. A follower evicts nothing."""
+        if self.limit_bytes == 0 or self.keyspace.follower or self.keyspace.wanted_bytes() <= <uint64_t> self.limit_bytes:
             return False
         return self.make_room() and self.keyspace.wanted_bytes() > <uint64_t> self.limit_bytes
 

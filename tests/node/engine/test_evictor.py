@@ -232,7 +232,11 @@ def test_a_replica_never_evicts_by_itself() -> None:
     engine.keyspace.follower = True
     engine.evictor.set_limit(1)
     session.feed(b"GET key\r\n")
+    assert not engine.evictor.evict_some()  # nor in its housekeeping
     assert engine.keyspace.evicted == 0
+    engine.keyspace.follower = False
+    engine.evictor.evict_some()
+    assert engine.keyspace.evicted == 1
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "noeviction"])
