@@ -188,7 +188,7 @@ cdef int _xadd(Session s) except -1:
     cdef Key key = s.key_at(1)
     cdef Trim trim
     cdef StreamId id = id_of(0, 0)
-    cdef bint no_new, id_given, automatic, done
+    cdef bint no_new, id_given, automatic, done, made = False
     cdef int id_index = _read_options(s, True, &trim, &no_new, &id, &id_given, &automatic)
     cdef int first = id_index + 1
     cdef int index
@@ -221,6 +221,7 @@ cdef int _xadd(Session s) except -1:
         if stream == NULL:
             raise MemoryError("no memory for a stream")
         entry = s.keyspace.put_object(s.database, &key, &stream.head, EXPIRY_NONE)
+        made = True
     s.keyspace.begin_edit(s.database, &key, entry, &edit)
     done = stream_append(
         s.keyspace.store.heap, stream, id, s.argv + first, <uint32_t> (s.argc - first) // 2,
@@ -230,6 +231,8 @@ cdef int _xadd(Session s) except -1:
         _trim(s, stream, &trim)
     s.keyspace.end_edit(&edit)
     if not done:
+        if made:
+            s.keyspace.remove(s.database, &key)
         raise MemoryError("no memory for a stream's entry")
     s.changed(1)
     _effect(s, stream, &trim, id_index, id)

@@ -269,7 +269,10 @@ cdef int edit_close(Keyspace keyspace, Editor *editor) except -1:
     if editor.editing:
         keyspace.end_edit(&editor.edit)
         editor.editing = False
-    if editor.large != NULL and edit_count(editor) == 0:  # made for a member that no memory was left for
+    # Made for a member that no memory was left for.
+    if editor.entry != NULL and (
+        entry_run(editor.entry).len_bytes == 0 if editor.large == NULL else object_count(<Object *> editor.large) == 0
+    ):
         _remove_key(keyspace, editor)
     return 0
 

@@ -58,12 +58,58 @@ assert audit(keyspace) == []
 """
 
 
-def test_a_table_that_cannot_give_up_its_directory_keeps_it() -> None:
+# There is a block for the beginning of each key, and none for what its first element needs.
+ADDING: Final = """
+import resource
+from node.commands import all_commands
+from node.engine.audit import audit
+from node.engine.engine import Engine
+from node.engine.room import install_compiled
+from node.engine.session import Session
+
+engine = Engine(hash_key=bytes(16), clock_ms=1)
+install_compiled(engine.registry)
+for spec in all_commands():
+    engine.add_command(spec)
+session = Session(engine)
+large = [(b"large:%d" % number, bytes(7_900)) for number in range(2_000)]
+for line in (b"SET a x", b"SET length:7 x", b"XADD stream 1-1 f v"):
+    session.feed(line + b"\\r\\n")
+with open("/proc/self/statm") as statm:
+    mapped = int(statm.read().split()[0]) * resource.getpagesize()
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (mapped + (2 << 20), hard))
+try:
+    for name, value in large:
+        engine.keyspace.set(0, name, value)
+    raise SystemExit("memory never ended")
+except MemoryError:
+    pass
+element = b"m" * 300
+for line in (
+    b"ZADD z 1 " + element[:60], b"GEOADD z 1 1 " + element[:60], b"ZADD z 1 " + element, b"SET t " + element,
+    b"SADD s " + element, b"HSET h f " + element, b"RPUSH l " + element, b"XADD x 1-1 f " + element,
+):
+    assert session.feed(line + b"\\r\\n").startswith(b"-OOM"), line
+    assert session.feed(b"EXISTS %b\\r\\n" % line.split()[1]) == b":0\\r\\n", line
+assert audit(engine.keyspace) == []
+"""
+
+
+def _run(script: str) -> None:
     keyspace = Keyspace(clock_ms=1)
     keyspace.set(0, b"name", b"v")
     if keyspace.memory()["arenas"] == 0:
         pytest.skip("the sanitizers' build has no arenas that could be full")
     done = subprocess.run(
-        [sys.executable, "-c", SHRINKING], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_table_that_cannot_give_up_its_directory_keeps_it() -> None:
+    _run(SHRINKING)
+
+
+def test_no_collection_without_elements_is_left_when_the_first_finds_no_memory() -> None:
+    _run(ADDING)
