@@ -302,7 +302,7 @@ class Feeder:
         if now_ms >= self._ping_due_ms and any(True for _ in self.source.attached()):
             self._ping_due_ms = now_ms + settings.ping_period_ms
             self._append([b"PING"])
-            for replica in self.source.waiting():  # for another's snapshot to end, maybe for long
+            for replica in self.source.waiting() if self._round is not None else []:  # maybe for long
                 session = self._pump.sessions.get(replica.session_id)
                 if session is not None:
                     session.write(b"\n")
