@@ -69,6 +69,8 @@ cdef class Inflow(Outflow):
         cdef Py_ssize_t room
         cdef Py_ssize_t have
         cdef Py_ssize_t left = READ_BYTES_MAX
+        if session.apply_stream and session.in_ready:
+            return 0  # the stream waits where it is: its primary's ring has a limit, and what lies here has none
         self._lend(session)
         while True:
             have = session.inbuf.used_bytes - session.in_at
@@ -122,7 +124,7 @@ cdef class Inflow(Outflow):
             return 0
         if session.fd < 0:
             return 0
-        if session.waiting_bytes() > self.query_buffer_limit_bytes:
+        if session.waiting_bytes() > self.query_buffer_limit_bytes and not session.apply_stream:
             self.engine.counters.query_limit_disconnections += 1
             self.close(session, "the query buffer limit was reached")
             return 0

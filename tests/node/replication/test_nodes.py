@@ -155,6 +155,16 @@ async def test_an_old_primary_without_a_tail_goes_on_without_a_full_sync() -> No
         assert new.replication.feeder.full_sync_count == 0
 
 
+async def test_limits_for_clients_are_not_for_the_stream() -> None:
+    """A command that is too long for a client here would come again after each break of the link."""
+    async with running(2) as (primary, replica), clients(primary) as (client,):
+        replica.pump.query_buffer_limit_bytes = 1 << 20
+        await replica.follow(primary)
+        assert await client(b"SET", b"a", b"v" * (4 << 20)) == b"OK"
+        await caught_up(primary, replica)
+        assert primary.replication.feeder.full_sync_count == 1
+
+
 async def test_replicas_of_replicas() -> None:
     async with running(3) as (top, middle, leaf), clients(top) as (client,):
         await fill(client, 50)
