@@ -68,7 +68,8 @@ def test_acknowledgements_never_fall_and_feed_wait() -> None:
 def test_silence_counts_from_the_last_sign_of_life() -> None:
     source = at(Stage.ONLINE)
     source.greet(8, "10.0.0.8", 0)  # has asked for nothing: not ours to time
-    source.took_bytes(7, 1000)
+    source.moved(7, 5, 1000)
+    source.moved(7, 5, 30_000)  # no more than before
     assert source.silent(61_000, 60_000) == []
     assert source.silent(61_001, 60_000) == [7]
     source.replicas[7].plain_sync = True  # reads the stream and is not obliged to speak
