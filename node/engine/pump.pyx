@@ -219,11 +219,11 @@ cdef class Pump(Inflow):
         engine.monotonic_ms = now_us // 1000
         lease_ran = engine.lease_until_ms != 0 and engine.monotonic_ms < engine.lease_until_ms
         handled = count
-        if engine.waiters.count:
-            if engine.waiters.due:  # keys that others than clients have changed
-                engine.serve_waiters()
-            if 0 < engine.waiters.next_deadline_ms <= engine.monotonic_ms:
-                engine.expire_waiters()
+        if engine.waiters.count and engine.waiters.due:  # keys that others than clients have changed
+            engine.serve_waiters()
+        # Also when nobody waits any more: a deadline that is over must not be taken for the one the timer is set to.
+        if 0 < engine.waiters.next_deadline_ms <= engine.monotonic_ms:
+            engine.expire_waiters()
         if self._ready:
             handled += self._run_ready(deadline_us)
         for index in range(count):

@@ -257,6 +257,19 @@ async def test_timeouts_come_without_anybody_asking(served: Served) -> None:
     assert served.engine.waiters.next_deadline_ms == 0
 
 
+async def test_a_timeout_comes_after_one_that_nobody_waited_for_any_more(served: Served) -> None:
+    add_take(served.engine)
+    leaves, stays = [await served.connect() for _ in range(2)]
+    await leaves.send_all(encode(b"TAKE", b"k", b"0.05"))
+    await until(lambda: served.engine.waiters.count == 1)
+    deadline_ms = served.engine.waiters.next_deadline_ms
+    await leaves.aclose()
+    await until(lambda: served.engine.waiters.count == 0)
+    await until(lambda: served.engine.monotonic_now_ms >= deadline_ms)  # the turn that the timer began
+    await stays.send_all(encode(b"TAKE", b"k", b"0.01"))
+    assert await receive_exactly(stays, 5) == b"*-1\r\n"
+
+
 async def test_who_leaves_while_it_waits_for_a_key_is_forgotten(served: Served) -> None:
     add_take(served.engine)
     leaves, killed = [await served.connect() for _ in range(2)]
