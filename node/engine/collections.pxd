@@ -38,6 +38,8 @@ cdef class Collections(Entries):
     # Room for new_len_bytes in the entry of a run: as many of the old bytes as fit are kept, what is behind them is
     # anything. Also the way to change bytes in place: call it with the present length.
     cdef Entry *resize_run(self, int database, Key *key, Entry *entry, Py_ssize_t new_len_bytes) except NULL
+    # Takes bytes out of the middle of a run, not all of it. Memory may be needed for that: MemoryError, and nothing changed.
+    cdef Entry *cut_run(self, int database, Key *key, Entry *entry, Py_ssize_t offset, Py_ssize_t gone_bytes) except NULL
     # A structure instead of whatever was there. It belongs to the keyspace from here on, even when this fails.
     cdef Entry *put_object(self, int database, Key *key, Object *value, int64_t expire_ms) except NULL
     # Around every change of a structure in place: whoever must see it first does, and bytes are accounted.

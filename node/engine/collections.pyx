@@ -6,9 +6,10 @@ stand around each such change: before it for whoever must see the value as it wa
 the slot. A structure that is put belongs to the keyspace, and one that leaves its entry is freed in the background.
 """
 
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy, memmove
 
-from node.engine.alloc cimport SMALL_BYTES_MAX, heap_block_bytes, heap_resize, heap_take
+from node.engine.alloc cimport BLOCK_BYTES_MAX, SMALL_BYTES_MAX, heap_block_bytes, heap_give, heap_resize, heap_take
 from node.engine.database cimport database_forget_fields, database_note_fields
 from node.engine.entries cimport EXPIRY_KEEP, EXPIRY_NONE
 from node.engine.entry cimport (
@@ -105,6 +106,38 @@ cdef class Collections(Entries):
         if moved == NULL:
             raise MemoryError(f"no memory for an entry of {need} bytes")
         entry_set_raw_len(moved, new_len_bytes)
+        table.used_bytes += heap_block_bytes(moved, need) - before
+        word_replace(word, moved)
+        return moved
+
+    cdef Entry *cut_run(self, int database, Key *key, Entry *entry, Py_ssize_t offset, Py_ssize_t gone_bytes) except NULL:
+        cdef Database *opened = self.open_database(database)
+        cdef Table *table = &opened.table[key.slot]
+        cdef uint64_t *word = table_find(table, key.hash, key.name)
+        cdef Span run = entry_run(entry)
+        cdef size_t old_need = entry_bytes(entry), need = old_need - <size_t> gone_bytes
+        cdef size_t front = <size_t> (run.at - <const uint8_t *> entry + offset)
+        cdef size_t behind = <size_t> (run.len_bytes - offset - gone_bytes)
+        cdef uint64_t before = heap_block_bytes(entry, old_need)
+        cdef Entry *moved = entry
+        cdef Entry *shorter
+        self.before_change(opened, key.slot, entry)
+        heat_touch(&self.heat, entry)
+        if gone_bytes == 0:
+            return entry
+        if need <= BLOCK_BYTES_MAX and heap_block_bytes(entry, need) != before:
+            moved = <Entry *> heap_take(self.store.heap, need)
+            if moved == NULL:
+                raise MemoryError(f"no memory for an entry of {need} bytes")
+            memcpy(moved, entry, front)
+        memmove(<uint8_t *> moved + front, <uint8_t *> entry + front + gone_bytes, behind)
+        if moved != entry:
+            heap_give(self.store.heap, entry, old_need)
+        elif need > BLOCK_BYTES_MAX:
+            shorter = <Entry *> heap_resize(self.store.heap, entry, old_need, need, 0)
+            if shorter != NULL:  # otherwise it stays as long as it is
+                moved = shorter
+        entry_set_raw_len(moved, run.len_bytes - gone_bytes)
         table.used_bytes += heap_block_bytes(moved, need) - before
         word_replace(word, moved)
         return moved

@@ -10,13 +10,11 @@ cdef Entry *splice_run(
     cdef Py_ssize_t len_bytes = entry_run(entry).len_bytes
     cdef Py_ssize_t behind_bytes = len_bytes - offset - old_bytes
     cdef uint8_t *at
-    if new_bytes > old_bytes:
-        entry = keyspace.resize_run(database, key, entry, len_bytes + new_bytes - old_bytes)
-    else:
-        entry = keyspace.resize_run(database, key, entry, len_bytes)  # whoever must see it before it changes does
+    if new_bytes < old_bytes:
+        return keyspace.cut_run(database, key, entry, offset + new_bytes, old_bytes - new_bytes)
+    # Also when nothing grows: whoever must see it before it changes does.
+    entry = keyspace.resize_run(database, key, entry, len_bytes + new_bytes - old_bytes)
     if new_bytes != old_bytes and behind_bytes > 0:
         at = entry_mutable_bytes(entry) + offset
         memmove(at + new_bytes, at + old_bytes, <size_t> behind_bytes)
-    if new_bytes < old_bytes:
-        entry = keyspace.resize_run(database, key, entry, len_bytes + new_bytes - old_bytes)
     return entry

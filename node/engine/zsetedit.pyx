@@ -160,7 +160,16 @@ cdef int _change_pair(Keyspace keyspace, Editor *editor, Span member, double sco
     cdef Py_ssize_t new_bytes = pair_bytes(member, score)
     cdef Py_ssize_t len_bytes = run.len_bytes
     cdef uint8_t *data
-    _resize(keyspace, editor, len_bytes + max(new_bytes - old_bytes, <Py_ssize_t> 0))
+    if new_bytes < old_bytes:  # what it will not need goes first, for that may want memory
+        editor.entry = keyspace.cut_run(
+            editor.database, &editor.key, editor.entry, from_byte + new_bytes, old_bytes - new_bytes
+        )
+        len_bytes -= old_bytes - new_bytes
+        if to_byte > from_byte:
+            to_byte -= old_bytes - new_bytes
+        old_bytes = new_bytes
+    else:
+        _resize(keyspace, editor, len_bytes + new_bytes - old_bytes)
     data = entry_mutable_bytes(editor.entry)
     if to_byte <= from_byte:
         # | to ... | old | rest   becomes   | new | to ... | rest
@@ -172,8 +181,6 @@ cdef int _change_pair(Keyspace keyspace, Editor *editor, Span member, double sco
         memmove(data + to_byte - old_bytes + new_bytes, data + to_byte, <size_t> (len_bytes - to_byte))
         to_byte -= old_bytes
     pair_write(data + to_byte, member, score)
-    if new_bytes < old_bytes:
-        _resize(keyspace, editor, len_bytes - old_bytes + new_bytes)
     return 0
 
 
@@ -206,14 +213,10 @@ cdef int _remove_key(Keyspace keyspace, Editor *editor) except -1:
 
 # Closes the gap [from_byte, from_byte + gap_bytes) of a run.
 cdef int _cut_run(Keyspace keyspace, Editor *editor, Py_ssize_t from_byte, Py_ssize_t gap_bytes) except -1:
-    cdef Py_ssize_t len_bytes = entry_run(editor.entry).len_bytes
-    cdef uint8_t *data
-    if gap_bytes == len_bytes:
+    if gap_bytes == entry_run(editor.entry).len_bytes:
         return _remove_key(keyspace, editor)
-    _resize(keyspace, editor, len_bytes)
-    data = entry_mutable_bytes(editor.entry) + from_byte
-    memmove(data, data + gap_bytes, <size_t> (len_bytes - from_byte - gap_bytes))
-    return _resize(keyspace, editor, len_bytes - gap_bytes)
+    editor.entry = keyspace.cut_run(editor.database, &editor.key, editor.entry, from_byte, gap_bytes)
+    return 0
 
 
 cdef bint edit_remove(Keyspace keyspace, Editor *editor, Span member) except -1:

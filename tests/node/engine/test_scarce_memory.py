@@ -58,8 +58,7 @@ assert audit(keyspace) == []
 """
 
 
-# There is a block for the beginning of each key, and none for what its first element needs.
-ADDING: Final = """
+SESSION: Final = """
 import resource
 from node.commands import all_commands
 from node.engine.audit import audit
@@ -73,27 +72,67 @@ for spec in all_commands():
     engine.add_command(spec)
 session = Session(engine)
 large = [(b"large:%d" % number, bytes(7_900)) for number in range(2_000)]
-for line in (b"SET a x", b"SET length:7 x", b"XADD stream 1-1 f v"):
-    session.feed(line + b"\\r\\n")
-with open("/proc/self/statm") as statm:
-    mapped = int(statm.read().split()[0]) * resource.getpagesize()
-hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-resource.setrlimit(resource.RLIMIT_AS, (mapped + (2 << 20), hard))
-try:
-    for name, value in large:
-        engine.keyspace.set(0, name, value)
-    raise SystemExit("memory never ended")
-except MemoryError:
-    pass
+
+
+def asked(*lines):
+    return [session.feed(line + b"\\r\\n") for line in lines]
+
+
+def use_up():
+    with open("/proc/self/statm") as statm:
+        mapped = int(statm.read().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (2 << 20), hard))
+    try:
+        for name, value in large:
+            engine.keyspace.set(0, name, value)
+        raise SystemExit("memory never ended")
+    except MemoryError:
+        pass
+
+
+"""
+
+# There is a block for the beginning of each key, and none for what its first element needs.
+ADDING: Final = (
+    SESSION
+    + """
+asked(b"SET a x", b"SET length:7 x", b"XADD stream 1-1 f v")
+use_up()
 element = b"m" * 300
 for line in (
     b"ZADD z 1 " + element[:60], b"GEOADD z 1 1 " + element[:60], b"ZADD z 1 " + element, b"SET t " + element,
     b"SADD s " + element, b"HSET h f " + element, b"RPUSH l " + element, b"XADD x 1-1 f " + element,
 ):
-    assert session.feed(line + b"\\r\\n").startswith(b"-OOM"), line
-    assert session.feed(b"EXISTS %b\\r\\n" % line.split()[1]) == b":0\\r\\n", line
+    assert asked(line)[0].startswith(b"-OOM"), line
+    assert asked(b"EXISTS " + line.split()[1]) == [b":0\\r\\n"], line
 assert audit(engine.keyspace) == []
 """
+)
+
+# Each of these would make a run shorter, and there is no block of that size.
+TAKING_OUT: Final = (
+    SESSION
+    + """
+element = b"v" * 60
+asked(
+    b"HSET h " + b" ".join(b"%d %b" % (number, element) for number in range(12)),
+    b"SADD s " + b" ".join(b"%d:%b" % (number, element) for number in range(11)),
+    b"ZADD z " + b" ".join(b"0.5 %d:%b" % (number, element) for number in range(9)),
+    b"RPUSH l " + b" ".join(b"%d:%b" % (number, element) for number in range(7)),
+)
+use_up()
+looks = (b"HGETALL h", b"SMEMBERS s", b"ZRANGE z 0 -1 WITHSCORES", b"LRANGE l 0 -1")
+before = asked(*looks)
+for line in (
+    b"HDEL h 3", b"HSET h 3 short", b"SREM s 3:" + element, b"ZREM z 3:" + element, b"ZADD z 1 3:" + element,
+    b"ZADD z 0 7:" + element, b"ZPOPMIN z", b"LREM l 1 3:" + element, b"LSET l 3 short", b"LPOP l", b"RPOP l",
+):
+    assert asked(line)[0].startswith(b"-OOM"), line
+    assert asked(*looks) == before, line
+    assert audit(engine.keyspace) == [], line
+"""
+)
 
 
 def _run(script: str) -> None:
@@ -113,3 +152,7 @@ def test_a_table_that_cannot_give_up_its_directory_keeps_it() -> None:
 
 def test_no_collection_without_elements_is_left_when_the_first_finds_no_memory() -> None:
     _run(ADDING)
+
+
+def test_what_cannot_be_made_shorter_for_lack_of_memory_stays_whole() -> None:
+    _run(TAKING_OUT)
