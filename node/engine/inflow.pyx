@@ -107,6 +107,7 @@ cdef class Inflow(Outflow):
                 if not session.in_ready:
                     session.run_buffered(self.commands_per_turn)
             session.input_bytes += got
+            session.active_ms = self.engine.monotonic_ms
             self.engine.counters.net_input_bytes += got
             left -= got
             # A large argument is read on while there is more of it: a round through epoll for each part cost

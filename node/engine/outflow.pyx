@@ -141,6 +141,7 @@ cdef class Outflow(Connections):
             else:
                 session.out_sent += sent
             session.output_bytes += sent
+            session.active_ms = self.engine.monotonic_ms
             self.engine.counters.net_output_bytes += sent
             left -= sent
             budget -= sent

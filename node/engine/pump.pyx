@@ -299,6 +299,8 @@ cdef class Pump(Inflow):
                 idle_ms > 0
                 and self.engine.monotonic_ms - session.active_ms > idle_ms
                 and not session.blocked
+                and not session.stalled
+                and not session.in_ready  # it was woken just now: its answer is on the way
                 and not session.is_replica
                 and not session.apply_stream
             ):

@@ -59,7 +59,7 @@ cdef class Session(Blocking):
     cdef public bint no_evict
     cdef public bint no_touch
     cdef readonly int64_t created_ms  # monotonic
-    cdef readonly int64_t active_ms  # monotonic: the last command
+    cdef readonly int64_t active_ms  # monotonic: the last command, or bytes that went either way
     cdef readonly int64_t input_bytes
     cdef readonly int64_t output_bytes
     cdef readonly int64_t command_count

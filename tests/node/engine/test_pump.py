@@ -14,7 +14,7 @@ import trio
 from node.commands.table import CommandSpec, command
 from node.engine import basics
 from node.engine.engine import Engine
-from node.engine.pump import Pump
+from node.engine.pump import Pump, boottime_ms
 from node.engine.reply import BLOCKED, NO_REPLY, NOTED, OK, Reply
 from node.engine.session import Session
 from tests.waiting import until
@@ -199,6 +199,41 @@ async def test_idle_clients_are_closed(served: Served) -> None:
 
     await until(ended)
     assert await receive_all(stream) == b""
+
+
+async def test_who_sends_or_takes_bytes_is_not_idle(served: Served) -> None:
+    add_take(served.engine)
+    stream = await served.connect()
+    await stream.send_all(encode(b"PING")[:-3])
+    await until(lambda: len(served.pump.sessions) == 1)
+    (session,) = served.pump.sessions.values()
+    await until(lambda: session.input_bytes == 11)
+    began_ms = session.active_ms
+    await until(lambda: boottime_ms() > began_ms + 1)
+    await stream.send_all(b"G")
+    await until(lambda: session.input_bytes == 12)
+    assert session.active_ms > began_ms, "half a command"
+    await stream.send_all(b"\r\n" + encode(b"TAKE", b"k", b"0.02"))
+    await until(lambda: served.engine.waiters.count == 1)
+    deadline_ms = served.engine.waiters.next_deadline_ms
+    assert await receive_exactly(stream, 12) == b"+PONG\r\n*-1\r\n"
+    assert session.active_ms >= deadline_ms, "the answer, after a wait that was longer than timeout"
+
+
+async def test_who_is_held_back_is_not_idle(served: Served) -> None:
+    stream = await served.connect()
+    served.engine.pause(1 << 60, True)
+    await stream.send_all(encode(b"PING"))
+    await until(lambda: any(session.stalled for session in served.pump.sessions.values()))
+    began_ms = boottime_ms()
+    served.pump.idle_timeout_s = 0.001
+    await until(lambda: boottime_ms() > began_ms + 5)
+    served.pump.tick()
+    assert len(served.pump.sessions) == 1
+    served.pump.idle_timeout_s = 0
+    served.engine.unpause()
+    served.pump.tick()
+    assert await receive_exactly(stream, 7) == b"+PONG\r\n"
 
 
 async def test_a_blocked_client_is_answered_from_outside(served: Served) -> None:
