@@ -150,9 +150,11 @@ def test_a_table_that_cannot_give_up_its_directory_keeps_it() -> None:
     _run(SHRINKING)
 
 
+@pytest.mark.slow
 def test_no_collection_without_elements_is_left_when_the_first_finds_no_memory() -> None:
     _run(ADDING)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_shorter_for_lack_of_memory_stays_whole() -> None:
     _run(TAKING_OUT)
