@@ -164,6 +164,7 @@ cdef class Outflow(Connections):
             return 0
         session.out.used_bytes = 0
         session.out_sent = 0
+        session.output_over_since_s = 0
         self._take_back(session)
         if session.closing:
             self.close(session)
