@@ -201,6 +201,7 @@ async def test_idle_clients_are_closed(served: Served) -> None:
     assert await receive_all(stream) == b""
 
 
+@pytest.mark.slow
 async def test_the_soft_limit_begins_anew_for_who_has_read_everything(served: Served) -> None:
     served.pump.output_soft_limit_bytes = 1_000
     served.pump.output_soft_limit_s = 0.15
