@@ -422,7 +422,9 @@ class Feeder:
         began_us = self._work_us()
         try:
             more = True
-            for want_bytes in range(SLICE_BYTES, STEP_BYTES_MAX + 1, SLICE_BYTES):
+            # The writer gives up when more waits than the window; what clients change comes on top of a step.
+            most_bytes = max(SLICE_BYTES, min(STEP_BYTES_MAX, settings.window_bytes // 2))
+            for want_bytes in range(SLICE_BYTES, most_bytes + 1, SLICE_BYTES):
                 more = sending.snapshot.step(want_bytes)
                 if not more or self._work_us() - began_us >= sending.pace.limit_us:
                     break
