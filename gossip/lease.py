@@ -138,10 +138,11 @@ class LeaseVoter:
             silent.append(primary)
         return silent
 
-    def holder(self, shard_id: str, now_ms: int) -> str:
-        """Who holds a running grant, '' if nobody."""
+    def holder(self, shard_id: str, now_ms: int, *, above: int = -1) -> str:
+        """Who holds a running grant, under a later epoch than `above`; '' if nobody."""
         grant = self._grants.get(shard_id)
-        return grant.primary if grant is not None and grant.until_ms > now_ms else ""
+        runs = grant is not None and grant.until_ms > now_ms and grant.epoch > above
+        return grant.primary if grant is not None and runs else ""
 
     def wait_ms(self, shard_id: str, successor: str, now_ms: int) -> int:
         """How long until `successor` may be accepted as primary; 0: now.

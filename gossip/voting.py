@@ -323,7 +323,10 @@ class Voting:
             return str(error)
         now_ms = self._now_ms()
         before = self.newest_shard(shard_id)
-        if before.primary in ("", after.primary):
+        # Whom we granted under an epoch that we have not heard of yet leads by that: what we know of the
+        # primary is outdated then.
+        unheard = self.granted.holder(shard_id, now_ms, above=before.epoch)
+        if before.primary in ("", after.primary) and unheard in ("", after.primary):
             return True
         holder = self.granted.holder(shard_id, now_ms) or before.primary
         wait_ms = self.granted.wait_ms(shard_id, after.primary, now_ms)

@@ -73,6 +73,28 @@ def test_a_restarted_voter_waits_a_lease_before_it_allows_a_change() -> None:
     assert may(house, Q) is True
 
 
+@pytest.mark.parametrize("known", [P, ""])
+def test_a_lease_under_an_epoch_that_we_have_not_heard_of_blocks_whom_we_take_for_the_primary(
+    known: str,
+) -> None:
+    house = House()
+    if known:
+        led_by(house, known)
+    granted = house.voting.answer(LeaseRequest("s", 2, house.now_ms, 800), Q, house.now_ms)
+    assert granted.granted_ms == 800  # it was decided without us, and says so before anybody else does
+    assert may(house, P, 3) is not True
+    assert may(house, Q, 3) is True
+    house.now_ms += 800
+    assert may(house, P, 3) is True
+
+
+def test_a_lease_under_an_older_epoch_does_not_hinder_the_primary_that_we_accepted() -> None:
+    house = House()
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), Q, house.now_ms)
+    house.voting.learn("shard/s", Value(2, shard(P, 2)))
+    assert may(house, P, 2) is True
+
+
 def test_a_lease_given_back_does_not_block() -> None:
     house = House()
     led_by(house, ME)
