@@ -254,15 +254,11 @@ class Registers:
 
         The caller vouches that we own nothing that our old registers decide about.
         """
-        for proposal in list(self._active.values()):
-            self._fail(proposal, Refused("this member just joined another cluster"), now_ms)
-        for queue in list(self._waiting.values()):
-            for proposal in queue:
-                self._actions.append(
-                    Failed(proposal.id, proposal.register, Refused("this member just joined another cluster"))
-                )
+        ended = [*self._active.values(), *(each for queue in self._waiting.values() for each in queue)]
         self._active.clear()
-        self._waiting.clear()
+        self._waiting.clear()  # first: none may begin as the one before it ends, with the old voters
+        for proposal in ended:
+            self._end(proposal, Refused("this member just joined another cluster"), now_ms)
         self._voter_change = None
         self.acceptor.ledgers.clear()
         self.acceptor.voter_set = voter_set

@@ -597,6 +597,17 @@ def test_joining_another_cluster_drops_all_votes() -> None:
     assert registers.decided == {VOTERS: theirs.as_value(), "s": Value(4, ("x",))}
 
 
+def test_joining_another_cluster_ends_proposals_that_wait_too_and_begins_none_with_the_old_voters() -> None:
+    registers = Registers("a" * 40, VoterSet(5, ("a" * 40, "b" * 40)), random.Random(1))
+    ids = [registers.propose("s", lambda data: data, 0)[0] for _ in range(3)]
+    theirs = VoterSet(3, ("e" * 40,))
+    actions = registers.move_to(theirs, {}, 0)
+    assert [action.proposal_id for action in actions if isinstance(action, Failed)] == ids
+    assert not any(isinstance(action, Send) for action in actions)
+    assert registers.voter_set == theirs  # a request that counts the old ones would have brought them back
+    assert registers.proposal_count == 0
+
+
 def test_newer_gossip_is_adopted_and_older_is_not() -> None:
     registers = Registers("a" * 40, VoterSet(1, ("a" * 40,)), random.Random(1))
     assert registers.learn("r", Value(3, "new"), 0) == [Learned("r", Value(3, "new"))]
