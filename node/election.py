@@ -323,6 +323,7 @@ class Election:
         self._close_account("left the shard", event.now_ms)
         self.state, self.shard, self.wake_ms = "alone", NO_SHARD, None
         self._followed = None
+        self.data_epoch = 0
         self._refused = False
         self._actions.append(Detach())
 
@@ -333,6 +334,7 @@ class Election:
             self._refused = False
             self._attempts = 0
             self._accusers = {}
+        self._enter(shard)
         self.state, self.shard, self.wake_ms = "following", shard, None
         wanted = (shard.id, shard.primary, shard.epoch)
         if wanted != self._followed:
@@ -340,6 +342,11 @@ class Election:
             self._actions.append(Follow(*wanted))
         if event.kind == "primary_down":
             self._consider(event)
+
+    def _enter(self, shard: ShardView) -> None:
+        """A copy of another shard counts for nothing in this one, though its epoch may be the same."""
+        if shard.id != self.shard.id:
+            self.data_epoch = 0
 
     def _consider(self, event: Event) -> None:
         """Our primary is gone, as far as we know: do we stand, and when is our turn?"""
@@ -473,6 +480,7 @@ class Election:
     def _take_office(self, event: Event) -> None:
         """The register names us. With data (or founding the shard) we lead; otherwise we came back empty."""
         founded = self._founded == event.shard.id
+        self._enter(event.shard)
         if founded or self.data_epoch > 0:
             if self._account is None and not founded:
                 self._open_account(self.shard, "its predecessor handed over", event.now_ms)

@@ -184,6 +184,38 @@ def test_never_stands_with_other_data_than_the_decided_epochs(data_epoch: int, r
     assert election.tick(100_000) == []
 
 
+def test_the_copy_of_another_shard_is_no_copy_though_the_epochs_are_equal() -> None:
+    election = replica()
+    other = ShardView("t", X, (X,), SHARD.epoch)  # founded at the same moment as ours
+    alive, dead = member(X, shard_id="t"), member(X, shard_id="t", status="dead")
+    mine = member(Q, shard_id="t")
+    assert election.observe(topology(other, alive, mine), 10) == [Follow("t", X, 1)]
+    assert election.announced_offset == -1
+    assert election.observe(topology(other, dead, mine), 20) == []
+    assert election.link_refused(30) == []
+    assert election.why_not == "this replica holds no complete copy"
+    election.synced(1)
+    election.observe(topology(other, dead, mine), 40)
+    assert election.state == "waiting"
+
+
+def test_who_left_a_shard_and_is_elected_there_after_all_comes_without_its_data() -> None:
+    """It stood, was told to go elsewhere, and then its votes came."""
+    chosen = ShardView("s", Q, (Q, R), 2, quorum=True)
+    left = replica()
+    assert left.observe(topology(SHARD, member(P), member(Q, shard_id=""), member(R)), 10) == [Detach()]
+    moved = replica()
+    other = ShardView("t", X, (X,), 3)
+    moved.observe(topology(other, member(X, shard_id="t"), member(Q, shard_id="t")), 10)
+    moved.synced(3)
+    for election in (left, moved):
+        actions = election.observe(topology(chosen, member(Q, shard_id="t"), member(R, offset=-1)), 20)
+        assert actions == [Hold("s")]
+        actions = election.observe(topology(chosen, member(Q), member(R)), 30)
+        assert isinstance(actions[-1], Propose)
+        assert election.state == "ceding"
+
+
 def test_full_sync_in_progress_makes_unelectable_until_complete() -> None:
     election = replica()
     election.sync_started()
