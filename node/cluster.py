@@ -201,6 +201,9 @@ class ClusterNode(ClusterMember):
                 await self.service.propose(shard_register(shard_id), founding(member_id, shard_id, epoch))
             else:
                 shard_id = led.id
+            self._refuse_what_became_wrong(
+                "ERR To set a master the node must be empty and without assigned slots."
+            )
             await self._leave_shard()
             self.service.update_self(shard_id=shard_id)
             self.office.observe()
@@ -210,6 +213,9 @@ class ClusterNode(ClusterMember):
     async def reset(self) -> Reply:
         """CLUSTER RESET: we own nothing, lead nothing and follow nobody; a replica drops its copy."""
         async with self._lock:
+            self._refuse_what_became_wrong(
+                "ERR CLUSTER RESET can't be called with master nodes containing keys", empty=True
+            )
             if self.election.leads:
                 owned = [
                     slot
@@ -261,6 +267,22 @@ class ClusterNode(ClusterMember):
     def _free_shard_id(self, founder: str) -> str:
         """A first shard has its founder's id, which is also what CLUSTER MYSHARDID said before."""
         return founder if founder not in self.topology.shards else f"{self._rng.getrandbits(160):040x}"
+
+    def _refuse_what_became_wrong(self, text: str, *, empty: bool = False) -> None:
+        """To leave our shard was allowed when the command came. It has waited since, for others before it or
+        for votes, and meanwhile we may have been elected, or given slots.
+
+        Args:
+            empty: slots may stay, as long as there is no key in them.
+        Raises:
+            CommandError: `text`, or that votes on us are under way.
+        """
+        election = self.election
+        if election.state in ("standing", "ceding"):
+            raise CommandError("ERR not applied: the voters are asked who leads this node's shard; try again")
+        owned = not empty and self.topology.ranges_of(election.shard.id)
+        if election.leads and (owned or self.engine.keyspace.size(0)):
+            raise CommandError(text)
 
     async def _leave_shard(self) -> None:
         if self.election.leads:

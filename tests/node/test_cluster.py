@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from gossip.slots import slot_of
+from node.engine.reply import CommandError
 from tests.node.cluster_parts import fields, lines, members
 from tests.node.replication.parts import Client
 from tests.waiting import until
@@ -270,6 +272,25 @@ async def test_a_replica_leaves_with_reset_and_can_join_again(tmp_path: Path) ->
         assert await replica.call("CLUSTER", "REPLICATE", primary.id) == b"OK"
         await until(lambda: len(primary.cluster.election.shard.in_sync) == 3)
         assert replica.node.engine.keyspace.size(0) == 1
+
+
+async def test_a_node_that_came_to_lead_while_its_command_waited_does_not_leave(tmp_path: Path) -> None:
+    async with members(tmp_path) as cluster:
+        primary, replica, _ = await cluster.shard(2)
+        assert await primary.call("SET", "k", "v") == b"OK"
+        elsewhere = await cluster.add()
+        await cluster.acquainted()
+        for late in (partial(primary.cluster.replicate, elsewhere.id), primary.cluster.reset):
+            with pytest.raises(CommandError, match="master"):
+                await late()
+        assert primary.leads
+        assert await primary.call("GET", "k") == b"v"
+        election = replica.cluster.election
+        election.state = "standing"
+        for late in (partial(replica.cluster.replicate, elsewhere.id), replica.cluster.reset):
+            with pytest.raises(CommandError, match="the voters are asked"):
+                await late()
+        assert election.shard.id == primary.cluster.election.shard.id
 
 
 async def test_two_clusters_with_slots_stay_apart(tmp_path: Path) -> None:
