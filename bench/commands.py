@@ -19,6 +19,7 @@ CONNECTIONS: Final = 50
 VALUE_BYTES: Final = 3
 SECONDS: Final = 0.5
 REPEATS: Final = 5
+STARTS: Final = 3  # of both servers; each row is measured anew on each of them
 _PUSH: Final = "LPUSH mylist xxx"
 
 # Name, the command as redis-benchmark takes it, what fills the key before.

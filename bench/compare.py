@@ -42,6 +42,11 @@ class Comparison:
     case: Case
     samples: dict[str, list[Sample]]
 
+    def add(self, other: "Comparison") -> None:
+        """More runs of the same case."""
+        for server, samples in other.samples.items():
+            self.samples[server] += samples
+
     def middle(self, server: str, figure: Callable[[Sample], float]) -> float:
         return median(figure(sample) for sample in self.samples[server])
 

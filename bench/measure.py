@@ -72,6 +72,8 @@ def machine() -> dict[str, str | int]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "compiler": platform.python_compiler(),
+        # As `chrt --fifo 10 grapevine bench ...` has it: whatever else the machine has to do waits.
+        "real_time": int(os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)),
     }
 
 

@@ -52,10 +52,11 @@ def _facts(data: Data) -> str:
     versions = ", ".join(f"{name} {version}".strip() for name, version in data["versions"].items())
     commit = data["commit"] or "unknown"
     quick = "; **a quick look, not a measurement**" if data.get("quick") else ""
+    priority = "; at a real-time priority" if machine.get("real_time") else ""
     return (
         f"*{data['when'][:16].replace('T', ' ')}, commit {commit}; {machine['cpu']},"
         f" {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']};"
-        f" {versions}{quick}*"
+        f" {versions}{priority}{quick}*"
     )
 
 
