@@ -240,6 +240,7 @@ class Durability:
 
     def _end_held(self, why: str) -> None:
         ended = self._engine.gate.end_held(
+            self._pump.sessions.values(),
             f"UNKNOWN applied here, and whether it stays is unknown: {why}".encode(),
             f"TRYAGAIN not answered: what was read is not confirmed by the other copies: {why}".encode(),
         )

@@ -73,18 +73,21 @@ cdef class Gate:
             released.append(heappop(waiting)[2])
         return bool(released)
 
-    def end_held(self, wrote_text, read_text):
+    def end_held(self, sessions, wrote_text, read_text):
         """Answers every held reply with an error instead. Returns how many there were.
 
         Args:
+            sessions: all there are. Those in the queue are not all that hold a reply: one was woken after the turn in which
+                sessions come into the queue, and another was released by a commit that was not enough for its second reply.
             wrote_text: for commands that may have changed something: what happened to that is unknown.
             read_text: for commands that only looked.
         """
-        waiting, self._waiting = self._waiting, []
         ended = 0
-        for _, _, session in waiting:
-            ended += session.end_held(wrote_text, read_text)
-            self._released.append(session)
+        for session in sessions:
+            if session.held_count:
+                ended += session.end_held(wrote_text, read_text)
+                self._released.append(session)
+        self._waiting = []
         return ended
 
     def take_released(self):

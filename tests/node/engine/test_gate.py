@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
+from gossip.topology import ShardView
+from node.durability import Durability
 from node.engine.engine import Engine
 from node.engine.session import Session
 from node.replication.link import command_bytes as encode
@@ -101,7 +105,7 @@ def test_an_end_without_acknowledgement_says_what_is_known(engine: Engine) -> No
     commands = [(b"SET", b"k", b"w"), (b"PING",), (b"GET", b"k"), (b"MULTI",), (b"EXEC",)]
     assert session.feed(b"".join(encode(*words) for words in commands)) == b"+OK\r\n", "of the first SET"
     reader.feed(encode(b"GET", b"k"))
-    assert engine.gate.end_held(WROTE, READ) == 4
+    assert engine.gate.end_held([session, reader], WROTE, READ) == 4
     assert set(engine.gate.take_released()) == {session, reader}
     assert session.take_output() == (
         b"-" + WROTE + b"\r\n+PONG\r\n-" + READ + b"\r\n+OK\r\n-" + WROTE + b"\r\n"
@@ -223,9 +227,54 @@ async def test_a_client_that_leaves_while_it_is_held_is_forgotten() -> None:
             await client.send(b"SET", b"k", b"v")
             await until(lambda: node.engine.gate.waiting_count > 0)
         await until(lambda: len(node.pump.sessions) == 1)
-        assert node.engine.gate.end_held(WROTE, READ) == 0
+        assert node.engine.gate.end_held(node.pump.sessions.values(), WROTE, READ) == 0
         await committed(node)
         assert await other(b"GET", b"k") == b"v"
+
+
+@asynccontextmanager
+async def leading() -> AsyncIterator[tuple[PartsNode, Durability]]:
+    """The primary of a shard that works by quorum, with a copy that has acknowledged nothing."""
+    shard = ShardView("s", primary="p", in_sync=("p", "r"), epoch=1, quorum=True)
+    async with running(1, "write-durability=quorum") as (node,):
+        durability = Durability(
+            node.engine, node.pump, node.replication, node.config, "p", trio_ms, changed=lambda: None
+        )
+        durability.lead(shard, deposed="")
+        yield node, durability
+
+
+def trio_ms() -> int:
+    return int(trio.current_time() * 1000)
+
+
+async def test_a_client_that_is_woken_as_the_primary_steps_down_is_not_told_of_success() -> None:
+    async with leading() as (node, durability), clients(node) as (waiting,):
+        await waiting.send(b"BLPOP", b"k", b"0")
+        await until(lambda: node.engine.waiters.waiting_for(0, b"k"))
+        # No turn of the pump lies between: keys that came with a slot, the beat, another primary.
+        pushed = Session(node.engine)
+        assert pushed.feed(encode(b"RPUSH", b"k", b"v")) == b""
+        durability.step_down("another primary")
+        reply = await waiting.reply()
+        assert isinstance(reply, RuntimeError)
+        assert str(reply).startswith("UNKNOWN applied here"), reply
+
+
+async def test_a_reply_behind_one_that_may_leave_ends_with_the_primary_too() -> None:
+    async with leading() as (node, durability), clients(node) as (client,):
+        gate = node.engine.gate
+        await client.send(b"SET", b"k", b"v")
+        await until(lambda: gate.waiting_count == 1)
+        first = node.engine.effects.offset
+        await client.send(b"SET", b"k", b"w")
+        await until(lambda: node.engine.effects.offset > first)
+        assert gate.commit(first)
+        durability.step_down("another primary")
+        assert await client.reply() == b"OK"
+        reply = await client.reply()
+        assert isinstance(reply, RuntimeError)
+        assert str(reply).startswith("UNKNOWN applied here"), reply
 
 
 async def test_a_replica_that_was_told_to_acknowledges_every_batch() -> None:

@@ -357,7 +357,7 @@ def test_held_replies_keep_their_pins_and_errors_take_their_place(ours: Ours) ->
     assert engine.keyspace.memory()["loose_bytes"] == 0
     for words in ([b"SET", b"other", b"v"], [b"PING"], [b"GETSET", b"k", old], [b"PING"], [b"GET", b"k"]):
         assert ours.feed(request(words)) == b""
-    assert engine.gate.end_held(b"ERR wrote", b"ERR read") == 3
+    assert engine.gate.end_held([ours.session], b"ERR wrote", b"ERR read") == 3
     engine.gate.open()
     assert engine.keyspace.memory()["loose_bytes"] == 0
     assert ours.session.take_output() == b"-ERR wrote\r\n+PONG\r\n-ERR wrote\r\n+PONG\r\n-ERR read\r\n"
