@@ -8,6 +8,7 @@ from libc.stdlib cimport free, malloc
 
 from node.engine.entry cimport Entry, entry_key
 from node.engine.members cimport members_walk
+from node.engine.picks cimport picks_fit
 from node.engine.registry cimport Registry
 from node.engine.scan cimport Scan, scan_cursor, scan_done, scan_options, scan_reply, scan_wants
 from node.engine.scores cimport DOUBLE_TEXT_BYTES, double_to_bytes, double_to_long_bytes
@@ -284,6 +285,8 @@ cdef int _zrandmember(Session s) except -1:
         return _reply_ranked(s, &zset, <int64_t> (s.keyspace.random() % <uint64_t> zset.count), False)
     if zset.count == 0 or count == 0:
         return s.reply_array(0)
+    if not picks_fit(s, count):
+        return 0
     if count < 0:
         count = -count
         reply_scored_count(s, count, with_scores)

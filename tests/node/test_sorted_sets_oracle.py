@@ -136,6 +136,9 @@ def test_random_members_are_members_and_differ(ours: Ours, count: int) -> None:
     assert isinstance(again, list)
     assert len(again) == 2 * count
     assert set(again) <= scores.keys()
+    for words_ in ("ZRANDMEMBER k -9223372036854775807", "ZRANDMEMBER k -4611686018427387903 WITHSCORES"):
+        assert ours.call(*words(words_)).startswith(b"-ERR value is out of range, so large a reply")
+        assert ours.call(*words(words_.replace(" k ", " none "))) == b"*0\r\n"
 
 
 @pytest.mark.slow
