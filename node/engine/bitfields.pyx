@@ -234,7 +234,7 @@ cdef int _bitfield_over(Session s, bint only_reads) except -1:
         if step.verb != FIELD_GET:
             last_bit = max(last_bit, step.offset + step.width - 1)
     if last_bit < 0:
-        entry = s.keyspace.read(s.database, &key)
+        entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     elif only_reads:
         return s.reply_error("ERR BITFIELD_RO only supports the GET subcommand")
     else:

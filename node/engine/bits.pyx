@@ -230,7 +230,7 @@ cdef int _getbit(Session s) except -1:
     cdef Span byte
     if not bit_offset(s, s.argv[2], 0, &offset):
         return 0
-    entry = s.keyspace.read(s.database, &key)
+    entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     if entry == NULL:
         return s.reply_int64(0)
     if not is_string(s, entry):
@@ -275,7 +275,7 @@ cdef int64_t _search(Span value, int64_t first, int64_t last, bint bit) noexcept
 
 cdef int _bitcount(Session s) except -1:
     cdef Key key = s.key_at(1)
-    cdef Entry *entry = s.keyspace.read(s.database, &key)
+    cdef Entry *entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     cdef uint8_t scratch[24]
     cdef Span value
     cdef int64_t first = 0, last = -1, total
@@ -315,7 +315,7 @@ cdef int _bitpos(Session s) except -1:
         return 0
     if bit != 0 and bit != 1:
         return s.reply_error("ERR The bit argument must be 1 or 0.")
-    entry = s.keyspace.read(s.database, &key)
+    entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     if entry == NULL:  # zeros without end
         return s.reply_int64(-1 if bit else 0)
     if not is_string(s, entry):
@@ -384,7 +384,7 @@ cdef int _bitop_over(Session s, int how, Operand *operands, int count) except -1
     cdef int index
     for index in range(count):
         key = s.key_at(index + 3)
-        operands[index].entry = s.keyspace.read(s.database, &key)
+        operands[index].entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
         if not is_string(s, operands[index].entry):
             return 0
         operands[index].value = span_of(NULL, 0)

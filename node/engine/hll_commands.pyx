@@ -101,7 +101,7 @@ cdef int _pfcount(Session s) except -1:
     memset(registers, 0, HLL_REGISTERS)
     for index in range(1, s.argc):
         key = s.key_at(index)
-        entry = s.keyspace.read(s.database, &key)
+        entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
         if not _is_sketch(s, entry):
             return 0
         if entry == NULL:

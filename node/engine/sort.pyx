@@ -111,7 +111,7 @@ cdef bytes _look_up(Session s, bytes pattern, bytes element):
         behind = rest
     name = before + element + behind
     key = s.keyspace.locate(_span(name))
-    entry = s.keyspace.read(s.database, &key)
+    entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     if entry == NULL:
         return None
     if field:
@@ -200,7 +200,7 @@ cdef int _sort_generic(Session s, bint may_store) except -1:
     if asked is None:
         return 0
     key = s.key_at(1)
-    entry = s.keyspace.read(s.database, &key)
+    entry = s.keyspace.look(s.database, &key) if s.no_touch else s.keyspace.read(s.database, &key)
     if entry != NULL and entry_type(entry) not in (TYPE_LIST, TYPE_SET, TYPE_ZSET):
         return s.reply_wrong_type()
     if asked.unsorted and asked.store_index > 0 and entry != NULL and entry_type(entry) == TYPE_SET:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
-from node.commands import keys, strings
+from node.commands import bits, hyperloglog, keys, lists, strings
 from node.engine.engine import Engine
 from node.engine.room import install_compiled
 from node.engine.session import Session
@@ -21,7 +23,7 @@ def idle_s(session: Session) -> int:
 def make() -> tuple[Engine, Session]:
     engine = Engine(hash_key=b"0123456789abcdef", clock_ms=START_MS)
     install_compiled(engine.registry)
-    for spec in (*strings.COMMANDS, *keys.COMMANDS):
+    for spec in chain(*(each.COMMANDS for each in (strings, bits, hyperloglog, lists, keys))):
         engine.add_command(spec)
     session = Session(engine)
     assert session.feed(b"SET k 1\r\n") == b"+OK\r\n"
@@ -58,4 +60,32 @@ def test_a_client_that_asked_leaves_no_trace_except_by_touch() -> None:
     session.feed(b"GET k\r\nMGET k\r\nCOPY k l\r\n")
     assert idle_s(session) >= 98
     session.feed(b"TOUCH k\r\n")
+    assert idle_s(session) <= 1
+
+
+@pytest.mark.parametrize(
+    ("made", "read"),
+    [
+        ("SET k 1", "GETBIT k 1"),
+        ("SET k 1", "BITCOUNT k"),
+        ("SET k 1", "BITPOS k 1"),
+        ("SET k 1", "BITFIELD k GET u8 0"),
+        ("SET k 1", "BITFIELD_RO k GET u8 0"),
+        ("SET k 1", "BITOP OR l k k"),
+        ("PFADD k a", "PFCOUNT k n"),
+        ("RPUSH k 1 2", "SORT k"),
+        ("RPUSH k 1 2", "SORT_RO k BY w_* GET k"),
+        ("SET k 1", "SORT names BY nosort GET *"),
+    ],
+)
+def test_no_read_of_such_a_client_leaves_a_trace(made: str, read: str) -> None:
+    engine, session = make()
+    for command in ("RPUSH names k", "DEL k", made):
+        session.feed(command.encode() + b"\r\n")
+    engine.set_clock_ms(START_MS + 200_000)
+    session.no_touch = True
+    assert not session.feed(read.encode() + b"\r\n").startswith(b"-")
+    assert idle_s(session) >= 98
+    session.no_touch = False
+    session.feed(read.encode() + b"\r\n")
     assert idle_s(session) <= 1
