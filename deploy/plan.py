@@ -79,6 +79,11 @@ class ClusterPlan:
             raise PlanError(f"--router-port {self.router_port}: choose 1 to {PORT_MAX - BUS_OFFSET}")
         if self.router_port in self.node_ports:
             raise PlanError(f"--router-port {self.router_port}: a node of this cluster has that port")
+        if self.router_port and is_beside_bus(self.router_port, self.node_ports):
+            raise PlanError(
+                f"--router-port {self.router_port}: it and a node's port lie {BUS_OFFSET} apart, where each "
+                "has the bus of the one below"
+            )
 
     @property
     def node_count(self) -> int:
@@ -120,6 +125,11 @@ class ClusterPlan:
 
     def process_directory(self, process: ProcessPlan) -> Path:
         return self.directory / process.name
+
+
+def is_beside_bus(router_port: int, node_ports: range) -> bool:
+    """Whether the router would have a node's bus port, or a node the router's."""
+    return router_port - BUS_OFFSET in node_ports or router_port + BUS_OFFSET in node_ports
 
 
 def node_arguments(plan: ClusterPlan, process: ProcessPlan) -> list[str]:

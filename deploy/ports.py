@@ -8,7 +8,7 @@ from typing import Final
 from chaos.ports import BUS_OFFSET, LOCAL_HOST, can_bind, is_free
 from chaos.topology import Address
 from deploy.observe import NodeView, observe_all
-from deploy.plan import PORT_MAX, ClusterPlan
+from deploy.plan import PORT_MAX, ClusterPlan, is_beside_bus
 from deploy.processes import command_line
 
 ROUTER_PORT: Final = 6379
@@ -21,7 +21,7 @@ class PortTaken(Exception):
 
 
 def choose_router_port(avoid: range) -> int:
-    """6379 or the next port that is free and not a node's.
+    """6379 or the next port that is free, not a node's, and whose bus is none's port either.
 
     Raises:
         PortTaken: none of the next hundred is.
@@ -37,7 +37,7 @@ def choose_router_port(avoid: range) -> int:
 
 def _candidates(avoid: range) -> Iterator[int]:
     for port in range(ROUTER_PORT, min(ROUTER_PORT + ROUTER_PORTS_TRIED, PORT_MAX - BUS_OFFSET)):
-        if port not in avoid:
+        if port not in avoid and not is_beside_bus(port, avoid):
             yield port
 
 

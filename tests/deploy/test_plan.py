@@ -66,6 +66,8 @@ def test_command_lines_join_the_first_node() -> None:
         ({"port": 55531}, "--port 55531: choose 1 to 55530"),
         ({"router_port": 55536}, "--router-port 55536: choose 1 to 55535"),
         ({"router_port": 7003}, "--router-port 7003: a node of this cluster has that port"),
+        ({"router_port": 17003}, "--router-port 17003: it and a node's port lie 10000 apart"),
+        ({"port": 16377}, "--router-port 6379: it and a node's port lie 10000 apart"),
     ],
 )
 def test_impossible_clusters_are_refused_by_parameter(wish: dict[str, int], complaint: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.ports import free_ports
 from deploy.plan import ClusterPlan, PlanError
-from deploy.ports import PortTaken, check_ports
+from deploy.ports import PortTaken, check_ports, choose_router_port
 from deploy.record import Record
 from deploy.up import NO_ROUTER, Wish, resolve
 
@@ -61,3 +61,8 @@ async def test_a_taken_port_is_named(kind: socket.SocketKind, offset: int, who: 
             other.listen()
         with pytest.raises(PortTaken, match=f"^port {base + 1} is taken by {who}"):
             await check_ports(ClusterPlan(1, 1, base, 0, HERE))
+
+
+def test_the_router_gets_no_port_whose_bus_is_a_nodes_port() -> None:
+    # Whatever is taken on this machine: with the bus on port + 10000 none of these is possible.
+    assert choose_router_port(range(16_379, 16_385)) not in range(6_379, 6_385)
