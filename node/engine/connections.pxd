@@ -21,4 +21,5 @@ cdef class Connections:
 
     cdef int _want(self, Session session, uint32_t events) except -1
     cdef int _accept(self, int listener) except -1
+    cdef int _begin(self, int fd) except -1
     cdef int _shed_one(self, int listener) except -1

@@ -89,14 +89,15 @@ cdef class Connections:
             close(fd)
             raise ValueError("the session has a socket already")
         try:
+            self.sessions[session.id] = session
             self.poller.add(fd, _tag_of(session))
-        except OSError:
+        except (OSError, MemoryError):
+            self.sessions.pop(session.id, None)
             close(fd)
             raise
         session.fd = fd
         session.interest = EPOLLIN
         session.waker = self._wake
-        self.sessions[session.id] = session
         if data:
             buf_append(&session.inbuf, <const char *> data, len(data))
         if data or session.out.used_bytes > session.out_sent or session.is_feed:
@@ -175,7 +176,6 @@ cdef class Connections:
         cdef int fd
         cdef int one = 1
         cdef int value
-        cdef Session session
         for _ in range(ACCEPTS_PER_TURN):
             fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd < 0:
@@ -198,9 +198,23 @@ cdef class Connections:
                 value = 3
                 setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(int))
             self.engine.counters.connections += 1
+            try:
+                self._begin(fd)
+            except (OSError, MemoryError):  # none of the kernel's memory is left for epoll, or none of ours
+                self.engine.counters.rejected_connections += 1
+                return 0
+        return 0
+
+    cdef int _begin(self, int fd) except -1:
+        """A conversation with a client that was accepted; its socket is closed when there can be none."""
+        cdef Session session
+        try:
             address, local_address = _addresses(fd)
             session = Session(self.engine, address=address, local_address=local_address)
-            self.adopt(fd, session)
+        except (OSError, MemoryError):
+            close(fd)
+            raise
+        self.adopt(fd, session)
         return 0
 
     cdef int _shed_one(self, int listener) except -1:

@@ -11,5 +11,6 @@ cdef class Inflow(Outflow):
     cdef uint8_t *_readbuf  # owned
 
     cdef int _run_ready(self, int64_t deadline_us) except -1
+    cdef int _starve(self, Session session, object error) except -1
     cdef int _readable(self, Session session) except -1
     cdef ssize_t _receive_argument(self, Session session, Py_ssize_t *asked_bytes) except? -2

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from node.engine.buf cimport buf_append, buf_reserve
+from node.engine.buf cimport buf_append, buf_free, buf_reserve
 from node.engine.resp cimport parser_wanted_bytes
 from node.engine.session cimport Session
 from node.engine.ticks cimport CLOCK_BOOTTIME, clock_us
@@ -54,12 +54,26 @@ cdef class Inflow(Outflow):
         for index, session in enumerate(ready):
             session.in_ready = False
             if session.fd >= 0:
-                session.run_buffered(self.commands_per_turn)
-                self._after(session)
+                try:
+                    session.run_buffered(self.commands_per_turn)
+                    self._after(session)
+                except MemoryError as error:
+                    self._starve(session, error)
             if clock_us(CLOCK_BOOTTIME) >= deadline_us:
                 self._ready = ready[index + 1:] + self._ready
                 break
         return <int> len(ready)
+
+    cdef int _starve(self, Session session, object error) except -1:
+        """There is no memory for what this client sends: it goes, with all that it sent, and nobody else does."""
+        buf_free(&session.inbuf)  # first of all: what follows wants memory, too
+        session.in_at = 0
+        session.drop_arguments()
+        self.engine.counters.unexpected_errors += 1
+        if self.engine.on_python_error is not None:
+            self.engine.on_python_error(error)
+        self.close(session, "no memory for what the client sends")
+        return 0
 
     cdef int _readable(self, Session session) except -1:
         """Reads a socket and executes what it said."""

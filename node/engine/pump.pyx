@@ -242,7 +242,10 @@ cdef class Pump(Inflow):
                 continue
             session = <Session> <PyObject *> events[index].data.ptr
             if session.fd >= 0:
-                self._event(session, events[index].events)
+                try:
+                    self._event(session, events[index].events)
+                except MemoryError as error:
+                    self._starve(session, error)
         if self._feeds:
             self._send_feeds()
         elif engine.effects.feeds_from != NOBODY_READS:

@@ -78,11 +78,15 @@ def asked(*lines):
     return [session.feed(line + b"\\r\\n") for line in lines]
 
 
-def use_up():
+def leave(more_bytes):
     with open("/proc/self/statm") as statm:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + (2 << 20), hard))
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + more_bytes, hard))
+
+
+def use_up():
+    leave(2 << 20)
     try:
         for name, value in large:
             engine.keyspace.set(0, name, value)
@@ -134,6 +138,59 @@ for line in (
 """
 )
 
+# A value that is received where it will stay, and a command of which every part is short.
+SENDING: Final = (
+    SESSION
+    + """
+import socket
+from node.engine.pump import Pump
+
+told = []
+engine.on_python_error = told.append
+pump = Pump(engine)
+
+
+def connect():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    pump.adopt(ours.detach(), Session(engine))
+    return theirs
+
+
+other = connect()
+zeros = bytes(1 << 20)
+words = (b"$1000\\r\\n" + bytes(1000) + b"\\r\\n") * 1000
+leave(48 << 20)
+for head, rest in (
+    (b"*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$400000000\\r\\n", zeros),
+    (b"*400000\\r\\n", words),
+):
+    client = connect()
+    piece = head
+    sent = 0
+    try:
+        while sent < 400_000_000:
+            try:
+                size = client.send(piece)
+                sent += size
+                piece = piece[size:] or rest
+            except BlockingIOError:
+                pump.run(1000, 0)
+        raise SystemExit("memory never ended")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert len(pump.sessions) == 1
+    assert isinstance(told.pop(), MemoryError) and told == []
+    other.sendall(b"SET k v\\r\\nGET k\\r\\n")
+    while pump.run(1000, 0):
+        pass
+    assert other.recv(100) == b"+OK\\r\\n$1\\r\\nv\\r\\n"
+    assert engine.keyspace.memory()["loose_bytes"] == 0
+    assert audit(engine.keyspace) == []
+"""
+)
+
 
 def _run(script: str) -> None:
     keyspace = Keyspace(clock_ms=1)
@@ -158,3 +215,8 @@ def test_no_collection_without_elements_is_left_when_the_first_finds_no_memory()
 @pytest.mark.slow
 def test_what_cannot_be_made_shorter_for_lack_of_memory_stays_whole() -> None:
     _run(TAKING_OUT)
+
+
+@pytest.mark.slow
+def test_a_client_that_sends_more_than_there_is_memory_for_goes_alone() -> None:
+    _run(SENDING)
