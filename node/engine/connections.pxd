@@ -13,7 +13,7 @@ cdef class Connections:
     cdef public object on_close  # callable(session)
     cdef public int max_clients
     cdef public int keepalive_s  # 0: leave the kernel's default off
-    cdef dict _listeners  # fd -> True; the caller keeps the sockets open
+    cdef dict _listeners  # fd -> whether it is watched now; the caller keeps the sockets open
     cdef bint _running  # a turn is under way: whoever wakes a session need not rouse the poller
     cdef list _ready  # sessions with something to execute
     cdef list _feeds  # sessions of replicas
@@ -23,3 +23,5 @@ cdef class Connections:
     cdef int _accept(self, int listener) except -1
     cdef int _begin(self, int fd) except -1
     cdef int _shed_one(self, int listener) except -1
+    cdef int _rest(self, int listener) except -1
+    cdef int _listen_again(self) except -1

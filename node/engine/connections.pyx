@@ -7,7 +7,7 @@ the turn is over in which they ended: epoll may have named them by address alrea
 import socket
 
 from cpython.object cimport PyObject
-from libc.errno cimport EMFILE, ENFILE, errno
+from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint32_t, uint64_t
 
 from node.engine.buf cimport buf_append, buf_free
@@ -181,6 +181,8 @@ cdef class Connections:
             if fd < 0:
                 if errno in (EMFILE, ENFILE):
                     self._shed_one(listener)
+                elif errno in (ENOMEM, ENOBUFS):
+                    self._rest(listener)
                 return 0
             if len(self.sessions) >= self.max_clients:
                 self.engine.counters.rejected_connections += 1
@@ -218,15 +220,35 @@ cdef class Connections:
         return 0
 
     cdef int _shed_one(self, int listener) except -1:
-        """No descriptor is left: the waiting client must not make epoll spin. It is accepted on the number of one of
-        the poller's descriptors, closed, and that descriptor is made anew."""
+        """No descriptor is left: the waiting client must not make epoll spin. It is accepted on the spare one's number
+        and closed; and waits, unseen, if somebody else takes that number (a thread, another process of the system)."""
         cdef int fd
-        self.poller.give_up_one()
+        self.poller.give_up_spare()
         fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
             self.engine.counters.rejected_connections += 1
             close(fd)
-        return self.poller.take_one_back()
+        elif errno != EAGAIN:
+            self._rest(listener)
+        self.poller.keep_spare()
+        return 0
+
+    cdef int _rest(self, int listener) except -1:
+        """Nobody can be accepted now, and epoll would name the listener again and again: not before the next `tick`."""
+        self.poller.remove(listener)
+        self._listeners[listener] = False
+        return 0
+
+    cdef int _listen_again(self) except -1:
+        """A `tick`: what was missing may be there again."""
+        for fd, watched in self._listeners.items():
+            if not watched:
+                try:
+                    self.listen(fd)
+                except OSError:  # it is still missing
+                    continue
+        self.poller.keep_spare()
+        return 0
 
 
 cdef _addresses(int fd):

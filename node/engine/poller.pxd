@@ -31,6 +31,7 @@ cdef class Poller:
     cdef uint64_t looked_ticks  # how long it looked, all together
     cdef int _event_fd
     cdef int _timer_fd
+    cdef int _spare_fd  # of no use but to be closed; -1: there was none left to set aside
     cdef uint64_t _look_ticks  # 0 until the counter's pace is known: no look
     cdef uint64_t _longest_look_ticks
     cdef uint64_t _short_sleep_ticks
@@ -41,8 +42,8 @@ cdef class Poller:
     cdef int remove(self, int fd) noexcept
     cdef int rouse(self) noexcept
     cdef int drain(self, uint64_t tag) noexcept
-    cdef int give_up_one(self) except -1
-    cdef int take_one_back(self) except -1
+    cdef int keep_spare(self) noexcept
+    cdef int give_up_spare(self) noexcept
     cdef int set_timer(self, int64_t deadline_ms) except -1
     cdef int set_pace(self, double ticks_per_us) noexcept
     # Both: how many events were written, at most `room`; -1: see errno.

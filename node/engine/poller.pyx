@@ -62,16 +62,22 @@ cdef class Poller:
         self.fd = -1
         self._event_fd = -1
         self._timer_fd = -1
+        self._spare_fd = -1
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         if self.fd < 0:
             raise OSError(errno, "epoll_create1: " + os.strerror(errno))
-        self.take_one_back()
+        self._event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self._event_fd < 0:
+            raise OSError(errno, "eventfd: " + os.strerror(errno))
+        self.add(self._event_fd, ROUSED_TAG)
         self._timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC)
         if self._timer_fd < 0:
             raise OSError(errno, "timerfd_create: " + os.strerror(errno))
         self.add(self._timer_fd, TIMER_TAG)
+        self.keep_spare()
 
     def __dealloc__(self):
+        self.give_up_spare()
         if self._event_fd >= 0:
             close(self._event_fd)
         if self._timer_fd >= 0:
@@ -116,17 +122,18 @@ cdef class Poller:
         read(self._event_fd if tag == ROUSED_TAG else self._timer_fd, &ignored, 8)
         return 0
 
-    cdef int give_up_one(self) except -1:
-        """The process has no descriptor left: makes one free for a moment, until `take_one_back`."""
-        close(self._event_fd)
-        self._event_fd = -1
+    cdef int keep_spare(self) noexcept:
+        """Sets a descriptor aside for the moment in which the process has no other left. There may be none for that either."""
+        if self._spare_fd < 0:
+            self._spare_fd = eventfd(0, EFD_CLOEXEC)
         return 0
 
-    cdef int take_one_back(self) except -1:
-        self._event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        if self._event_fd < 0:
-            raise OSError(errno, "eventfd: " + os.strerror(errno))
-        return self.add(self._event_fd, ROUSED_TAG)
+    cdef int give_up_spare(self) noexcept:
+        """Its number is free, for whoever comes first."""
+        if self._spare_fd >= 0:
+            close(self._spare_fd)
+            self._spare_fd = -1
+        return 0
 
     cdef int set_timer(self, int64_t deadline_ms) except -1:
         """The set becomes readable then; 0: it does not."""

@@ -285,10 +285,12 @@ cdef class Pump(Inflow):
                 session.resume()
 
     def tick(self):
-        """A few times a second: tells the time, ends idle clients, looks at clients held by a pause."""
+        """A few times a second: tells the time, ends idle clients, looks at clients held by a pause, and at
+        listeners that could accept nobody."""
         cdef Session session
         self._tell_time()
         self._measure_ticks()
+        self._listen_again()
         if self.engine.waiters.count:
             self.engine.review_waiters()
             if self.engine.waiters.due:

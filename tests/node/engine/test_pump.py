@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -168,6 +170,65 @@ async def test_too_many_clients_are_told_so(served: Served) -> None:
     second = await served.connect()
     assert await receive_all(second) == b"-ERR max number of clients reached\r\n"
     assert served.engine.statistics()["rejected_connections"] == 1
+
+
+@contextlib.contextmanager
+def descriptors_below(limit: int) -> Iterator[None]:
+    """This process gets no new ones from there on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def ask(pump: Pump, client: socket.socket) -> bytes:
+    """PING's answer; the pump runs in this thread."""
+    client.setblocking(False)
+    client.sendall(encode(b"PING"))
+    deadline_s = time.monotonic() + 10
+    while time.monotonic() < deadline_s:
+        pump.run(1_000, 0)
+        with contextlib.suppress(BlockingIOError):
+            return client.recv(100)
+    raise TimeoutError("no answer")
+
+
+def test_without_a_free_descriptor_a_client_is_turned_away(engine: Engine, listener: socket.socket) -> None:
+    pump = Pump(engine)
+    pump.listen(listener.fileno())
+    with socket.create_connection(listener.getsockname()) as client, contextlib.ExitStack() as taken:
+        with descriptors_below(client.fileno() + 8):
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.callback(os.close, os.dup(client.fileno()))
+            pump.run(1_000, 0)
+            assert engine.statistics()["rejected_connections"] == 1
+            assert client.recv(100) == b""
+    with socket.create_connection(listener.getsockname()) as client:
+        assert ask(pump, client) == b"+PONG\r\n"
+    pump.close_all()
+
+
+def test_who_cannot_even_be_turned_away_waits_until_there_is_a_descriptor(
+    engine: Engine, listener: socket.socket
+) -> None:
+    pump = Pump(engine)
+    pump.listen(listener.fileno())
+    with socket.create_connection(listener.getsockname()) as client:
+        with descriptors_below(3):  # what is given up is taken by somebody else at once
+            pump.run(1_000, 0)
+            pump.tick()
+            pump.run(1_000, 0)
+            assert not pump.run(1_000, 0), "nobody who waits in vain keeps the pump from its sleep"
+        pump.tick()
+        assert ask(pump, client) == b"+PONG\r\n"
+        pump.unlisten(listener.fileno())
+        pump.listen(listener.fileno())
+        with socket.create_connection(listener.getsockname()) as other:
+            assert ask(pump, other) == b"+PONG\r\n"
+    pump.close_all()
 
 
 async def test_the_query_buffer_has_a_limit(served: Served) -> None:
