@@ -198,14 +198,17 @@ def ask(pump: Pump, client: socket.socket) -> bytes:
 def test_without_a_free_descriptor_a_client_is_turned_away(engine: Engine, listener: socket.socket) -> None:
     pump = Pump(engine)
     pump.listen(listener.fileno())
-    with socket.create_connection(listener.getsockname()) as client, contextlib.ExitStack() as taken:
-        with descriptors_below(client.fileno() + 8):
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.callback(os.close, os.dup(client.fileno()))
-            pump.run(1_000, 0)
-            assert engine.statistics()["rejected_connections"] == 1
-            assert client.recv(100) == b""
+    with (
+        socket.create_connection(listener.getsockname()) as client,
+        contextlib.ExitStack() as taken,
+        descriptors_below(client.fileno() + 8),
+    ):
+        with contextlib.suppress(OSError):
+            while True:
+                taken.callback(os.close, os.dup(client.fileno()))
+        pump.run(1_000, 0)
+        assert engine.statistics()["rejected_connections"] == 1
+        assert client.recv(100) == b""
     with socket.create_connection(listener.getsockname()) as client:
         assert ask(pump, client) == b"+PONG\r\n"
     pump.close_all()
