@@ -11,6 +11,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.engine cimport Engine
+from node.engine.entry cimport Entry
+from node.engine.heat cimport heat_touch
 from node.engine.keyspace cimport Key
 from node.engine.registry cimport FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command
 from node.engine.span cimport Span, span_bytes, span_of, span_to_int64
@@ -29,6 +31,20 @@ cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
 # s.keyspace and writes exactly one reply. User errors are replies, not exceptions; an exception means a bug or
 # no memory, and is answered as an internal error.
 ctypedef int (*command_fn)(Call s) except -1
+
+
+# A write that found nothing to change has used its key, too: SADD of a member that is there, SETNX of a lock that is held.
+# One that read the key (GETEX) has counted that already.
+cdef int _use_key(Call call) except -1:
+    cdef Entry *entry
+    if call.first_key_index == 0 or call.apply_stream or call.out.used_bytes == call.call_mark:  # or it waits
+        return 0
+    if call.out.data[call.call_mark] == 45:  # an error
+        return 0
+    entry = call.keyspace.find(call.database, &call.first_key)
+    if entry != NULL and not (<object> call).no_touch:  # the session's
+        heat_touch(&call.keyspace.heat, entry)
+    return 0
 
 
 cdef class Call(HeldReplies):
@@ -68,6 +84,7 @@ cdef class Call(HeldReplies):
         cdef Engine engine = self.engine
         cdef bint brief = command.brief and self.argc <= BRIEF_ARGUMENTS_MAX
         cdef uint64_t begun_ticks
+        cdef int64_t hits = self.keyspace.hits
         if not brief and engine.timed_count:
             self.timed(False)
         begun_ticks = engine.ticks_mark  # kept here, because EXEC calls others
@@ -83,6 +100,8 @@ cdef class Call(HeldReplies):
             self._call_python(command)
         if self.dirty:
             self._propagate()
+        elif command.flags & FLAG_WRITE and self.keyspace.hits == hits:
+            _use_key(self)
         if engine.tick_source != NULL:
             if brief:
                 engine.timed_together[engine.timed_count] = <void *> <PyObject *> command

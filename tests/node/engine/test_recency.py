@@ -6,12 +6,13 @@ from itertools import chain
 
 import pytest
 
-from node.commands import bits, hyperloglog, keys, lists, strings
+from node.commands import bits, hashes, hyperloglog, keys, lists, sets, sorted_sets, strings
 from node.engine.engine import Engine
 from node.engine.room import install_compiled
 from node.engine.session import Session
 
 START_MS = 1_700_000_000_000
+FAMILIES = (strings, bits, hyperloglog, lists, hashes, sets, sorted_sets, keys)
 
 
 def idle_s(session: Session) -> int:
@@ -23,7 +24,7 @@ def idle_s(session: Session) -> int:
 def make() -> tuple[Engine, Session]:
     engine = Engine(hash_key=b"0123456789abcdef", clock_ms=START_MS)
     install_compiled(engine.registry)
-    for spec in chain(*(each.COMMANDS for each in (strings, bits, hyperloglog, lists, keys))):
+    for spec in chain(*(each.COMMANDS for each in FAMILIES)):
         engine.add_command(spec)
     session = Session(engine)
     assert session.feed(b"SET k 1\r\n") == b"+OK\r\n"
@@ -89,3 +90,49 @@ def test_no_read_of_such_a_client_leaves_a_trace(made: str, read: str) -> None:
     session.no_touch = False
     session.feed(read.encode() + b"\r\n")
     assert idle_s(session) <= 1
+
+
+UNCHANGING = [
+    ("SET k 1", "SETNX k 2"),
+    ("SET k 1", "SET k 2 NX"),
+    ("SET k 1", "PERSIST k"),
+    ("SET k 1", "EXPIRE k 100 XX"),
+    ("SADD k a b", "SADD k a"),
+    ("SADD k a b", "SREM k c"),
+    ("HSET k a 1", "HSETNX k a 2"),
+    ("HSET k a 1", "HDEL k b"),
+    ("ZADD k 1 a", "ZADD k NX 2 a"),
+    ("ZADD k 1 a", "ZADD k GT 0 a"),
+    ("RPUSH k a", "LREM k 0 b"),
+    ("RPUSH k a", "LINSERT k BEFORE b c"),
+    ("PFADD k a", "PFADD k a"),
+    ("SET k 1", "GETEX k"),
+]
+
+
+@pytest.mark.parametrize(("made", "write"), UNCHANGING)
+def test_a_write_that_changes_nothing_is_a_use(made: str, write: str) -> None:
+    engine, session = make()
+    for command in ("DEL k", made):
+        session.feed(command.encode() + b"\r\n")
+    engine.set_clock_ms(START_MS + 200_000)
+    session.no_touch = True
+    session.feed(write.encode() + b"\r\n")
+    assert idle_s(session) >= 98
+    session.no_touch = False
+    assert session.feed(b"EXPIRE k x\r\n").startswith(b"-ERR")
+    assert idle_s(session) >= 98
+    session.feed(write.encode() + b"\r\n")
+    assert idle_s(session) <= 1
+
+
+@pytest.mark.parametrize(("made", "write"), UNCHANGING)
+def test_a_write_that_changes_nothing_is_one_use(made: str, write: str) -> None:
+    engine, session = make()
+    engine.evictor.set_policy("allkeys-lfu")
+    engine.evictor.set_frequency(0, 0)  # every use counts
+    for command in ("DEL k", made):
+        session.feed(command.encode() + b"\r\n")
+    before = int(session.feed(b"OBJECT FREQ k\r\n")[1:])
+    session.feed(write.encode() + b"\r\n")
+    assert int(session.feed(b"OBJECT FREQ k\r\n")[1:]) == before + 1
