@@ -137,7 +137,11 @@ cdef int _pfmerge(Session s) except -1:
     memset(registers, 0, HLL_REGISTERS)
     for index in range(1, s.argc):
         key = s.key_at(index)
-        entry = s.keyspace.find(s.database, &key)
+        # The target's use is the write.
+        if index == 1 or s.no_touch:
+            entry = s.keyspace.look(s.database, &key)
+        else:
+            entry = s.keyspace.read(s.database, &key)
         if not _is_sketch(s, entry):
             return 0
         if entry == NULL:

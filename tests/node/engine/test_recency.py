@@ -74,6 +74,7 @@ def test_a_client_that_asked_leaves_no_trace_except_by_touch() -> None:
         ("SET k 1", "BITFIELD_RO k GET u8 0"),
         ("SET k 1", "BITOP OR l k k"),
         ("PFADD k a", "PFCOUNT k n"),
+        ("PFADD k a", "PFMERGE l k"),
         ("RPUSH k 1 2", "SORT k"),
         ("RPUSH k 1 2", "SORT_RO k BY w_* GET k"),
         ("SET k 1", "SORT names BY nosort GET *"),
