@@ -17,6 +17,7 @@ cdef class Connections:
     cdef bint _running  # a turn is under way: whoever wakes a session need not rouse the poller
     cdef list _ready  # sessions with something to execute
     cdef list _feeds  # sessions of replicas
+    cdef set _leaving  # sessions of clients that have said all they had to say and get the rest of their replies
     cdef list _graveyard  # closed in this turn: epoll may still name them
 
     cdef int _want(self, Session session, uint32_t events) except -1

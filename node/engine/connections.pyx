@@ -60,6 +60,7 @@ cdef class Connections:
         self._listeners = {}
         self._ready = []
         self._feeds = []
+        self._leaving = set()
         self._graveyard = []
 
     def fileno(self):
@@ -118,6 +119,7 @@ cdef class Connections:
         session.stop_waiting()
         if session.is_feed and session in self._feeds:
             self._feeds.remove(session)
+        self._leaving.discard(session)
         self._graveyard.append(session)
         buf_free(&session.inbuf)
         session.in_at = 0
@@ -166,6 +168,8 @@ cdef class Connections:
 
     cdef int _want(self, Session session, uint32_t events) except -1:
         """What the session's socket is watched for."""
+        if self._leaving and session in self._leaving:
+            events &= ~<uint32_t> EPOLLIN  # the end of its input would be there to read for ever
         if session.interest != events:
             self.poller.change(session.fd, events, _tag_of(session))
             session.interest = events

@@ -13,4 +13,5 @@ cdef class Inflow(Outflow):
     cdef int _run_ready(self, int64_t deadline_us) except -1
     cdef int _starve(self, Session session, object error) except -1
     cdef int _readable(self, Session session) except -1
+    cdef bint _leaves(self, Session session) except -1
     cdef ssize_t _receive_argument(self, Session session, Py_ssize_t *asked_bytes) except? -2

@@ -132,9 +132,8 @@ cdef class Inflow(Outflow):
             if session.parser.arriving == NULL and (have == 0 or parser_wanted_bytes(&session.parser, have) <= 0):
                 break
         if got <= 0 and (got == 0 or (errno != EAGAIN and errno != EINTR)):
-            if got == 0 and session.in_ready:
-                session.run_buffered(1 << 30)  # it sent all it had to say and left: that still counts
-                self._send(session)
+            if got == 0 and self._leaves(session):
+                return self._after(session)
             self.close(session, "closed by the client" if got == 0 else "connection reset")
             return 0
         if session.fd < 0:
@@ -144,6 +143,17 @@ cdef class Inflow(Outflow):
             self.close(session, "the query buffer limit was reached")
             return 0
         return self._after(session)
+
+    cdef bint _leaves(self, Session session) except -1:
+        """A client closed its side: what it said still counts, and it gets its replies before we close ours. False when
+        there are none to get. That it listens nobody knows before something is sent; a client that waits is given up."""
+        if session.is_replica or session.apply_stream:
+            return False
+        if session.out.used_bytes == session.out_sent and not session.in_ready and not session.more:
+            return False
+        self._leaving.add(session)
+        self._want(session, session.interest)
+        return True
 
     cdef ssize_t _receive_argument(self, Session session, Py_ssize_t *asked_bytes) except? -2:
         """Goes on receiving a large argument where it will stay; with its end also what follows it."""

@@ -84,7 +84,12 @@ cdef class Outflow(Connections):
         """After execution: is there something to send, or more to execute?"""
         if session.fd < 0:
             return 0
-        if session.out.used_bytes > session.out_sent or session.closing or session.on_drained is not None:
+        if (
+            session.out.used_bytes > session.out_sent
+            or session.closing
+            or session.on_drained is not None
+            or (self._leaving and session in self._leaving)
+        ):
             self._queue_replies(session)
         elif session.out.data != NULL:
             self._take_back(session)
@@ -173,7 +178,10 @@ cdef class Outflow(Connections):
             self._want(session, EPOLLIN)
         if session.on_drained is not None:
             session.on_drained(session)
-        return self._go_on(session)
+        self._go_on(session)
+        if self._leaving and session in self._leaving and not session.in_ready:
+            self.close(session, "closed by the client")
+        return 0
 
     cdef ssize_t _send_pieces(self, Session session, Py_ssize_t limit_bytes, Py_ssize_t budget_bytes) noexcept:
         """Replies with large values in them: from where each lies, with one system call."""

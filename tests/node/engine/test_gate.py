@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -226,6 +228,7 @@ async def test_a_client_that_leaves_while_it_is_held_is_forgotten() -> None:
         async with clients(node) as (client,):
             await client.send(b"SET", b"k", b"v")
             await until(lambda: node.engine.gate.waiting_count > 0)
+            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
         await until(lambda: len(node.pump.sessions) == 1)
         assert node.engine.gate.end_held(node.pump.sessions.values(), WROTE, READ) == 0
         await committed(node)
@@ -275,6 +278,21 @@ async def test_a_reply_behind_one_that_may_leave_ends_with_the_primary_too() -> 
         reply = await client.reply()
         assert isinstance(reply, RuntimeError)
         assert str(reply).startswith("UNKNOWN applied here"), reply
+
+
+async def test_a_client_that_closes_its_side_is_told_when_its_write_is_committed() -> None:
+    async with running(1) as (node,), clients(node) as (client,):
+        node.engine.effects.activate()
+        node.engine.gate.close(node.engine.effects.offset)
+        await client.send(b"SET", b"k", b"v")
+        await client.stream.send_eof()
+        await until(lambda: node.engine.gate.waiting_count > 0)
+        with trio.move_on_after(0.05) as early:
+            await client.reply()
+        assert early.cancelled_caught
+        await committed(node)
+        assert await client.reply() == b"OK"
+        await until(lambda: not node.pump.sessions)
 
 
 async def test_a_replica_that_was_told_to_acknowledges_every_batch() -> None:

@@ -129,6 +129,30 @@ async def test_a_client_that_leaves_in_the_middle_is_forgotten(served: Served) -
     await until(lambda: not served.pump.sessions)
 
 
+@pytest.mark.slow
+async def test_a_client_that_closes_its_side_gets_its_replies(served: Served) -> None:
+    read_bytes = 64 * 1024  # what the pump reads at once
+    ping = encode(b"PING")
+    most = ping * (read_bytes // len(ping))
+    half = (ping + ping)[: read_bytes - len(most) or len(ping) - 1]
+    for said, answers in (
+        (ping, b"+PONG\r\n"),
+        (
+            most + half,
+            b"+PONG\r\n" * (read_bytes // len(ping)),
+        ),  # the buffer is full, and its end half a command
+        (
+            encode(b"BLOB", b"8000000") * 3 + ping,
+            (b"$8000000\r\n" + b"b" * 8_000_000 + b"\r\n") * 3 + b"+PONG\r\n",
+        ),
+    ):
+        stream = await served.connect()
+        await stream.send_all(said)
+        await stream.send_eof()
+        assert await receive_all(stream) == answers
+    await until(lambda: not served.pump.sessions)
+
+
 async def test_replies_larger_than_any_socket_buffer_arrive_whole(served: Served) -> None:
     stream = await served.connect()
     size = 20_000_000
