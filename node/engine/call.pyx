@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.engine cimport Engine
-from node.engine.entry cimport Entry
+from node.engine.entry cimport TYPE_STREAM, Entry, entry_type
 from node.engine.heat cimport heat_touch
 from node.engine.keyspace cimport Key
 from node.engine.registry cimport FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command
@@ -35,14 +35,20 @@ ctypedef int (*command_fn)(Call s) except -1
 
 # A write that found nothing to change has used its key, too: SADD of a member that is there, SETNX of a lock that is held.
 # One that read the key (GETEX) has counted that already.
-cdef int _use_key(Call call) except -1:
+cdef int _use_key(Call call, Command command) except -1:
     cdef Entry *entry
-    if call.first_key_index == 0 or call.apply_stream or call.out.used_bytes == call.call_mark:  # or it waits
+    cdef Key key
+    if command.first_key <= 0 or command.first_key >= call.argc or call.apply_stream:
+        return 0
+    if call.out.used_bytes == call.call_mark:  # it waits
         return 0
     if call.out.data[call.call_mark] == 45:  # an error
         return 0
-    entry = call.keyspace.find(call.database, &call.first_key)
-    if entry != NULL and not (<object> call).no_touch:  # the session's
+    key = call.key_at(command.first_key)
+    entry = call.keyspace.find(call.database, &key)
+    if entry == NULL or entry_type(entry) == TYPE_STREAM:  # a stream is opened, and so used, before it is known what changes
+        return 0
+    if not (<object> call).no_touch:  # the session's
         heat_touch(&call.keyspace.heat, entry)
     return 0
 
@@ -101,7 +107,7 @@ cdef class Call(HeldReplies):
         if self.dirty:
             self._propagate()
         elif command.flags & FLAG_WRITE and self.keyspace.hits == hits:
-            _use_key(self)
+            _use_key(self, command)
         if engine.tick_source != NULL:
             if brief:
                 engine.timed_together[engine.timed_count] = <void *> <PyObject *> command

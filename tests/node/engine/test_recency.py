@@ -6,13 +6,24 @@ from itertools import chain
 
 import pytest
 
-from node.commands import bits, hashes, hyperloglog, keys, lists, sets, sorted_sets, strings
+from node.commands import (
+    bits,
+    hashes,
+    hyperloglog,
+    keys,
+    lists,
+    sets,
+    sorted_sets,
+    streams,
+    strings,
+    transactions,
+)
 from node.engine.engine import Engine
 from node.engine.room import install_compiled
 from node.engine.session import Session
 
 START_MS = 1_700_000_000_000
-FAMILIES = (strings, bits, hyperloglog, lists, hashes, sets, sorted_sets, keys)
+FAMILIES = (strings, bits, hyperloglog, lists, hashes, sets, sorted_sets, streams, keys, transactions)
 
 
 def idle_s(session: Session) -> int:
@@ -111,8 +122,9 @@ UNCHANGING = [
 ]
 
 
+@pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize(("made", "write"), UNCHANGING)
-def test_a_write_that_changes_nothing_is_a_use(made: str, write: str) -> None:
+def test_a_write_that_changes_nothing_is_a_use(made: str, write: str, in_transaction: bool) -> None:
     engine, session = make()
     for command in ("DEL k", made):
         session.feed(command.encode() + b"\r\n")
@@ -123,11 +135,13 @@ def test_a_write_that_changes_nothing_is_a_use(made: str, write: str) -> None:
     session.no_touch = False
     assert session.feed(b"EXPIRE k x\r\n").startswith(b"-ERR")
     assert idle_s(session) >= 98
-    session.feed(write.encode() + b"\r\n")
+    session.feed(
+        b"MULTI\r\n" + write.encode() + b"\r\nEXEC\r\n" if in_transaction else write.encode() + b"\r\n"
+    )
     assert idle_s(session) <= 1
 
 
-@pytest.mark.parametrize(("made", "write"), UNCHANGING)
+@pytest.mark.parametrize(("made", "write"), [*UNCHANGING, ("XADD k 1-1 a b", "XDEL k 9-9")])
 def test_a_write_that_changes_nothing_is_one_use(made: str, write: str) -> None:
     engine, session = make()
     engine.evictor.set_policy("allkeys-lfu")
