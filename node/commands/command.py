@@ -165,13 +165,34 @@ def _keys_of(session: Session, words: list[bytes]) -> list[tuple[int, str]]:
     if spec.name == "set":
         reads = any(word.lower() == b"get" for word in words[3:])
         return [(1, "RW access update" if reads else "OW update")]
+    if spec.name == "bitfield" and _only_gets(words):
+        return [(1, "RO access")]
     if spec.key_specs:
-        found = [(at, keys.access) for keys in spec.key_specs for at in keys.among(words)]
-        if not found:
+        found = [(at, _fixed(keys.access)) for keys in spec.key_specs for at in keys.among(words)]
+        if not found or any(keys.counted and not keys.among(words) for keys in spec.key_specs):
             raise CommandError("ERR Invalid arguments specified for command")
         return found
     access = "RO access" if "readonly" in spec.flags else "RW access update"
     return [(at, access) for at in spec.key_positions(words)]
+
+
+def _only_gets(words: list[bytes]) -> bool:
+    """Whether no step of a BITFIELD writes; words that are no step count as one that does."""
+    at = 2
+    while at < len(words):
+        match words[at].lower():
+            case b"get" if at + 2 < len(words):
+                at += 3
+            case b"overflow" if at + 1 < len(words):
+                at += 2
+            case _:
+                return False
+    return True
+
+
+def _fixed(access: str) -> str:
+    """What a very command does to a key: here nothing varies any more."""
+    return access.removesuffix(" variable_flags")
 
 
 _command = partial(command, group="server", categories="connection")
