@@ -89,7 +89,8 @@ def test_random_sequences(ours: Ours, theirs: Wire, commands: list[list[bytes]],
         "COMMAND GETKEYSANDFLAGS bitfield k GET i8 0 INCRBY u8 0 1|COMMAND GETKEYSANDFLAGS bitfield k GET i8|"
         "COMMAND GETKEYSANDFLAGS bitfield k|COMMAND GETKEYSANDFLAGS bitfield k OVERFLOW",
         "COMMAND GETKEYS zunionstore d 3 a b|COMMAND GETKEYS zinterstore d 0 a|"
-        "COMMAND GETKEYS zdiffstore d x a|COMMAND GETKEYSANDFLAGS zunionstore d 9 a|COMMAND GETKEYS zunionstore d 1 a",
+        "COMMAND GETKEYS zdiffstore d x a|COMMAND GETKEYSANDFLAGS zunionstore d 9 a|"
+        "COMMAND GETKEYS zunionstore d 1 a",
         "COMMAND GETKEYSANDFLAGS lcs a b|"
         "COMMAND GETKEYSANDFLAGS del a b c|COMMAND GETKEYSANDFLAGS memory usage k",
         "TIME x|INFO nothing|INFO nothing nobody|SHUTDOWN ABORT|"
