@@ -41,6 +41,7 @@ def replicaof(session: Session, args: list[bytes]) -> Reply:
     target = manager.target
     if target is not None and (target.host, target.port) == (host, port):
         return Status(b"OK Already connected to specified master")
+    session.part_effects()
     manager.follow(host, port)
     return OK
 

@@ -298,6 +298,14 @@ cdef class Call(HeldReplies):
             self.engine.gate.written = self.engine.effects.offset
         return 0
 
+    def part_effects(self):
+        """For a command that changes whose stream this is. What EXEC ran before it is a transaction of its own for the
+        replicas: its end would come after the moment from which on the stream is somebody else's."""
+        cdef int state = self.transaction_effects
+        self.close_transaction_effects()
+        if state != EFFECTS_SINGLE:
+            self.transaction_effects = EFFECTS_PENDING
+
     cdef int _propagate(self) except -1:
         cdef Engine engine = self.engine
         cdef int index

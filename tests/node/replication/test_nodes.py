@@ -155,6 +155,21 @@ async def test_an_old_primary_without_a_tail_goes_on_without_a_full_sync() -> No
         assert new.replication.feeder.full_sync_count == 0
 
 
+async def test_a_transaction_that_makes_a_replica_leaves_no_half_of_it_behind() -> None:
+    async with running(2) as (old, new), clients(old, new) as (client, other):
+        await new.follow(old)
+        for words in ((b"MULTI",), (b"SET", b"a", b"1"), (b"REPLICAOF", b"127.0.0.1", b"%d" % new.port)):
+            await client(*words)
+        assert await client(b"EXEC") == [b"OK", b"OK"]
+        await until(lambda: new.replication.offset == old.replication.offset)
+        assert await other(b"REPLICAOF", b"NO", b"ONE") == b"OK"
+        assert await other(b"SET", b"b", b"2") == b"OK"
+        await until(lambda: old.replication.link_up)
+        await caught_up(new, old)
+        assert new.replication.feeder.full_sync_count == 0, "they share all that was written"
+        assert await client(b"MGET", b"a", b"b") == [b"1", b"2"]
+
+
 async def test_limits_for_clients_are_not_for_the_stream() -> None:
     """A command that is too long for a client here would come again after each break of the link."""
     async with running(2) as (primary, replica), clients(primary) as (client,):
