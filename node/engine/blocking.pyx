@@ -107,8 +107,8 @@ cdef class Blocking(Call):
         value = ceill(value * 1000)
         if value < 0:
             return _NEGATIVE
-        # The moment itself must be told in 64 bits, here and in Redis.
-        if value > <long double> (INT64_MAX - self.engine.keyspace.now_ms):
+        # The moment itself must be told in 64 bits, here and in Redis. Of a command that runs again it has been told.
+        if self.waiting is None and value > <long double> (INT64_MAX - self.engine.keyspace.now_ms):
             return _TOO_LONG
         wait_ms[0] = <int64_t> value
         return None

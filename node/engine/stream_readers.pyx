@@ -74,7 +74,7 @@ cdef bint _wait_at(Session s, int index, int64_t *wait_ms) except -1:
     if wait_ms[0] < 0:
         s.reply_error("ERR timeout is negative")
         return False
-    if wait_ms[0] > INT64_MAX - s.keyspace.now_ms:
+    if s.waiting is None and wait_ms[0] > INT64_MAX - s.keyspace.now_ms:
         s.reply_error("ERR timeout is out of range")
         return False
     return True

@@ -212,6 +212,22 @@ def test_timeouts_in_ms(node: Node, word: bytes, ms: int) -> None:
     assert node.session.wait_ms(word) == ms
 
 
+def test_a_timeout_that_was_in_range_stays_so(node: Node) -> None:
+    latest_ms = 2**63 - 1 - node.clock_us() // 1000
+    timeout_s = b"%d.%03d" % divmod(latest_ms - 1_000, 1000)
+    client = node.connect()
+    assert client.feed(encode(b"BLPOP", b"k", timeout_s)) == b""
+    stream = node.connect()
+    assert stream.feed(encode(b"XREAD", b"BLOCK", b"%d" % (latest_ms - 1_000), b"STREAMS", b"x", b"$")) == b""
+    node.engine.set_clock_ms(node.clock_us() // 1000 + 10_000, node.at_ms)
+    assert node.engine.keyspace.now_ms > node.clock_us() // 1000
+    pusher = Session(node.engine)
+    assert pusher.feed(encode(b"RPUSH", b"k", b"v")) == b":1\r\n"
+    assert client.take_output() == encode(b"k", b"v")
+    pusher.feed(encode(b"XADD", b"x", b"1-1", b"f", b"v"))
+    assert stream.take_output().startswith(b"*1\r\n*2\r\n$1\r\nx\r\n")
+
+
 def test_other_types_serve_nobody_but_who_asks_for_it(node: Node) -> None:
     node.call(b"SET", b"k", b"v")
     client = node.connect()
