@@ -461,7 +461,9 @@ class Office(Outlook):
         try:
             decided = await self.service.propose(shard_register(shard.id), change)
         except (Refused, NoMajority):
-            self.follow(Follow(shard.id, shard.primary, shard.epoch))
+            if self.election.state in ("following", "waiting"):  # else it was settled while we were voting
+                shard = self.election.shard
+                self.follow(Follow(shard.id, shard.primary, shard.epoch))
             raise
         self.react(self.election.won(ShardView.from_data(shard.id, decided), self.service.now_ms()))
 

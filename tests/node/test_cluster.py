@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from gossip.register import Change, NoMajority
 from gossip.slots import slot_of
 from node.engine.reply import CommandError
 from tests.node.cluster_parts import fields, lines, members
@@ -166,6 +167,40 @@ async def test_forced_failover_needs_the_voters(tmp_path: Path) -> None:
         await until(lambda: heir.node.replication.link_up)  # type: ignore[union-attr]
         await old.kill()
         await until(lambda: cluster.leader() is not None)
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["elected", "reset"])
+async def test_a_forced_failover_of_which_nobody_told_in_time_changes_nothing_that_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: bool
+) -> None:
+    """The votes end as unknown; meanwhile the node leads by what gossip tells, or has left its shard."""
+    async with members(tmp_path) as cluster:
+        old, replica, _ = await cluster.shard(2)
+        assert await old.call("SET", "k", "v") == b"OK"
+        await until(lambda: replica.node.replication.offset == old.node.replication.offset)  # type: ignore[union-attr]
+        service, propose = replica.cluster.service, replica.cluster.service.propose
+
+        async def unanswered(register: str, change: Change) -> None:
+            if forgotten:
+                with monkeypatch.context() as patch:
+                    patch.setattr(service, "propose", propose)
+                    await replica.cluster.reset()
+            else:
+                old.cluster.service.release_lease()
+                await propose(register, change)
+                await until(lambda: replica.cluster.election.leads)
+            raise NoMajority(register, service.topology.voter_set, (), {}, unknown=True)
+
+        monkeypatch.setattr(service, "propose", unanswered)
+        reply = error(await replica.call("CLUSTER", "FAILOVER", "TAKEOVER"))
+        assert "unknown whether applied" in reply
+        monkeypatch.undo()
+        assert replica.node is not None
+        assert not replica.node.replication.is_replica
+        if not forgotten:
+            await until(lambda: replica.cluster.outlook.ok)
+            assert await replica.call("SET", "k", "w") == b"OK"
+            assert await replica.call("GET", "k") == b"w"
 
 
 async def test_primary_without_a_majority_stops(tmp_path: Path) -> None:
