@@ -24,6 +24,9 @@ out; if it accepted first, it grants the old primary nothing more, since what it
     change primary  decline, say how long   accept                          decline, say how long (it may
     have forgotten) ... with evidence of its own that the process is gone: accept in every column
 
+The voters themselves change, and then two majorities need not share one: those of the new set wait a lease
+with each shard whose primary they have not heard ask since, for the old set's grants may still be used.
+
 Voters keep this in memory only; the wait after a start, as long as the longest lease they may have granted,
 is what makes that safe. It bounds stale reads. It never carries durability: that is the epoch check on the
 replicas.
@@ -80,6 +83,8 @@ class LeaseVoter:
         self._lease_ms = lease_ms
         self._silence_ms = silence_ms(lease_ms)
         self._forgot_until_ms = forgot_until_ms
+        self._others_until_ms = 0
+        self._asked: set[str] = set()  # shards whose primary got a grant here since the voters changed
         self._grants: dict[str, _Grant] = {}
         self._heard: dict[str, tuple[str, int]] = {}  # shard -> (primary, when it last asked), oldest first
 
@@ -105,9 +110,15 @@ class LeaseVoter:
         if grant is not None and grant.primary == primary:
             until_ms = max(until_ms, grant.until_ms)  # a shorter wish does not take back what was granted
         self._grants[shard.id] = _Grant(primary, epoch, until_ms)
+        self._asked.add(shard.id)
         self._heard.pop(shard.id, None)
         self._heard[shard.id] = (primary, now_ms)
         return granted_ms
+
+    def voters_changed(self, now_ms: int) -> None:
+        """Others voted until now: what they granted may run for another lease, and they are asked no more."""
+        self._others_until_ms = now_ms + self._lease_ms
+        self._asked.clear()
 
     def release(self, shard_id: str, primary: str, epoch: int) -> None:
         """The holder gives it back before its time."""
@@ -152,7 +163,8 @@ class LeaseVoter:
         if grant is not None and grant.primary == successor:
             return 0
         granted_ms = 0 if grant is None else grant.until_ms - now_ms
-        return max(0, granted_ms, self._forgot_until_ms - now_ms)
+        others_ms = 0 if shard_id in self._asked else self._others_until_ms - now_ms
+        return max(0, granted_ms, others_ms, self._forgot_until_ms - now_ms)
 
 
 class LeaseHolder:

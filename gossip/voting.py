@@ -97,6 +97,7 @@ class Voting:
             may_change=self.may_change,
         )
         self.granted = LeaseVoter(config.lease_ms, forgot_until_ms)
+        self._electorate = self.registers.voter_set.voters
         self.held = LeaseHolder(me, config.lease_ms, config.lease_margin_ms, config.beat_ms)
         self.repair = Repair(config.lease_ms, Random(rng.getrandbits(64)))
         self.on_lease: Callable[[], None] = _nobody_follows
@@ -201,16 +202,20 @@ class Voting:
         self._actions = void(self._actions)
         self.granted = LeaseVoter(self._config.lease_ms, 0)
         self.repair.clear()
-        self.queue(self.registers.move_to(voters, decided, self._now_ms()))
+        actions = self.registers.move_to(voters, decided, self._now_ms())
+        self._electorate = voters.voters
+        self.queue(actions)
 
     def restore(self, state: Mapping[str, Plain]) -> None:
         """Take over the registers of our previous run. Raises MessageError: the state is damaged."""
         self.registers.restore(state)
+        self._electorate = self.registers.voter_set.voters
         self._review_all()
 
     def queue(self, actions: list[Action]) -> None:
         """Actions to be carried out in order, behind those already waiting."""
         now_ms = self._now_ms()
+        self._note_electorate(now_ms)
         for action in actions:
             if isinstance(action, Persist):
                 self._review_all()
@@ -261,6 +266,16 @@ class Voting:
 
     # -- leases -----------------------------------------------------------------------------------------
 
+    def _note_electorate(self, now_ms: int) -> None:
+        """Has the voter set changed? Asked before our voter says anything, too: a request may be the first to
+        tell it of the set that is counted. While two sets are joined a majority of the old one is needed,
+        which knows what it granted.
+        """
+        voters = self.registers.voter_set.voters
+        if voters != self._electorate:
+            self._electorate = voters
+            self.granted.voters_changed(now_ms)
+
     def newest_shard(self, shard_id: str) -> ShardView:
         """The shard as decided or as our voter accepted it, whichever is newer."""
         name = SHARD_PREFIX + shard_id
@@ -274,6 +289,7 @@ class Voting:
     def answer(self, request: LeaseRequest, sender: str, now_ms: int) -> LeaseGrant:
         """Our voter's answer to a primary."""
         granted_ms = 0
+        self._note_electorate(now_ms)
         if self.registers.is_voter:
             shard = self.newest_shard(request.shard_id)
             granted_ms = self.granted.ask(sender, request.epoch, shard, now_ms, request.lease_ms)
@@ -322,6 +338,7 @@ class Voting:
         except MessageError as error:
             return str(error)
         now_ms = self._now_ms()
+        self._note_electorate(now_ms)
         before = self.newest_shard(shard_id)
         # Whom we granted under an epoch that we have not heard of yet leads by that: what we know of the
         # primary is outdated then.

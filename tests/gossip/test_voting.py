@@ -7,7 +7,8 @@ import pytest
 from gossip.config import GossipConfig
 from gossip.errors import PeerError
 from gossip.messages import LeaseRequest
-from gossip.votes import Plain, Value
+from gossip.register import Send
+from gossip.votes import VOTERS, Accept, Ballot, Declined, Plain, Value, VoterSet
 from gossip.voting import Voting
 
 ME, P, Q = "0" * 40, "a" * 40, "b" * 40
@@ -93,6 +94,49 @@ def test_a_lease_under_an_older_epoch_does_not_hinder_the_primary_that_we_accept
     house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), Q, house.now_ms)
     house.voting.learn("shard/s", Value(2, shard(P, 2)))
     assert may(house, P, 2) is True
+
+
+def joined(house: House, voters: tuple[str, ...]) -> None:
+    """The voter set changes by way of both joined."""
+    current = house.voting.voter_set
+    both = VoterSet(current.version + 1, current.voters, voters)
+    for following in (both, VoterSet(current.version + 2, voters)):
+        house.voting.learn(VOTERS, following.as_value())
+        assert may(house, P) is True
+
+
+def test_new_voters_wait_a_lease_for_what_those_before_them_granted() -> None:
+    house = House()
+    led_by(house, P)
+    assert may(house, Q) is True
+    joined(house, (ME, P, Q))
+    verdict = may(house, Q)
+    assert isinstance(verdict, str)
+    assert "1000 ms" in verdict
+    joined(house, (ME, P))
+    house.now_ms += 1000
+    assert may(house, Q) is True  # counted from when we learned of it, not from when we are first asked
+
+
+def test_the_first_request_that_counts_new_voters_finds_them_waiting() -> None:
+    house = House()
+    led_by(house, P)
+    house.voting.learn(VOTERS, VoterSet(2, (ME,), (ME, P, Q)).as_value())
+    house.voting.hear(
+        Q, Accept("shard/s", Ballot(9, Q), VoterSet(3, (ME, P, Q)), Value(2, shard(Q, 2))).to_wire()
+    )
+    (answer,) = [action.message for action in house.voting.actions() if isinstance(action, Send)]
+    assert isinstance(answer, Declined)
+
+
+def test_new_voters_wait_no_longer_for_a_primary_that_asked_them_and_gave_its_lease_back() -> None:
+    house = House()
+    led_by(house, P)
+    joined(house, (ME, P, Q))
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 1000), P, house.now_ms)
+    assert may(house, Q) is not True
+    house.voting.granted.release("s", P, 1)
+    assert may(house, Q) is True
 
 
 def test_a_lease_given_back_does_not_block() -> None:
