@@ -173,6 +173,7 @@ class Office(Outlook):
         self._act(self.election.tick(now_ms))
         self._publish()
         self.serve_or_not()
+        self.routes.tidy()
         self._chronicle.tell(now_ms, self.engine.now_ms, serves=self.election.leads and self.has_lease)
         self._tend(now_ms)
         self._mind_lease(now_ms)

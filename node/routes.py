@@ -6,8 +6,10 @@
 The engine's array of slots is written anew when anything of this changed, and left alone otherwise: the
 topology changes with every member that is suspected, its slots hardly ever.
 
-Keys of slots that are decided to be another shard's are dropped, in slices: kept, they would come to life
-again if their slot ever came back.
+Keys of slots that were our shard's and are decided to be another's are dropped, in slices: kept, they would
+come to life again if their slot ever came back. Keys of slots that were never ours are on their way to us
+(SETSLOT IMPORTING, MIGRATE), and their source has them no more: they stay, also with a replica of ours that
+was elected meanwhile and does not know that they were awaited, and when the move is called off (STABLE).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gossip.topology import SLOT_COUNT, ShardView, Topology
+from gossip.topology import SLOT_COUNT, Range, ShardView, Topology
 from node.cluster_replies import shard_id_of
 from node.engine.engine import Engine
 
@@ -36,7 +38,10 @@ class Routes:
         self._engine = engine
         self._told: object = None
         self._marked: set[int] = set()  # slots that the engine was told are on the move
-        self._foreign: list[int] = []  # slots whose keys are being dropped
+        self._ranges: tuple[Range, ...] = ()  # as told last,
+        self._mine = ""  # and our shard then
+        self._lost: set[int] = set()  # slots that were its own, until their keys are gone
+        self._foreign: list[int] = []  # those whose keys are being dropped
 
     def moving(self) -> Iterator[str]:
         """As CLUSTER NODES writes it."""
@@ -65,10 +70,11 @@ class Routes:
         ranges = topology.ranges()
         own = index_of.get(mine.id, -1)
         moves = (tuple(sorted(self.migrating.items())), tuple(sorted(self.importing)))
-        wanted = (ranges, endpoints, own, leads, moves)
+        wanted = (ranges, endpoints, tuple(index_of), own, leads, moves)
         if wanted == self._told:
             return False
         self._told = wanted
+        self._note_lost(topology, mine.id)
         engine = self._engine
         engine.set_self_owner(-1, False)
         for slot in self._marked:
@@ -96,17 +102,42 @@ class Routes:
 
     # -- keys that are not ours any more
 
+    def _note_lost(self, topology: Topology, mine: str) -> None:
+        """By a replica, too: its primary may not come to an end with dropping them."""
+        if mine != self._mine:
+            self._mine, self._ranges = mine, ()
+            self._lost.clear()  # whatever we have is going to be replaced
+        ranges = topology.ranges()
+        if ranges is self._ranges:
+            return
+        for first, last, shard_id in self._ranges:
+            if shard_id == mine:
+                self._lost.update(range(first, last + 1))
+        for first, last in topology.ranges_of(mine):
+            self._lost.difference_update(range(first, last + 1))
+        self._ranges = ranges
+
+    def tidy(self) -> None:
+        """Slots whose keys are gone were lost long ago: what comes into them from now on is new."""
+        if self._lost:
+            keyspace = self._engine.keyspace
+            self._lost = {slot for slot in self._lost if keyspace.slot_size(0, slot)}
+
+    def drops(self, slot: int) -> bool:
+        """Whether keys of a slot that was ours are still to be dropped."""
+        return slot in self._foreign and self._engine.keyspace.slot_size(0, slot) > 0
+
     def find_foreign(self, topology: Topology, mine: str) -> bool:
-        """For a primary: whether it holds keys of other shards' slots; `drop_some` drops them."""
+        """For a primary: whether it holds keys of slots that it lost to others; `drop_some` drops them."""
         keyspace = self._engine.keyspace
         if self._foreign or keyspace.size(0) == 0:
             return False
         self._foreign = [
             slot
-            for first, last, shard_id in topology.ranges()
-            if shard_id != mine
-            for slot in range(first, last + 1)
-            if keyspace.slot_size(0, slot) and slot not in self.importing
+            for slot in sorted(self._lost)
+            if _is_foreign(topology, slot, mine)
+            and keyspace.slot_size(0, slot)
+            and slot not in self.importing
         ]
         return bool(self._foreign)
 

@@ -386,6 +386,10 @@ def setslot(session: Session, args: list[bytes]) -> Reply:
         case ["importing"], [source]:
             if mine:
                 raise CommandError(f"ERR I'm already the owner of hash slot {slot}")
+            if node.office.routes.drops(slot):
+                raise CommandError(
+                    f"ERR not applied: this node still drops the keys it had of hash slot {slot}; try again"
+                )
             node.mark_importing(slot, _other(node, source).id)
         case ["stable"], []:
             node.mark_stable(slot)

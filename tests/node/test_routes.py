@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gossip.slots import slot_of
@@ -85,6 +87,26 @@ def test_what_was_decided_for_us_counts_before_gossip_comes_round(engine: Engine
     assert client.feed(b"GET k\r\n") == MOVED
 
 
+def test_an_address_that_leads_another_shard_now_is_news(engine: Engine) -> None:
+    routes, client = Routes(engine), Session(engine)
+    nobody = ShardView("t", "", (), 2)
+
+    def seen(*shards: ShardView) -> Topology:
+        return Topology.build(
+            version=1,
+            cluster_id="c" * 40,
+            members={ME: view(ME, 1), OTHER: view(OTHER, 2)},
+            shards={shard.id: shard for shard in shards},
+            ranges=((0, 16383, "t"),),
+            voter_set=VoterSet(1, (ME,)),
+        )
+
+    assert routes.tell(seen(OURS, nobody), OURS, leads=True)
+    theirs = ShardView("t", ME, (ME,), 3)
+    assert routes.tell(seen(replace(OURS, primary=""), theirs), theirs, leads=True)
+    assert client.feed(b"SET k v\r\n") == b"+OK\r\n"
+
+
 def test_slots_on_the_move(engine: Engine) -> None:
     """Missing keys of a slot that leaves are asked for there; one that comes is served to who asks so."""
     routes, client = Routes(engine), Session(engine)
@@ -113,6 +135,7 @@ def test_keys_of_slots_that_are_others_are_dropped_in_slices(engine: Engine) -> 
     assert client.feed(b"SET other v\r\n") == b"+OK\r\n"
     without = topology((0, SLOT - 1, "s"), (SLOT, SLOT, "t"), (SLOT + 1, 16383, "s"))
     assert not routes.find_foreign(ALL_OURS, "s")
+    routes.tell(without, OURS, leads=True)
     assert routes.find_foreign(without, "s")
     assert not routes.find_foreign(without, "s")  # they are being dropped
     assert routes.drop_some(without, "s") == KEYS_PER_SLICE
@@ -125,9 +148,49 @@ def test_a_slot_that_comes_back_meanwhile_keeps_its_keys(engine: Engine) -> None
     routes, client = Routes(engine), Session(engine)
     routes.tell(ALL_OURS, OURS, leads=True)
     assert client.feed(b"SET k v\r\n") == b"+OK\r\n"
+    routes.tell(ALL_THEIRS, OURS, leads=True)
     assert routes.find_foreign(ALL_THEIRS, "s")
+    assert routes.drops(SLOT)
     assert routes.drop_some(ALL_OURS, "s") == 0
+    assert not routes.drops(SLOT)
     assert engine.keyspace.size(0) == 1
     assert routes.find_foreign(ALL_THEIRS, "s")
     routes.keep_foreign()
     assert routes.drop_some(ALL_THEIRS, "s") == 0
+
+
+@pytest.mark.parametrize("elected", [False, True])
+def test_keys_on_their_way_to_us_stay_when_the_move_is_called_off_or_a_replica_is_elected(
+    engine: Engine, elected: bool
+) -> None:
+    """The replica was not told that they were awaited."""
+    Routes(engine).tell(ALL_OURS, OURS, leads=True)
+    assert Session(engine).feed(b"SET k v\r\n") == b"+OK\r\n"  # as MIGRATE does
+    routes = Routes(engine)
+    if not elected:
+        routes.importing[SLOT] = OTHER
+    routes.tell(ALL_THEIRS, OURS, leads=not elected)
+    routes.importing.clear()
+    assert routes.tell(ALL_THEIRS, OURS, leads=True)
+    assert not routes.find_foreign(ALL_THEIRS, "s")
+
+
+def test_a_replica_that_is_elected_goes_on_dropping_what_its_shard_lost(engine: Engine) -> None:
+    routes, client = Routes(engine), Session(engine)
+    routes.tell(ALL_OURS, OURS, leads=True)
+    assert client.feed(b"SET k v\r\n") == b"+OK\r\n"
+    routes.tell(ALL_OURS, OURS, leads=False)
+    routes.tell(ALL_THEIRS, OURS, leads=False)
+    routes.tell(ALL_THEIRS, OURS, leads=True)
+    assert routes.find_foreign(ALL_THEIRS, "s")
+
+
+def test_keys_that_come_after_those_of_a_lost_slot_are_gone_stay(engine: Engine) -> None:
+    routes, client = Routes(engine), Session(engine)
+    routes.tell(ALL_OURS, OURS, leads=True)
+    routes.tell(ALL_THEIRS, OURS, leads=False)
+    routes.tidy()
+    Routes(engine).tell(ALL_OURS, OURS, leads=True)
+    assert client.feed(b"SET k v\r\n") == b"+OK\r\n"
+    routes.tell(ALL_THEIRS, OURS, leads=True)
+    assert not routes.find_foreign(ALL_THEIRS, "s")
