@@ -344,15 +344,16 @@ cdef class Call(HeldReplies):
         cdef int index
         if command.first_key <= 0 and not command.flags & FLAG_MOVABLEKEYS:
             return self.engine.waiters.touch_all(-1)  # SWAPDB; watched keys are told by its handler, before
+        if command.spec.key_specs:
+            for run in command.spec.key_specs:
+                if run.access.startswith("RO"):  # BITOP's operands, COPY's source, what ZUNIONSTORE and SORT read
+                    continue
+                for index in run.among(self.arguments()) if run.moves else run.positions(self.argc):
+                    self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+            return 0
         if command.get_keys is not None:
             for index in command.get_keys(self.arguments()):
                 self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
-            return 0
-        if command.spec.key_specs:
-            for run in command.spec.key_specs:
-                if not run.access.startswith("RO"):  # BITOP's operands, COPY's source
-                    for index in run.positions(self.argc):
-                        self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
             return 0
         last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
         for index in range(command.first_key, min(last, self.argc - 1) + 1, command.key_step):
