@@ -12,7 +12,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from node.engine.buf cimport buf_append, buf_free
+from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.effects cimport NOBODY_READS
 from node.engine.engine cimport Engine
 from node.engine.poller cimport EPOLLIN, EPOLLOUT
@@ -209,12 +209,18 @@ cdef class Outflow(Connections):
     cdef int _compact(self, Session session) except -1:
         """What was sent makes room."""
         cdef Py_ssize_t rest_bytes = session.out.used_bytes - session.out_sent
-        cdef bytes rest
+        cdef Buf rest
         session.shift_output(session.out_sent)
         if rest_bytes < session.out.cap_bytes // 4:  # the room of what was sent is given back
-            rest = bytes(session.out.data[:rest_bytes])
+            rest.data = NULL
+            rest.used_bytes = 0
+            rest.cap_bytes = 0
+            try:
+                buf_append(&rest, session.out.data, rest_bytes)
+            except MemoryError:  # not now, then
+                return 0
             buf_free(&session.out)
-            buf_append(&session.out, <const char *> rest, rest_bytes)
+            session.out = rest
         return 0
 
     cdef bint _limit_output(self, Session session) except -1:

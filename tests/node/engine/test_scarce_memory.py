@@ -138,8 +138,7 @@ for line in (
 """
 )
 
-# A value that is received where it will stay, and a command of which every part is short.
-SENDING: Final = (
+PUMP: Final = (
     SESSION
     + """
 import socket
@@ -158,6 +157,13 @@ def connect():
     return theirs
 
 
+"""
+)
+
+# A value that is received where it will stay, and a command of which every part is short.
+SENDING: Final = (
+    PUMP
+    + """
 other = connect()
 zeros = bytes(1 << 20)
 words = (b"$1000\\r\\n" + bytes(1000) + b"\\r\\n") * 1000
@@ -191,6 +197,31 @@ for head, rest in (
 """
 )
 
+# What is left of a long reply would be moved to a smaller buffer.
+READING: Final = (
+    PUMP
+    + """
+client = connect()
+client.sendall(b"SET k " + bytes(b"v" * 10_000) + b"\\r\\n")
+while pump.run(1000, 0):
+    pass
+assert client.recv(100) == b"+OK\\r\\n"
+client.sendall(b"*6001\\r\\n$4\\r\\nMGET\\r\\n" + b"$1\\r\\nk\\r\\n" * 6_000)
+while pump.run(1000, 0):
+    pass
+leave(2 << 20)
+left = len(b"*6000\\r\\n") + 6_000 * len(b"$10000\\r\\n" + b"v" * 10_000 + b"\\r\\n")
+while left:
+    try:
+        piece = client.recv(65536)
+        assert piece
+        left -= len(piece)
+    except BlockingIOError:
+        pump.run(1000, 0)
+assert told == []
+"""
+)
+
 
 def _run(script: str) -> None:
     keyspace = Keyspace(clock_ms=1)
@@ -220,3 +251,8 @@ def test_what_cannot_be_made_shorter_for_lack_of_memory_stays_whole() -> None:
 @pytest.mark.slow
 def test_a_client_that_sends_more_than_there_is_memory_for_goes_alone() -> None:
     _run(SENDING)
+
+
+@pytest.mark.slow
+def test_a_client_reads_its_long_reply_where_there_is_no_memory_to_move_it() -> None:
+    _run(READING)
