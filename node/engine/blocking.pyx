@@ -122,6 +122,7 @@ cdef class Blocking(Call):
         self.engine.counters.commands -= 1
         self.blocked = False
         self.ready_key = key
+        self.call_mark = mark
         try:
             self.call_words(command, wait.words)
         except Exception as error:

@@ -30,6 +30,7 @@ cdef class Call(HeldReplies):
     cdef bint effect_written
     cdef int64_t dirty
     cdef Py_ssize_t call_mark  # where the running command's reply begins in out
+    cdef uint64_t changes_mark  # keyspace.changes when it began; NOTHING_RUNS
     cdef readonly bint blocked
     cdef public bint asking  # ASKING: the next command may use a slot that is being imported
     cdef public bint readonly_mode  # READONLY: reads may be served by a replica
@@ -61,6 +62,7 @@ cdef class Call(HeldReplies):
     cdef int route_modes(self) noexcept
     cdef int hold_reply(self, Py_ssize_t mark, uint64_t offset) except -1
     cdef int broke(self, object error) except -1
+    cdef int _broke_off(self, object error) except -1
     cdef int _call_python(self, Command command) except -1
     cdef int _open_transaction_effects(self) except -1
     cdef int _propagate(self) except -1

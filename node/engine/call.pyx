@@ -3,6 +3,13 @@
 This is what a compiled command gets to see of its client (`node.engine.session.Session` is one of these), and
 what runs it: calls the function or the Python handler, tells those who watch the keys, hands the effect to the
 replicas, and counts the time.
+
+A command that raises (no memory, or a bug of ours) may have done a part of its work: three of the eight members of an
+SADD. That part stays, and nobody can say afterwards which it was. So when the keyspace has counted a change since the
+command began, the history of effects ends: each replica takes a new full copy. A command that raised before it
+changed anything costs them nothing, which is why entries.pyx takes the count back where memory was refused for the
+first step. Rejected: to take the changes back (a copy of every value before it is edited), and to tell replicas of
+the key as it is now (as large as the value, when there is no memory).
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -33,6 +40,9 @@ cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
 ctypedef int (*command_fn)(Call s) except -1
 
 
+cdef uint64_t NOTHING_RUNS = <uint64_t> 0xFFFFFFFFFFFFFFFF
+
+
 # A write that found nothing to change has used its key, too: SADD of a member that is there, SETNX of a lock that is held.
 # One that read the key (GETEX) has counted that already.
 cdef int _use_key(Call call, Command command) except -1:
@@ -54,6 +64,9 @@ cdef int _use_key(Call call, Command command) except -1:
 
 
 cdef class Call(HeldReplies):
+    def __cinit__(self):
+        self.changes_mark = NOTHING_RUNS
+
     # ----------------------------------------------------------------------------------------- arguments
 
     cdef Key key_at(self, int index) noexcept:
@@ -100,6 +113,7 @@ cdef class Call(HeldReplies):
         command.calls += 1
         engine.counters.commands += 1
         self.call_mark = self.out.used_bytes
+        self.changes_mark = self.keyspace.changes
         if command.compiled != NULL:
             (<command_fn> command.compiled)(self)
         else:
@@ -108,6 +122,7 @@ cdef class Call(HeldReplies):
             self._propagate()
         elif command.flags & FLAG_WRITE and self.keyspace.hits == hits:
             _use_key(self, command)
+        self.changes_mark = NOTHING_RUNS
         if engine.tick_source != NULL:
             if brief:
                 engine.timed_together[engine.timed_count] = <void *> <PyObject *> command
@@ -198,6 +213,10 @@ cdef class Call(HeldReplies):
         name = b"?" if self.command is None else self.command.name.encode("ascii")
         self.rewind(self.call_mark)
         engine.counters.unexpected_errors += 1
+        if self.changes_mark != NOTHING_RUNS:
+            if self.changes_mark != self.keyspace.changes and not self.apply_stream:
+                self._broke_off(error)
+            self.changes_mark = NOTHING_RUNS
         if engine.on_python_error is not None:
             engine.on_python_error(error)
         if self.apply_stream:
@@ -205,6 +224,16 @@ cdef class Call(HeldReplies):
         if isinstance(error, MemoryError):
             return self.reply_error_bytes(b"OOM out of memory while running '%b'" % name)
         return self.reply_error_bytes(b"ERR internal error in '%b': the log has the details" % name)
+
+    cdef int _broke_off(self, object error) except -1:
+        """What raised has changed something, and what that was nobody knows."""
+        cdef Engine engine = self.engine
+        if engine.effects.active:
+            engine.effects.end_history()
+            engine.gate.written = engine.effects.offset
+            error.add_note("it had changed something before: replicas take a new full copy")
+        engine.touch_database(-1)
+        return 0
 
     cdef int run_arguments(self, list words) except -1:
         """Runs one command given as bytes, as if the client had sent it; its reply goes to `out`."""

@@ -76,7 +76,7 @@ cdef class Collections(Entries):
         need = entry_need(ENCODING_RAW, expiry != EXPIRY_NONE, key.name.len_bytes, run.len_bytes)
         entry = <Entry *> heap_take(self.store.heap, need)
         if entry == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, word != NULL)
         entry_write(entry, type, ENCODING_RAW, key.name, expiry, run.len_bytes)
         if run.len_bytes > 0:
             memcpy(entry_mutable_bytes(entry), run.at, <size_t> run.len_bytes)
@@ -104,7 +104,7 @@ cdef class Collections(Entries):
             spare = need // 8
         moved = <Entry *> heap_resize(self.store.heap, entry, old_need, need, spare)
         if moved == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, True)
         entry_set_raw_len(moved, new_len_bytes)
         table.used_bytes += heap_block_bytes(moved, need) - before
         word_replace(word, moved)
@@ -128,7 +128,7 @@ cdef class Collections(Entries):
         if need <= BLOCK_BYTES_MAX and heap_block_bytes(entry, need) != before:
             moved = <Entry *> heap_take(self.store.heap, need)
             if moved == NULL:
-                raise MemoryError(f"no memory for an entry of {need} bytes")
+                raise self.no_memory(need, True)
             memcpy(moved, entry, front)
         memmove(<uint8_t *> moved + front, <uint8_t *> entry + front + gone_bytes, behind)
         if moved != entry:
@@ -160,7 +160,7 @@ cdef class Collections(Entries):
             need = entry_need(ENCODING_OBJECT, expiry != EXPIRY_NONE, key.name.len_bytes, 0)
             entry = <Entry *> heap_take(self.store.heap, need)
             if entry == NULL:
-                raise MemoryError(f"no memory for an entry of {need} bytes")
+                raise self.no_memory(need, word != NULL)
         except BaseException:
             self.give_up(value)
             raise
@@ -242,7 +242,7 @@ cdef class Collections(Entries):
         need = entry_need(encoding, expiry != EXPIRY_NONE, key.name.len_bytes, value.len_bytes)
         fresh = <Entry *> heap_take(self.store.heap, need)
         if fresh == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, word != NULL)
         entry_write(fresh, entry_type(entry), encoding, key.name, expiry, value.len_bytes)
         fresh.flags |= entry.flags & (ENTRY_EDITED | ENTRY_SORTED)
         if encoding == ENCODING_INT:

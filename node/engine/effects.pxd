@@ -33,6 +33,8 @@ cdef class Effects:
     cdef int _raw(self, const uint8_t *data, uint64_t len_bytes) except -1
     # 1 when the stream can be continued from `offset`: start <= offset <= self.offset.
     cdef bint holds(self, uint64_t offset) noexcept nogil
+    # Nobody can go on from here: there has been a change that the stream does not tell of.
+    cdef int end_history(self) noexcept
     # Copies up to len_bytes from `offset` into `into`; returns bytes copied, -1 if offset is no longer held.
     cdef Py_ssize_t read_into(self, uint64_t offset, uint8_t *into, Py_ssize_t len_bytes) noexcept
     # The longest contiguous run at `offset`, borrowed until the next write. Empty at the end of the

@@ -17,6 +17,8 @@ So growing takes a block more, when bytes have come for it, and moves nothing: n
 any more go back a few at a time, with the writes and by `release_some`. Narrowing is left to whoever looks after
 the replicas.
 
+Whoever can't tell the stream what happened ends its history (`end_history`). Then all who follow take a full sync.
+
 An effect may be larger than the ring. Then its blocks follow each other through the same memory and `start` ends up in
 the middle of it; nobody can ask for an offset before `start`, and those at its end are served.
 """
@@ -69,7 +71,7 @@ cdef class Effects:
         if argc < 1 or database < 0:
             raise ValueError(f"an effect needs a database and arguments, got {database} and {argc}")
         if self._owed != 0:
-            self._abandon()
+            self.end_history()
         if database != self.database:
             digits_bytes = int64_to_bytes(database, digits)
             self._header(b"*", 2)
@@ -133,7 +135,11 @@ cdef class Effects:
         while len_bytes > 0:
             position = self.offset % BLOCK_BYTES
             if self.offset // BLOCK_BYTES == self._end_block:
-                self._open_block()
+                try:
+                    self._open_block()
+                except MemoryError:  # a part of something may stand there: whoever reads on takes a full sync
+                    self.end_history()
+                    raise
             piece_bytes = BLOCK_BYTES - position
             if piece_bytes > len_bytes:
                 piece_bytes = len_bytes
@@ -206,15 +212,20 @@ cdef class Effects:
         self._end_block = self._first_block
         return 0
 
-    # An effect was begun and not finished: its command failed half-way. What is in the ring can't be
-    # continued by anybody, so the history ends here, one byte further than any reader can have come:
-    # feeds and partial resyncs find their offset gone and take a full sync.
-    def _abandon(self):
+    # What is in the ring can't be continued by anybody: an effect was begun and not finished, or a command that
+    # failed had changed something already. So the history ends here, one byte further than any reader can have
+    # come: feeds and partial resyncs find their offset gone and take a full sync.
+    cdef int end_history(self) noexcept:
+        if not self.active:
+            return 0
         if self.offset < OFFSET_MAX:
             self.offset += 1
         self.start = self.offset
         self.database = -1
         self._owed = 0
+        if self.offset // BLOCK_BYTES > self._end_block:  # no block may be left out
+            self._begin_at(self.offset)
+        return 0
 
     # --- reading -------------------------------------------------------------------------------------
     cdef bint holds(self, uint64_t offset) noexcept nogil:

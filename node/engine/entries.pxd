@@ -41,7 +41,9 @@ cdef class Entries:
     cdef readonly int64_t misses
     cdef readonly int64_t expired  # entries deleted because their time had come
     cdef public int64_t expired_fields  # fields of hashes, likewise
-    cdef readonly uint64_t changes  # bumped by every change to any entry; tells whether something happened
+    # Bumped by every change to any entry; tells whether something happened. May count a change too many where memory
+    # was refused, never one too few.
+    cdef readonly uint64_t changes
 
     # Of this room only.
     cdef Store store  # owns the heap
@@ -101,6 +103,7 @@ cdef class Entries:
     cdef Database *open_database(self, int number) except NULL
     cdef bint is_expired(self, Entry *entry) noexcept
     cdef int before_change(self, Database *database, uint32_t slot, Entry *entry) except -1
+    cdef object no_memory(self, size_t need_bytes, bint counted)
     cdef int show_observers(self, Database *database, uint32_t slot, Entry *entry) except -1
     cdef void account_expiry(self, Database *database, Key *key, int64_t when_ms) noexcept
     cdef int drop(self, Database *database, Key *key, uint64_t *word) except -1

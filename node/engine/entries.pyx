@@ -222,6 +222,12 @@ cdef class Entries:
             entry.epoch = self.epoch
         return 0
 
+    # What to raise where memory was refused. `counted`: before_change was called, and nothing has changed after all.
+    cdef object no_memory(self, size_t need_bytes, bint counted):
+        if counted:
+            self.changes -= 1
+        return MemoryError(f"no memory for an entry of {need_bytes} bytes")
+
     cdef int show_observers(self, Database *database, uint32_t slot, Entry *entry) except -1:
         cdef Observer observer
         for observer in self.observers:
@@ -351,7 +357,7 @@ cdef class Entries:
                     return entry
         entry = <Entry *> heap_take(self.store.heap, need)
         if entry == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, word != NULL)
         entry_write(entry, TYPE_STRING, encoding, key.name, expiry, value.len_bytes)
         if encoding == ENCODING_INT:
             entry_set_int64(entry, number)
@@ -384,7 +390,7 @@ cdef class Entries:
                 old = entry_string(entry, scratch)
             moved = <Entry *> heap_take(self.store.heap, need)
             if moved == NULL:
-                raise MemoryError(f"no memory for an entry of {need} bytes")
+                raise self.no_memory(need, word != NULL)
             entry_write(
                 moved, TYPE_STRING, ENCODING_RAW, key.name, EXPIRY_NONE if entry == NULL else entry_expiry_ms(entry), new_len_bytes
             )
@@ -408,7 +414,7 @@ cdef class Entries:
             before = heap_block_bytes(entry, old_need)
             moved = <Entry *> heap_resize(self.store.heap, entry, old_need, need, spare)
             if moved == NULL:
-                raise MemoryError(f"no memory for an entry of {need} bytes")
+                raise self.no_memory(need, True)
             entry = moved
             entry_set_raw_len(entry, new_len_bytes)
             table.used_bytes += heap_block_bytes(entry, need) - before
@@ -431,7 +437,7 @@ cdef class Entries:
         need = entry_need(ENCODING_RAW, False, key.name.len_bytes, len_bytes)
         entry = <Entry *> heap_take(self.store.heap, need)
         if entry == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, word != NULL)
         entry_write(entry, TYPE_STRING, ENCODING_RAW, key.name, EXPIRY_NONE, len_bytes)
         entry.flags |= ENTRY_EDITED
         return self.put_new(opened, key, entry, word)
@@ -464,7 +470,7 @@ cdef class Entries:
         need = entry_need(ENCODING_LARGE, expiry != EXPIRY_NONE, key.name.len_bytes, 0)
         entry = <Entry *> heap_take(self.store.heap, need)
         if entry == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, word != NULL)
         entry_write(entry, TYPE_STRING, ENCODING_LARGE, key.name, expiry, 0)
         entry_set_object(entry, value)
         value_store(&self.store.values, value)
@@ -521,7 +527,7 @@ cdef class Entries:
         else:
             moved = value
         if moved == NULL:
-            raise MemoryError(f"no memory for a value of {room_bytes} bytes")
+            raise self.no_memory(room_bytes, True)
         if shared:
             value_leave(&self.store.values, value)
             value_store(&self.store.values, moved)
@@ -550,7 +556,7 @@ cdef class Entries:
         need = old_need - 8 if has else old_need + 8
         moved = <Entry *> heap_take(self.store.heap, need)
         if moved == NULL:
-            raise MemoryError(f"no memory for an entry of {need} bytes")
+            raise self.no_memory(need, True)
         memcpy(moved, entry, 8)
         offset = entry_word_offset(entry)
         moved.flags ^= ENTRY_HAS_EXPIRY

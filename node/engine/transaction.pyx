@@ -31,12 +31,18 @@ cdef class Transaction:
         cdef int argc = call.argc
         cdef Command command = call.command
         cdef list words
+        cdef Py_ssize_t mark
         call.running_script_or_multi = True
         call.transaction_effects = EFFECTS_PENDING
         call.reply_array(len(self.queued))
         try:
             for words in self.queued:
-                call.run_arguments(words)
+                mark = call.out.used_bytes
+                try:
+                    call.run_arguments(words)
+                except Exception as error:  # its reply is this; the others have theirs
+                    call.call_mark = mark
+                    call.broke(error)
         finally:
             call.running_script_or_multi = False
             call.argv = argv

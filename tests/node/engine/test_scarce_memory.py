@@ -222,6 +222,27 @@ assert told == []
 """
 )
 
+# There is a block for the beginning of a set, and for some of its members, but not for all of them.
+HALF_WAY: Final = (
+    SESSION
+    + """
+engine.effects.activate()
+asked(b"SADD s 1", b"SET t x")
+use_up()
+reached = engine.effects.offset
+element = b"m" * 300
+assert asked(b"APPEND t " + element)[0].startswith(b"-OOM")
+assert engine.effects.can_continue_from(reached)  # that changed nothing
+many = b" ".join(b"%d" % number for number in range(30)) + b" " + element
+replies = asked(b"MULTI", b"SADD s " + many, b"SET u " + element, b"PING", b"EXEC")
+oom = b"-OOM out of memory while running '%b'\\r\\n"
+assert replies[-1] == b"*3\\r\\n" + oom % b"sadd" + oom % b"set" + b"+PONG\\r\\n", replies
+assert asked(b"SCARD s") != [b":1\\r\\n"]
+assert not engine.effects.can_continue_from(reached)
+assert audit(engine.keyspace) == []
+"""
+)
+
 
 def _run(script: str) -> None:
     keyspace = Keyspace(clock_ms=1)
@@ -256,3 +277,8 @@ def test_a_client_that_sends_more_than_there_is_memory_for_goes_alone() -> None:
 @pytest.mark.slow
 def test_a_client_reads_its_long_reply_where_there_is_no_memory_to_move_it() -> None:
     _run(READING)
+
+
+@pytest.mark.slow
+def test_what_was_done_before_memory_ended_makes_replicas_take_a_full_copy() -> None:
+    _run(HALF_WAY)

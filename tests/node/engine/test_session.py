@@ -362,6 +362,46 @@ def test_effects_of_a_transaction_are_wrapped(engine: Engine) -> None:
     ) + encode(b"EXEC") + encode(b"touch1", b"c")
 
 
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_command_that_raises_after_a_change_ends_the_history(engine: Engine, changes: bool) -> None:
+    def breaks(session: Session, args: list[bytes]) -> Reply:
+        if changes:
+            session.engine.keyspace.set(0, args[1], b"half")
+        raise MemoryError("not enough")
+
+    told: list[BaseException] = []
+    engine.on_python_error = told.append
+    engine.add_command(make("breaks", 2, breaks, "write"))
+    engine.effects.activate()
+    engine.effects.append(0, [b"before"])
+    reached = engine.effects.offset
+    watching, session = Session(engine), Session(engine)
+    watching.feed(b"watch k\r\n")
+    lines = b"breaks k\r\n" * 3 + b"multi\r\nbreaks k\r\nping\r\nexec\r\n"
+    oom = b"-OOM out of memory while running 'breaks'\r\n"
+    assert session.feed(lines) == oom * 3 + b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n" + oom + b"+PONG\r\n"
+    assert engine.effects.can_continue_from(reached) is not changes
+    assert watching.watch_broken is changes
+    assert [getattr(error, "__notes__", []) for error in told] == [
+        ["it had changed something before: replicas take a new full copy"] if changes else []
+    ] * 4
+    engine.effects.append(0, [b"after"])
+    assert engine.effects.can_continue_from(engine.effects.offset)
+
+
+def test_histories_that_end_one_after_the_other_leave_no_block_out(engine: Engine) -> None:
+    def breaks(session: Session, _args: list[bytes]) -> Reply:
+        session.engine.keyspace.set(0, b"k", b"half")
+        raise MemoryError("not enough")
+
+    engine.add_command(make("breaks", 1, breaks, "write"))
+    engine.effects.activate()
+    Session(engine).feed(b"breaks\r\n" * 140_000)
+    assert (engine.effects.start, engine.effects.offset) == (140_000, 140_000)
+    engine.effects.append(0, [b"x"])
+    assert engine.effects.read(140_000, 100) == encode(b"SELECT", b"0") + encode(b"x")
+
+
 # ---------------------------------------------------------------------------------------- applying a stream
 
 

@@ -10,7 +10,10 @@ from functools import partial
 import pytest
 import trio
 
+from node.commands.table import command
 from node.engine.audit import audit
+from node.engine.reply import Reply
+from node.engine.session import Session
 from node.replication.link import Cause, Report, State, Target
 from node.replication.source import Stage
 from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running
@@ -105,6 +108,24 @@ async def test_a_break_longer_than_the_backlog_costs_a_full_sync() -> None:
         feeder = primary.replication.feeder
         assert (feeder.full_sync_count, feeder.partial_sync_count) == (2, 0)
         assert feeder.refused_partial_count == 1
+
+
+async def test_a_command_that_fails_after_a_change_costs_a_full_sync() -> None:
+    def breaks(session: Session, args: list[bytes]) -> Reply:
+        session.engine.keyspace.set(0, args[1], b"half")
+        raise MemoryError("not enough")
+
+    async with running(2) as (primary, replica), clients(primary) as (client,):
+        primary.engine.add_command(
+            command("breaks", 2, "write", group="test", summary="-", since="1.0.0", handler=breaks)
+        )
+        await replica.follow(primary)
+        assert "OOM" in str(await client(b"BREAKS", b"k"))
+        primary.broken.clear()
+        await until(lambda: primary.replication.feeder.full_sync_count == 2 and replica.replication.link_up)
+        await client(b"SET", b"after", b"1")
+        await caught_up(primary, replica)
+        assert replica.engine.keyspace.get(0, b"k") == b"half"
 
 
 async def test_a_promoted_replica_continues_the_history() -> None:
