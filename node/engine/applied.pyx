@@ -3,6 +3,9 @@
 No checks, no replies (but to GETACK). Deletions are the primary's to decide, so keys that look expired here are
 still alive for these commands. The very bytes go on to our own replicas, so offsets agree everywhere.
 
+A command that the stream brings and that raises (no memory, or a bug of ours) is half done at best. Then the link ends:
+nothing that came behind it is applied or acknowledged, and the follower takes a new full copy.
+
 A transaction is kept until its EXEC is here, then counted, passed on and applied in one go. So neither readers
 nor a promotion ever meet half of one, and after a break the stream goes on before its MULTI.
 """
@@ -23,6 +26,7 @@ cdef class Applied:
     def __cinit__(self, uint64_t offset):
         self.offset = offset
         self.held = None
+        self.failure = ""
         self._told = set()
 
     def __dealloc__(self):
@@ -50,10 +54,7 @@ cdef class Applied:
         finally:
             buf_free(&self.held_raw)
         for words in held[1:len(held) - 1]:
-            try:
-                call.run_arguments(words)
-            except Exception as error:  # as outside of a transaction: told, and the stream goes on
-                call.broke(error)
+            call.run_arguments(words)
         return 0
 
     cdef int pass_on(self, Call call, const uint8_t *raw, Py_ssize_t len_bytes) except -1:
@@ -78,6 +79,13 @@ cdef class Applied:
             if call.out.used_bytes > mark and call.out.data[mark] == 45:  # '-': we now differ from our primary
                 self.refused(call, command.name, bytes(call.out.data[mark:call.out.used_bytes]).strip())
             call.rewind(mark)
+        return 0
+
+    cdef int broke(self, Call call, object error) except -1:
+        """What the stream brought has raised: our data may not be our primary's any more."""
+        name = "?" if call.command is None else call.command.name
+        if not self.failure:
+            self.failure = f"the primary's stream broke '{name}', so this replica needs a new full copy: {error}"
         return 0
 
     cdef int refused(self, Call call, str name, bytes text) except -1:

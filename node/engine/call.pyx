@@ -195,6 +195,8 @@ cdef class Call(HeldReplies):
             self.rewind(mark)
             value = error.failure
         except Exception as error:
+            if self.apply_stream:
+                raise
             self.broke(error)
             return 0
         if value is NO_REPLY:

@@ -22,6 +22,7 @@ class Session:
     readonly_mode: bool
     apply_stream: bool
     applied_offset: int
+    applied_failure: str
     is_replica: bool
     is_feed: bool
     feed_offset: int

@@ -263,12 +263,15 @@ cdef class Session(Blocking):
             before = consumed
             try:
                 self._process(data, len_bytes, &consumed, command_budget)
-                if self.apply_stream and self.applied.promptly and self.applied.offset != self.applied.acknowledged:
+                if self.apply_stream and self.applied.promptly and not self.closing and self.applied.offset != self.applied.acknowledged:
                     self._write_acknowledgement()
                 return consumed
             except Exception as error:
                 # A compiled command broke: a bug of ours, or no memory. `consumed` is behind it. (Guarded
                 # here, once for a whole pipeline, and not around each call.)
+                if self.apply_stream:
+                    self.closing = True
+                    self.applied.broke(self, error)
                 self.broke(error)
                 if consumed != before:
                     self.drop_arguments()
@@ -652,6 +655,11 @@ cdef class Session(Blocking):
         return 0 if self.applied is None else self.applied.offset
 
     @property
+    def applied_failure(self):
+        """Why our primary's stream ended here and only a new full copy helps; empty on every other link."""
+        return "" if self.applied is None else self.applied.failure
+
+    @property
     def acks_promptly(self):
         """Whether our primary hears of every batch that was applied."""
         return self.applied is not None and self.applied.promptly
@@ -661,7 +669,9 @@ cdef class Session(Blocking):
         self.applied.promptly = promptly
 
     def acknowledge(self):
-        """Tells our primary how far we are."""
+        """Tells our primary how far we are; nothing when the stream has ended with what could not be applied."""
+        if self.applied.failure:
+            return
         self._write_acknowledgement()
         if self.waker is not None:
             self.waker(self)

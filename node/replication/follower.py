@@ -147,6 +147,9 @@ class Follower:
             return False
         self._note_progress()
         self.session = None
+        if session.applied_failure:  # to go on from here would leave out what could not be applied
+            self.differs(session.applied_failure)
+            return True
         text = session.close_reason
         if text in ("", "closed by the client"):  # the pump's word for whoever is at the other end
             text = "it closed the connection"

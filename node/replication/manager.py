@@ -371,6 +371,8 @@ class ReplicationManager:
     def on_close(self, session: Session) -> None:
         """The pump tells of every session that ended."""
         if self.follower.on_close(session):
+            if session.applied_failure and self.on_sync_started is not None:
+                self.on_sync_started()
             return
         self.feeder.on_close(session)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from node.commands.table import command
 from node.engine.engine import Engine
+from node.engine.reply import Reply
 from node.engine.session import Session
 from node.replication.link import command_bytes
 from tests.node.replication.parts import PartsNode
@@ -76,6 +78,32 @@ def test_errors_are_told_to_us_and_not_to_the_primary(engine: Engine) -> None:
     assert session.feed(command_bytes(b"SET", b"a", b"x") + wrong + MULTI + wrong + EXEC + SET_B) == b""
     assert engine.keyspace.get(0, b"b") == b"2"
     assert [str(error).split("brought '")[1].split("'")[0] for error in told] == ["nosuch", "get", "incr"]
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_what_raises_ends_the_link_unacknowledged(engine: Engine, within: bool) -> None:
+    def breaks(session: Session, args: list[bytes]) -> Reply:
+        session.engine.keyspace.set(0, args[1], b"half")
+        raise MemoryError("not enough")
+
+    told: list[BaseException] = []
+    engine.on_python_error = told.append
+    engine.add_command(
+        command("breaks", 2, "write", group="test", summary="-", since="1.0.0", handler=breaks)
+    )
+    session = applying(engine)
+    session.acks_promptly = True
+    assert session.feed(SET_A).startswith(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n")
+    broken = command_bytes(b"BREAKS", b"k")
+    assert session.feed((MULTI + broken + SET_B + EXEC if within else broken) + SET_B) == b""
+    session.acknowledge()
+    assert session.take_output() == b""
+    assert session.closing
+    assert engine.keyspace.get(0, b"b") is None
+    assert [str(error) for error in told] == ["not enough"]
+    assert session.applied_failure == (
+        "the primary's stream broke 'breaks', so this replica needs a new full copy: not enough"
+    )
 
 
 def test_what_looks_expired_here_is_still_there_for_the_primary(engine: Engine) -> None:

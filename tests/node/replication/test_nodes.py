@@ -12,7 +12,7 @@ import trio
 
 from node.commands.table import command
 from node.engine.audit import audit
-from node.engine.reply import Reply
+from node.engine.reply import Reply, Status
 from node.engine.session import Session
 from node.replication.link import Cause, Report, State, Target
 from node.replication.source import Stage
@@ -126,6 +126,36 @@ async def test_a_command_that_fails_after_a_change_costs_a_full_sync() -> None:
         await client(b"SET", b"after", b"1")
         await caught_up(primary, replica)
         assert replica.engine.keyspace.get(0, b"k") == b"half"
+
+
+async def test_a_command_that_fails_on_a_replica_costs_it_a_full_sync() -> None:
+    def breaks(session: Session, args: list[bytes]) -> Reply:
+        session.engine.keyspace.set(0, args[1], b"half")
+        if session.engine is replica.engine:
+            raise MemoryError("not enough")
+        session.mark_changed()
+        return Status(b"OK")
+
+    async with running(2) as (primary, replica), clients(primary) as (client,):
+        reports: list[Report] = []
+        started: list[bool] = []
+        replica.replication.on_link_broken = lambda _target, report: reports.append(report)
+        for node in (primary, replica):
+            node.engine.add_command(
+                command("breaks", 2, "write", group="test", summary="-", since="1.0.0", handler=breaks)
+            )
+        await replica.follow(primary)
+        replica.replication.on_sync_started = lambda: started.append(replica.replication.complete)
+        assert await client(b"BREAKS", b"k") == b"OK"
+        await until(lambda: primary.replication.feeder.full_sync_count == 2 and replica.replication.link_up)
+        await client(b"SET", b"after", b"1")
+        await caught_up(primary, replica)
+        assert [str(error) for error in replica.broken] == ["not enough"]
+        replica.broken.clear()
+        assert started[0] is False
+        (report,) = reports
+        assert report.cause is Cause.DAMAGED
+        assert "broke 'breaks', so this replica needs a new full copy: not enough" in report.text
 
 
 async def test_a_promoted_replica_continues_the_history() -> None:
