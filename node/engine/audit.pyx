@@ -10,7 +10,8 @@ change. Nothing in daily work compares them with what is really there; this does
 - every structure of a large collection holds the bytes that it says, every run of a small one is whole;
 - no entry expires before the bounds that let the active expiry skip it, no field of a hash before the moment at
   which that hash is looked at;
-- every bucket's overflow count is what its entries' wanderings say, unless it is full.
+- every bucket's overflow count is what its entries' wanderings say, unless it is full;
+- the small queue of the eviction holds no less than nothing (entries marked by another policy were never counted).
 
 It reads what it is meant to judge, so it stays away from what is plainly broken: a segment whose counts are
 wild is told and not entered.
@@ -288,4 +289,6 @@ def audit(Keyspace keyspace not None):
         auditor.told.append(
             f"the heap has given out {keyspace.store.heap.used_bytes} bytes, tables, replies and arguments hold {auditor.heap_bytes}"
         )
+    if keyspace.heat.small_count < 0:
+        auditor.told.append(f"the small queue of the eviction holds {keyspace.heat.small_count} entries")
     return auditor.told

@@ -20,6 +20,7 @@ from node.engine.heat cimport (
     QUEUE_USE,
     QUEUE_USES,
     heat_age,
+    heat_end,
     heat_frequency,
     heat_join,
     heat_remember,
@@ -144,7 +145,7 @@ cdef class Evictor:
                     if entry_recency(entry) & QUEUE_USES <= QUEUE_USE:
                         return self._drop(index)
                     # Used again while in the small queue: it earned a place in the main one.
-                    self.keyspace.heat.small_count -= 1
+                    heat_end(&self.keyspace.heat, entry)
                     heat_join(&self.keyspace.heat, entry, True)
                 elif entry_recency(entry) & QUEUE_USES:
                     uses = (entry_recency(entry) & QUEUE_USES) - QUEUE_USE

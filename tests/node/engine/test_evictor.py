@@ -7,6 +7,7 @@ import random
 import pytest
 
 from node.commands import all_commands
+from node.engine.audit import audit
 from node.engine.engine import Engine
 from node.engine.evictor import POLICIES, Evictor
 from node.engine.keyspace import Keyspace
@@ -211,6 +212,18 @@ def test_s3fifo_lets_a_scan_pass() -> None:
         session.feed(b"GET hot:%d\r\n" % dice.randrange(2_000))
     kept = sum(session.feed(b"EXISTS hot:%d\r\n" % number) == b":1\r\n" for number in range(2_000))
     assert kept > 1_700
+
+
+def test_promotions_of_what_another_policy_marked_take_nothing_from_an_empty_small_queue() -> None:
+    engine, session = make("noeviction", 0)
+    engine.set_clock_ms(0x600000 << 10)  # the time of an access, which reads as three uses in the small queue
+    for number in range(1_000):
+        session.feed(b"SET key:%d %b\r\n" % (number, b"v" * 50))
+    engine.evictor.set_policy("allkeys-s3fifo")
+    engine.evictor.set_limit(used(engine) - 1_000)
+    while engine.evictor.evict_some():
+        pass
+    assert audit(engine.keyspace) == []
 
 
 def test_evicted_keys_are_told_to_replicas_and_watchers() -> None:
