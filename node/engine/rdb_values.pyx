@@ -368,6 +368,8 @@ cdef class ValueReader:
             return False
         if not self._plain_length(&self._left):
             return False
+        if <int64_t> entries_read < NOT_KNOWN:  # Redis takes it over; no command could tell a replica of it
+            entries_read = <uint64_t> NOT_KNOWN
         name = span_of(self._first.data, self._first.used_bytes)
         if stream_group(stream, name) != NULL:
             raise self._damage(f"group {span_bytes(name)[:40]!r} is twice in a stream")

@@ -3,7 +3,7 @@
 What is claimed is told to replicas entry by entry: XCLAIM with the time and the count that it has now.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 
 from node.engine.buf cimport Buf, buf_append, buf_free
 from node.engine.entry cimport Entry
@@ -87,7 +87,7 @@ cdef int64_t entries_up_to(const Stream *stream, StreamId id) noexcept:
 
 
 cdef void advance_group(const Stream *stream, StreamGroup *group, StreamId id) noexcept:
-    if group.entries_read != NOT_KNOWN and not has_holes(stream, id):
+    if group.entries_read != NOT_KNOWN and group.entries_read < INT64_MAX and not has_holes(stream, id):
         group.entries_read += 1
     elif stream.added > 0:
         group.entries_read = entries_up_to(stream, id)

@@ -145,6 +145,33 @@ def test_refusals(ours: Ours, theirs: Wire) -> None:
     )
 
 
+@pytest.mark.parametrize("read", [-1, -2, -5, -(2**63), 2**63 - 1])
+def test_a_count_of_read_entries_that_cannot_be_is_unknown(ours: Ours, theirs: Wire, read: int) -> None:
+    # Redis takes it over, and its own replicas refuse what XREADGROUP makes of it.
+    fresh(ours, theirs, 2)
+    theirs.pipeline([[b"XADD", b"k", b"1-1", b"f", b"v"], [b"XADD", b"k", b"2-1", b"f", b"v"]])
+    theirs.pipeline([[b"XGROUP", b"CREATE", b"k", b"g", b"0", b"ENTRIESREAD", b"5"]])
+    (reply,) = theirs.pipeline([[b"DUMP", b"k"]])
+    body = decoded(reply)
+    assert isinstance(body, bytes)
+    body = body[:-8]
+    assert body[-10:-2] == b"\x01\x01g\0\0\x05\0\0"
+    body = body[:-5] + b"\x81" + struct.pack(">q", read) + body[-4:]
+    payload = body + struct.pack("<Q", slow_crc64(body))
+    for server in (ours, theirs):
+        restored = server.pipeline([[b"RESTORE", b"k", b"0", payload, b"REPLACE"]])[0]
+        assert decoded(restored) == Status(b"OK")
+    effects = ours.engine.effects
+    effects.activate()
+    before = effects.offset
+    for _ in range(2):
+        ask(ours, b"XREADGROUP", b"GROUP", b"g", b"c", b"COUNT", b"1", b"STREAMS", b"k", b">")
+    told = effects.read(before, 1 << 20)
+    assert told is not None
+    counts = [int(part.split(b"\r\n")[2]) for part in told.split(b"ENTRIESREAD")[1:]]
+    assert counts == [1, 2]
+
+
 def test_a_restored_idle_time_is_told(ours: Ours) -> None:
     ours.pipeline([[b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction"], [b"SET", b"k", b"v"]])
     payload = ask(ours, b"DUMP", b"k")
