@@ -17,7 +17,7 @@ Source: Niemeyer's geohash (https://en.wikipedia.org/wiki/Geohash); haversine di
 """
 
 from libc.math cimport M_PI, asin, cos, fabs, sin, sqrt
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef double EARTH_RADIUS = 6372797.560856
 cdef double EQUATOR_HALF = 20037726.37
@@ -93,8 +93,19 @@ cdef inline Area _area(Cell cell) noexcept nogil:
     return area
 
 
+# Of a score that is no place, too: as the processor has it that most redis-servers run on (x86-64).
+cdef inline uint64_t _score_bits(double score) noexcept nogil:
+    if score >= 18446744073709551616.0:
+        return 0
+    if score < -9223372036854775808.0:
+        return <uint64_t> 1 << 63
+    if score < 0:
+        return <uint64_t> <int64_t> score
+    return <uint64_t> score
+
+
 cdef Place score_place(double score) noexcept nogil:
-    cdef uint64_t bits = <uint64_t> score
+    cdef uint64_t bits = _score_bits(score)
     cdef Area area = _area(Cell(_gather(bits >> 1), _gather(bits), GEO_STEPS))
     cdef Place place
     place.longitude = (area.west + area.east) / 2

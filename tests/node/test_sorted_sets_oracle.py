@@ -59,6 +59,12 @@ def words(line: str) -> Words:
         "SET t x|ZADD t 1 a|ZRANGE t 0 -1|ZUNION 1 t|BZPOPMIN none t 0|ZMPOP 2 none t MIN|"
         "ZRANGESTORE t t 0 1|ZSCAN t 0",
         "ZADD k 1 a|PEXPIRE k 100000|ZADD k 2 b|PERSIST k|PEXPIRE k 100000|ZREM k a b|ZADD k 1 a|TTL k",
+        # Scores that are no places.
+        "ZADD k -1 a -4503599627370496.5 b 1e300 c inf d -inf e -1e19 f 9.3e18 g 4503599627370497 h|"
+        "ZADD k 1.5 i 1.9e19 j 18446744073709549568 l 18446744073709551616 m -9223372036854775808 n -0.5 o|"
+        "ZADD k 1e-300 p|"
+        "GEOPOS k a b c d e f g h i j l m n o p|GEOHASH k a b c d e f g h i j l m n o p|"
+        "GEODIST k a c|GEODIST k b d|GEODIST k e f|GEODIST k g h|GEODIST k i j|GEODIST k l n",
     ],
 )
 def test_table(ours: Ours, theirs: Wire, line: str, resp: int) -> None:
