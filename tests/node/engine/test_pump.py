@@ -292,11 +292,11 @@ async def test_idle_clients_are_closed(served: Served) -> None:
 @pytest.mark.slow
 async def test_the_soft_limit_begins_anew_for_who_has_read_everything(served: Served) -> None:
     served.pump.output_soft_limit_bytes = 1_000
-    served.pump.output_soft_limit_s = 0.15
+    served.pump.output_soft_limit_s = 0.6  # longer than any transfer of these takes
     stream = await served.connect()
     size = 8_000_000  # more than the sockets hold
     for _ in range(2):
-        later_ms = served.engine.monotonic_now_ms + 160
+        later_ms = served.engine.monotonic_now_ms + 610
         await until(lambda later_ms=later_ms: boottime_ms() > later_ms)  # type: ignore[misc]
         await stream.send_all(encode(b"BLOB", b"%d" % size))
         reply = await receive_exactly(stream, len(b"$%d\r\n" % size) + size + 2)
