@@ -18,7 +18,7 @@ PIPELINES: Final = (1, 16)
 CONNECTIONS: Final = 50
 VALUE_BYTES: Final = 3
 SECONDS: Final = 0.5
-REPEATS: Final = 5
+REPEATS: Final = 3
 STARTS: Final = 3  # of both servers; each row is measured anew on each of them
 _PUSH: Final = "LPUSH mylist xxx"
 
