@@ -226,19 +226,29 @@ def measure(
                     client.ask(commands)
                 client.ask([command(b"SET", b"other", b"x")])
                 with probe.start(server.port, rate=RATE_PER_S, keys=KEYS, **witnesses) as ask:
-                    if real_time:
-                        hurry(server.pid)
-                        hurry(ask.process_id)
-                    yield _lose(server, client, ask, type_name, way, empty_bytes, quick=quick)
+                    yield _lose(
+                        server, client, ask, type_name, way, empty_bytes, quick=quick, real_time=real_time
+                    )
 
 
 def _lose(
-    server: Server, client: Client, ask: Running, type_name: str, way: str, empty_bytes: int, *, quick: bool
+    server: Server,
+    client: Client,
+    ask: Running,
+    type_name: str,
+    way: str,
+    empty_bytes: int,
+    *,
+    quick: bool,
+    real_time: bool,
 ) -> Loss:
     full_bytes = int(client.info("memory")["used_memory"])
     quiet_s = QUICK_QUIET_S if quick else QUIET_S
     time.sleep(quiet_s)
     ask.end_phase("warm")
+    if real_time:  # not before: the witnesses are there now, on every processor
+        hurry(ask.process_id, 0)
+        hurry(server.pid, 1)
     watch = _Stopwatch(server.pid)
     time.sleep(quiet_s)
     quiet, kernel_quiet = ask.end_phase("quiet"), watch.lap()

@@ -3,8 +3,8 @@
 The system below a virtual machine takes a processor away, or lets it wait for memory, for milliseconds at a
 time, and no thread in the machine can do anything about it. Witnesses (probe.c) note when: threads at a
 real-time priority above everything else, one on each processor, that wake up late only then. The server and
-the load have a real-time priority, too, below theirs, so that no other thread of the machine takes their
-processor.
+the load have a real-time priority, too, below theirs, and a processor each, so that no other thread of the
+machine takes it, nor one of them the other's: a witness that wakes beside the server would drive it away.
 
 A wait is explained when a standstill touches it: one on any processor, since a request needs the server's and
 the client's. It reaches as long again beyond its own end, while what has piled up is served.
@@ -69,10 +69,12 @@ def unexplained(slow: Sequence[Span], still: Sequence[Span]) -> list[Span]:
     ]
 
 
-def hurry(process_id: int) -> None:
-    """Gives a process's first thread a real-time priority.
+def hurry(process_id: int, place: int) -> None:
+    """Gives a process's first thread a real-time priority, and the processor `place` of those there are.
 
     Raises:
         PermissionError: that takes CAP_SYS_NICE.
     """
+    processors = sorted(os.sched_getaffinity(0))
     os.sched_setscheduler(process_id, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    os.sched_setaffinity(process_id, {processors[place % len(processors)]})

@@ -59,11 +59,12 @@ def test_a_phase_tells_what_its_witnesses_saw(tmp_path: Path) -> None:
         probe = Probe(tmp_path)
         assert probe.run(server.port, fill=True, keys=10).stillness is None
         with probe.start(server.port, rate=1_000, keys=10, witness_us=WITNESS_US) as ask:
-            hurry(ask.process_id)
-            assert os.sched_getscheduler(ask.process_id) == os.SCHED_FIFO
             asked = 0
             while asked < 20:
                 asked += ask.end_phase("before").gets.count
+            hurry(ask.process_id, 0)
+            assert len(os.sched_getaffinity(ask.process_id)) == 1
+            assert os.sched_getscheduler(ask.process_id) == os.SCHED_FIFO
             stopped = subprocess.run(
                 ["sh", "-c", f"kill -STOP {server.pid}; sleep 0.1; kill -CONT {server.pid}"], check=False
             )
