@@ -30,10 +30,8 @@ from node.pace import Pace
 
 STEP_US: Final = 200
 SHARE: Final = 0.25
-SLICE_ELEMENTS: Final = 100  # that are freed in a slice: 10 us, but 1 ms when memory is slow
-SLICE_KEYS: Final = (
-    20  # that expire in a slice: finding and deleting one costs as much as freeing five elements
-)
+SLICE_ELEMENTS: Final = 100  # that a slice frees: 10 us, but 1 ms when memory is slow
+SLICE_KEYS: Final = 20  # that expire in it: finding and deleting one costs as much as freeing five elements
 SLICES_MAX: Final = 20  # in a step, however fast they are
 PRESSURE_LEAST: Final = 1 / 32
 
@@ -70,7 +68,6 @@ class Chores:
             self._evict,
             self._sweep,
             self._expire,
-            self._free,  # the last: the others leave it something to free
         ]
         self._pressure = 0.0
         self._used_bytes = 0
@@ -105,14 +102,16 @@ class Chores:
         self._cycle_us.clear()
         for _ in range(SLICES_MAX):
             works = [work for work in works if work()]  # what has no more is not asked again in this step
-            if not works or self._clock_us() >= end_us:
+            self.more = self._free() or bool(
+                works
+            )  # the last, and always: the others leave it something to free
+            if not self.more or self._clock_us() >= end_us:
                 break
         for event, cycle_us in self._cycle_us.items():
             self._hear(event, cycle_us)
         took_us = self._work_us() - began_us
         self._pace.spent(took_us)
         self._longest_us = max(self._longest_us, took_us)
-        self.more = bool(works)
         return self.more
 
     def take_longest_us(self) -> int:

@@ -186,6 +186,19 @@ def test_what_expires_is_found_and_freed_in_one_go() -> None:
     assert set(beside.heard) == {"eviction-cycle", "expire-cycle"}
 
 
+@pytest.mark.parametrize("big", [b"big:%d" % number for number in range(5)])  # met sooner or later
+def test_what_expires_late_in_a_step_is_still_to_be_freed(big: bytes) -> None:
+    """In the slices before, freeing had nothing to do."""
+    beside = Beside()
+    beside.fill(big, 3 * STEP_ELEMENTS_MAX)
+    beside.ask(b"PEXPIRE", big, b"1")
+    for number in range(100):
+        beside.ask(b"SET", b"small:%d" % number, b"x", b"PX", b"1")
+    beside.engine.set_clock_ms(beside.engine.now_ms + 10)
+    while beside.engine.keyspace.size(0):
+        assert beside.chores.step(), "more members than a step frees"
+
+
 def steps_in(beside: Beside, first_ms: int, run_ms: int) -> int:
     """How many steps come about in so long, while a client asks something every ms."""
     done = 0

@@ -297,7 +297,7 @@ async def test_the_soft_limit_begins_anew_for_who_has_read_everything(served: Se
     size = 8_000_000  # more than the sockets hold
     for _ in range(2):
         later_ms = served.engine.monotonic_now_ms + 610
-        await until(lambda later_ms=later_ms: boottime_ms() > later_ms)  # type: ignore[misc]
+        await until(lambda later_ms=later_ms: boottime_ms() > later_ms)
         await stream.send_all(encode(b"BLOB", b"%d" % size))
         reply = await receive_exactly(stream, len(b"$%d\r\n" % size) + size + 2)
         assert reply.endswith(b"b\r\n")
