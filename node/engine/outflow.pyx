@@ -226,7 +226,7 @@ cdef class Outflow(Connections):
     cdef bint _limit_output(self, Session session) except -1:
         """client-output-buffer-limit: closes a client that lets its replies pile up. Returns whether it did."""
         cdef Py_ssize_t left_bytes = _unread_bytes(session)
-        cdef double now_s = self.engine.monotonic_ms / 1000
+        cdef double now_s = self.engine.monotonic_ms / 1000.0
         cdef bint over = 0 < self.output_hard_limit_bytes < left_bytes
         if 0 < self.output_soft_limit_bytes < left_bytes:
             if session.output_over_since_s == 0:

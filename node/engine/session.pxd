@@ -70,7 +70,7 @@ cdef class Session(Blocking):
     cdef uint32_t interest  # epoll events asked for
     cdef bint in_ready
     cdef bint in_unsent
-    cdef double output_over_since_s
+    cdef readonly double output_over_since_s
 
     # --- driving -----------------------------------------------------------------------------------------
     cdef Py_ssize_t process(self, const uint8_t *data, Py_ssize_t len_bytes, int command_budget) except -1

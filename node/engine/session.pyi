@@ -43,6 +43,7 @@ class Session:
     no_touch: bool
     created_ms: int
     active_ms: int
+    output_over_since_s: float
     input_bytes: int
     output_bytes: int
     command_count: int

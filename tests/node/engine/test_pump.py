@@ -289,18 +289,33 @@ async def test_idle_clients_are_closed(served: Served) -> None:
     assert await receive_all(stream) == b""
 
 
-@pytest.mark.slow
 async def test_the_soft_limit_begins_anew_for_who_has_read_everything(served: Served) -> None:
     served.pump.output_soft_limit_bytes = 1_000
-    served.pump.output_soft_limit_s = 0.6  # longer than any transfer of these takes
+    served.pump.output_soft_limit_s = 3600  # nobody is closed: the session tells since when it is over it
     stream = await served.connect()
     size = 8_000_000  # more than the sockets hold
+    read_ms = 0
     for _ in range(2):
-        later_ms = served.engine.monotonic_now_ms + 610
-        await until(lambda later_ms=later_ms: boottime_ms() > later_ms)
+        await until(lambda read_ms=read_ms: boottime_ms() > read_ms)
         await stream.send_all(encode(b"BLOB", b"%d" % size))
+        await until(lambda: any(session.output_over_since_s for session in served.pump.sessions.values()))
+        (session,) = served.pump.sessions.values()
+        assert read_ms < session.output_over_since_s * 1000 <= boottime_ms()
         reply = await receive_exactly(stream, len(b"$%d\r\n" % size) + size + 2)
         assert reply.endswith(b"b\r\n")
+        await until(lambda session=session: session.output_over_since_s == 0)
+        read_ms = boottime_ms()
+
+
+async def test_who_stays_over_the_soft_limit_is_closed(served: Served) -> None:
+    served.pump.output_soft_limit_bytes = 1_000
+    served.pump.output_soft_limit_s = 0.01
+    stream = await served.connect()
+    while not served.engine.statistics()["output_limit_disconnections"]:  # seen after requests
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(encode(b"BLOB", b"8000000"))
+        await trio.lowlevel.checkpoint()
+    assert not served.pump.sessions
 
 
 async def test_who_sends_or_takes_bytes_is_not_idle(served: Served) -> None:
