@@ -228,7 +228,7 @@ def _outages(place: Place) -> Figures:
 
 SECTIONS: Final[dict[str, Section]] = {
     "compare": Section("GET and SET beside redis-server and a bare loop", 160, _compare),
-    "commands": Section("redis-benchmark's default list", 330, _commands),
+    "commands": Section("redis-benchmark's default list", 335, _commands),
     "pauses": Section("snapshots and full syncs of 1 GB", 70, _pauses),
     "storm": Section("a million keys expire in one second", 60, _storm),
     "memory": Section("resident bytes per entry", 110, _memory),

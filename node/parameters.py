@@ -292,6 +292,12 @@ PARAMETERS = (
         doc="Replies a client may leave unread, by class: hard bytes, soft bytes, seconds above soft."
         " 0 means no limit.",
     ),
+    Parameter(
+        "look-before-sleep-us", Integer(0, 200), 48, unit="us",
+        doc="How long at most the node looks, before it sleeps, whether busy clients have something to say:"
+        " rousing it costs them time (docs/turns.md). Less saves processor time, where nodes have to share"
+        " it. 0: it sleeps at once.",
+    ),
     # --- data ----------------------------------------------------------------------------------------
     Parameter(
         "databases", Integer(1, 16384), 16, runtime=False,

@@ -106,6 +106,7 @@ def follow_config(config: Config, engine: Engine, pump: Pump) -> None:
     follow("timeout", pump, "idle_timeout_s")
     follow("tcp-keepalive", pump, "keepalive_s")
     follow("client-query-buffer-limit", pump, "query_buffer_limit_bytes")
+    follow("look-before-sleep-us", pump, "look_us_max")
     evictor = engine.evictor
     config.on_change("maxmemory", lambda _: evictor.set_limit(config.integer("maxmemory")))
     config.on_change("maxmemory-policy", lambda _: evictor.set_policy(config.text("maxmemory-policy")))

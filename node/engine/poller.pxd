@@ -21,6 +21,16 @@ cdef enum:
     TIMER_TAG = 5
     OTHERS_TAG = 9
 
+# What was done for those whom the last look reported: a guess at when they come again.
+cdef struct Served:
+    int sessions
+    uint64_t ticks
+    int64_t commands
+    int64_t answer_bytes
+
+
+cpdef double look_us(int sessions, double took_us, int64_t commands, int64_t answer_bytes) noexcept nogil
+
 
 cdef class Poller:
     cdef int fd  # of the epoll set
@@ -29,12 +39,11 @@ cdef class Poller:
     cdef uint64_t looks  # times it looked for a moment before it slept
     cdef uint64_t finds  # and saw somebody: then it did not sleep
     cdef uint64_t looked_ticks  # how long it looked, all together
+    cdef int look_us_max  # 0: it never looks before it sleeps
     cdef int _event_fd
     cdef int _timer_fd
     cdef int _spare_fd  # of no use but to be closed; -1: there was none left to set aside
-    cdef uint64_t _look_ticks  # 0 until the counter's pace is known: no look
-    cdef uint64_t _longest_look_ticks
-    cdef uint64_t _short_sleep_ticks
+    cdef double _ticks_per_us  # 0 until the counter's pace is known: no look
     cdef int _credit  # more than 0: looking before sleeping was worth it lately
 
     cdef int add(self, int fd, uint64_t tag) except -1
@@ -48,5 +57,4 @@ cdef class Poller:
     cdef int set_pace(self, double ticks_per_us) noexcept
     # Both: how many events were written, at most `room`; -1: see errno.
     cdef int look(self, epoll_event *into, int room) noexcept nogil
-    # work_ticks: what one of those who were served last took.
-    cdef int sleep(self, epoll_event *into, int room, int timeout_ms, uint64_t work_ticks) noexcept nogil
+    cdef int sleep(self, epoll_event *into, int room, int timeout_ms, const Served *served) noexcept nogil

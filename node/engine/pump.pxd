@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from node.engine.inflow cimport Inflow
+from node.engine.poller cimport Served
 from node.engine.session cimport Session
 from node.engine.steady cimport SteadyClock
 
@@ -15,7 +16,9 @@ cdef class Pump(Inflow):
     cdef int64_t _first_ticks_us
 
     cdef uint64_t _looked_ticks  # when the last look at the poller returned; 0: there was none
-    cdef int _seen  # events of the last look
+    cdef Served _served  # what was done for those of the last look, as far as it is known
+    cdef int64_t _commands  # the engine's counters at that look
+    cdef int64_t _answer_bytes
     cdef int64_t _turns  # since take_turns was called last
     cdef uint64_t _turns_ticks
     cdef uint64_t _longest_ticks

@@ -108,6 +108,15 @@ cdef class Pump(Inflow):
         self._longest_ticks = 0
         return turns
 
+    @property
+    def look_us_max(self):
+        """How long the process looks at most, in us, before it sleeps (docs/turns.md). 0: it sleeps at once."""
+        return self.poller.look_us_max
+
+    @look_us_max.setter
+    def look_us_max(self, int us):
+        self.poller.look_us_max = us
+
     def take_sleeps(self):
         """How the time without work was spent since this was asked last.
 
@@ -201,12 +210,17 @@ cdef class Pump(Inflow):
             if ticks > self._longest_ticks:
                 self._longest_ticks = ticks
         if timeout_ms > 0:
+            self._served.ticks = ticks
+            self._served.commands = engine.counters.commands - self._commands
+            self._served.answer_bytes = engine.counters.net_output_bytes - self._answer_bytes
             with nogil:
-                count = poller.sleep(events, EVENTS_PER_TURN, timeout_ms, ticks // <uint64_t> max(self._seen, 1))
+                count = poller.sleep(events, EVENTS_PER_TURN, timeout_ms, &self._served)
         else:
             count = poller.look(events, EVENTS_PER_TURN)
         self._looked_ticks = processor_ticks()
-        self._seen = count
+        self._served.sessions = 0
+        self._commands = engine.counters.commands
+        self._answer_bytes = engine.counters.net_output_bytes
         if count < 0:
             if errno == EINTR:
                 return 0
@@ -241,6 +255,7 @@ cdef class Pump(Inflow):
                     self._accept(<int> (tag >> 2))
                 continue
             session = <Session> <PyObject *> events[index].data.ptr
+            self._served.sessions += 1
             if session.fd >= 0:
                 try:
                     self._event(session, events[index].events)

@@ -17,13 +17,14 @@ import pytest
 from node.commands.table import command
 from node.engine import basics
 from node.engine.engine import Engine
+from node.engine.poller import look_us
 from node.engine.pump import Pump
 from node.engine.session import Session
 
 LONG_US = 60_000_000
 PING = b"*1\r\n$4\r\nPING\r\n"
-SHORTEST_LOOK_US, LONGEST_LOOK_US = 6, 36
-VAIN_LOOKS_MAX = 4  # the credit is 8 at most, and a look in vain costs 2
+SHORTEST_LOOK_US, LONGEST_LOOK_US = 6, 48
+VAIN_LOOKS_MAX = 4
 
 
 @dataclass
@@ -68,12 +69,9 @@ class Rig:
             found += self.turns_until(lambda counted: counted[2] > 0)[2]
 
 
-def toil(_session: Session, words: tuple[bytes, ...]) -> bytes:
-    """A command that takes so many microseconds."""
-    begun_ns = time.monotonic_ns()
-    while time.monotonic_ns() - begun_ns < 1000 * int(words[1]):
-        pass
-    return b"done"
+def answer(_session: Session, words: tuple[bytes, ...]) -> bytes:
+    """A command with an answer of so many bytes."""
+    return b"a" * int(words[1])
 
 
 @pytest.fixture
@@ -84,7 +82,7 @@ def rig() -> Iterator[Rig]:
         command("ping", -1, "loading stale", group="test", summary="-", since="1.0.0", handler=None)
     )
     engine.add_command(
-        command("toil", 2, "loading stale", group="test", summary="-", since="1.0.0", handler=toil)
+        command("answer", 2, "loading stale", group="test", summary="-", since="1.0.0", handler=answer)
     )
     pump = Pump(engine)
     ours, theirs = socket.socketpair()
@@ -119,23 +117,71 @@ def test_a_look_in_vain_is_followed_by_a_sleep(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("work_us", "least_us", "most_us"),
-    [(0, SHORTEST_LOOK_US - 1, 12), (20, 12, LONGEST_LOOK_US), (300, SHORTEST_LOOK_US - 1, 12)],
+    ("sessions", "took_us", "commands", "answer_bytes", "expected_us"),
+    [
+        (1, 5, 1, 7, 6),
+        (10, 50, 10, 70, 6),
+        (0, 0, 0, 0, 6),  # nobody was served
+        # A request that took a while, and one beside which a sleep costs little.
+        (1, 8, 1, 7, 10),
+        (1, 21, 1, 7, 36),
+        (1, 22, 1, 7, 6),
+        (10, 80, 10, 70, 10),
+        # A large answer, and one that is so large that a sleep costs little beside it.
+        (1, 5, 1, 3_000, 33),
+        (1, 20, 1, 3_000, 34),  # the longer of the two
+        (1, 5, 1, 16_384, 154),
+        (1, 5, 1, 16_385, 6),
+        (5, 25, 5, 15_000, 33),
+        # Requests that came together.
+        (1, 5, 4, 28, 30),
+        (5, 25, 19, 133, 6),
+        (5, 25, 20, 140, 30),
+        (1, 300, 16, 100_000, 30),
+        # Somebody set the counters to 0 meanwhile.
+        (1, 5, -1_000, -7_000, 6),
+    ],
 )
 def test_how_long_a_look_is_depends_on_the_last_requests(
-    rig: Rig, work_us: int, least_us: int, most_us: int
+    sessions: int, took_us: float, commands: int, answer_bytes: int, expected_us: float
 ) -> None:
-    """Longer after those that took a while, and not after those beside which a sleep costs little."""
-    looked_us = []
-    for _ in range(41):
+    assert look_us(sessions, took_us, commands, answer_bytes) == expected_us
+
+
+def how_long_it_looks_us(rig: Rig, request: bytes, answer_bytes: int) -> int:
+    """After such a request: the median of 41 looks in vain."""
+    looked_us: list[int] = []
+    while len(looked_us) < 41:
         rig.earn_credit()
-        rig.client.send(b"*2\r\n$4\r\nTOIL\r\n$3\r\n%3d\r\n" % work_us)
+        rig.client.send(request)
         rig.turn()
-        assert rig.client.recv(100) == b"$4\r\ndone\r\n"
+        assert len(rig.client.recv(answer_bytes, socket.MSG_WAITALL)) == answer_bytes
         if rig.idle() == (1, 1, 0):
             looked_us.append(rig.looked_us)
-    looked_us.sort()
-    assert least_us <= looked_us[len(looked_us) // 2] <= most_us
+    return sorted(looked_us)[20]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer_bytes", "least_us"),
+    [
+        (PING, 7, SHORTEST_LOOK_US - 1),
+        (b"*2\r\n$6\r\nANSWER\r\n$4\r\n3000\r\n", 3009, 32),
+        (PING * 16, 112, 29),
+    ],
+)
+def test_the_pump_tells_what_the_last_requests_were(
+    rig: Rig, asked: bytes, answer_bytes: int, least_us: int
+) -> None:
+    assert least_us <= how_long_it_looks_us(rig, asked, answer_bytes) <= LONGEST_LOOK_US
+
+
+def test_a_look_has_a_limit(rig: Rig) -> None:
+    assert rig.pump.look_us_max == LONGEST_LOOK_US
+    rig.pump.look_us_max = 12
+    assert 11 <= how_long_it_looks_us(rig, PING * 16, 112) <= 16
+    rig.pump.look_us_max = 0
+    for _ in range(20):
+        assert rig.turn() == (1, 0, 0)
 
 
 def test_what_looking_found_is_forgotten_after_a_few_looks_in_vain(rig: Rig) -> None:
