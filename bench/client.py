@@ -32,7 +32,7 @@ class Client:
         self.close()
 
     def ask(self, commands: Sequence[bytes]) -> list[bytes | None]:
-        """Sends commands together; replies that are no bulk strings come as their line.
+        """Sends commands together; what is no bulk string comes as its line, an array as its first one.
 
         Raises:
             Refused: one of the replies is an error, or the connection ended.
@@ -47,6 +47,9 @@ class Client:
             return None if size < 0 else self._replies.read(size + 2)[:-2]
         if line[:1] == b"-" or not line:
             raise Refused(line[1:].decode("utf-8", "replace").strip() or "the connection ended")
+        if line[:1] == b"*":
+            for _ in range(int(line[1:])):
+                self._reply()
         return line.strip()
 
     def knows(self, *words: bytes) -> bool:

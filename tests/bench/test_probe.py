@@ -96,6 +96,8 @@ def test_a_full_sync_can_be_thrown_away(tmp_path: Path) -> None:
         with Client(server.port) as replica:
             assert 100_000 < replica.full_sync() < 120_000
         assert client.knows(b"GET", b"k1")
+        assert client.knows(b"HPEXPIRE", b"none", b"1", b"FIELDS", b"2", b"f", b"g")  # its answer is an array
+        assert client.ask([command(b"MGET", b"k1", b"none"), command(b"PING")]) == [b"*2", b"+PONG"]
         assert not client.knows(b"NOSUCHCOMMAND")
         with pytest.raises(Refused, match="wrong number"):
             client.ask([command(b"GET")])
