@@ -7,7 +7,8 @@ the load have a real-time priority, too, below theirs, and a processor each, so 
 machine takes it, nor one of them the other's: a witness that wakes beside the server would drive it away.
 
 A wait is explained when a standstill touches it: one on any processor, since a request needs the server's and
-the client's. It reaches as long again beyond its own end, while what has piled up is served.
+the client's. It reaches as long again beyond its own end, while what has piled up is served, and one that
+begins before that adds to it, as when the machine goes on by fits and starts for a while.
 """
 
 from __future__ import annotations
@@ -59,14 +60,30 @@ def stillness(slow: Sequence[Span], still: Sequence[Span]) -> Stillness:
 
 def unexplained(slow: Sequence[Span], still: Sequence[Span]) -> list[Span]:
     """The waits that no standstill touches."""
+    reached = _reached(still)
     return [
         wait
         for wait in slow
         if not any(
-            stop.from_ns <= wait.from_ns + wait.ns and wait.from_ns <= stop.from_ns + 2 * stop.ns
-            for stop in still
+            reach.from_ns <= wait.from_ns + wait.ns and wait.from_ns <= reach.from_ns + reach.ns
+            for reach in reached
         )
     ]
+
+
+def _reached(still: Sequence[Span]) -> list[Span]:
+    """The times in which requests wait for what stood still before."""
+    reached: list[Span] = []
+    began_ns = ended_ns = stood_ns = 0  # of those that follow each other
+    for stop in sorted(still, key=lambda stop: stop.from_ns):
+        if reached and stop.from_ns <= reached[-1].from_ns + reached[-1].ns:
+            reached.pop()
+        else:
+            began_ns, ended_ns, stood_ns = stop.from_ns, 0, 0
+        ended_ns = max(ended_ns, stop.from_ns + stop.ns)
+        stood_ns = min(stood_ns + stop.ns, ended_ns - began_ns)  # processors may stand still together
+        reached.append(Span(began_ns, ended_ns + stood_ns - began_ns))
+    return reached
 
 
 def hurry(process_id: int, place: int) -> None:

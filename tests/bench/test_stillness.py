@@ -38,6 +38,15 @@ def test_a_wait_is_explained_by_a_standstill_that_it_touches(
     assert unexplained([wait], [far, STOP]) == ([] if explained else [wait])
 
 
+@pytest.mark.parametrize(("from_ms", "explained"), [(99, False), (104, True), (139, True), (141, False)])
+def test_standstills_that_follow_each_other_add_up(from_ms: int, *, explained: bool) -> None:
+    """Ten milliseconds of which it stands still for nine: what piles up is served in the next nine."""
+    fits = [Span((100 + 10 * number) * MS, 9 * MS) for number in range(2)]
+    together = [Span(stop.from_ns + MS // 2, stop.ns) for stop in fits]  # another processor, at the same time
+    wait = Span(from_ms * MS, MS // 4)
+    assert unexplained([wait], [*fits, *together]) == ([] if explained else [wait])
+
+
 def test_what_is_left_is_told() -> None:
     slow = [Span(101 * MS, 9 * MS), Span(400 * MS, 3 * MS), Span(500 * MS, 2 * MS)]
     found = stillness(slow, [STOP, Span(700 * MS, 4 * MS)])
