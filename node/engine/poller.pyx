@@ -70,18 +70,18 @@ cpdef double look_us(int sessions, double took_us, int64_t commands, int64_t ans
         took_us: what serving all of them took.
         commands, answer_bytes: of all of them.
     """
-    cdef double look_us = SPIN_US
+    cdef double us = SPIN_US
     cdef double work_us
     sessions = max(sessions, 1)
     if commands >= PIPELINED * <int64_t> sessions:
         return SPIN_PIPELINED_US
     answer_bytes //= sessions
     if 0 < answer_bytes <= SPIN_BYTES_MAX:
-        look_us += answer_bytes // SPIN_BYTES
+        us += answer_bytes // SPIN_BYTES
     work_us = took_us / sessions
     if SPIN_US < work_us <= SPIN_WORK_US_MAX:
-        look_us = max(look_us, SPIN_US + SPIN_FACTOR * (work_us - SPIN_US))
-    return look_us
+        us = max(us, SPIN_US + SPIN_FACTOR * (work_us - SPIN_US))
+    return us
 
 
 cdef class Poller:
