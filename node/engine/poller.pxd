@@ -38,7 +38,7 @@ cdef class Poller:
     cdef uint64_t sleeps  # calls that could put the process to sleep
     cdef uint64_t looks  # times it looked for a moment before it slept
     cdef uint64_t finds  # and saw somebody: then it did not sleep
-    cdef uint64_t looked_ticks  # how long it looked, all together
+    cdef uint64_t looked_ticks  # how long it looked, all together, without what others got of the processor meanwhile
     cdef int look_us_max  # 0: it never looks before it sleeps
     cdef int _event_fd
     cdef int _timer_fd

@@ -19,10 +19,8 @@ cdef extern from *:
     #include <x86intrin.h>
     /* Some 20 cycles, no system call: a third of what the vDSO's clock costs. */
     static uint64_t processor_ticks(void) { return __rdtsc(); }
-    static void processor_pause(void) { _mm_pause(); }
     #else
     #include <time.h>
-    static void processor_pause(void) {}
     static uint64_t processor_ticks(void) {
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -31,7 +29,6 @@ cdef extern from *:
     #endif
     """
     uint64_t processor_ticks() noexcept nogil
-    void processor_pause() noexcept nogil
 
 
 cdef inline int64_t clock_us(int clock) noexcept nogil:

@@ -6,8 +6,11 @@ counts how it got through. Nothing is said about time but that a sleeping proces
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -149,16 +152,16 @@ def test_how_long_a_look_is_depends_on_the_last_requests(
 
 
 def how_long_it_looks_us(rig: Rig, request: bytes, answer_bytes: int) -> int:
-    """After such a request: the median of 41 looks in vain."""
+    """After such a request: the shortest of 20 looks in vain. Some requests may have taken longer."""
     looked_us: list[int] = []
-    while len(looked_us) < 41:
+    while len(looked_us) < 20:
         rig.earn_credit()
         rig.client.send(request)
         rig.turn()
         assert len(rig.client.recv(answer_bytes, socket.MSG_WAITALL)) == answer_bytes
         if rig.idle() == (1, 1, 0):
             looked_us.append(rig.looked_us)
-    return sorted(looked_us)[20]
+    return min(looked_us)
 
 
 @pytest.mark.parametrize(
@@ -213,4 +216,25 @@ def test_an_idle_pump_uses_no_processor(rig: Rig) -> None:
     assert time.monotonic() - begun_s >= 0.19
     assert (slept, looked) == (1, 1)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.02
-    assert after.ru_nvcsw - before.ru_nvcsw <= 2  # it gave the processor away once and not for every look
+    assert after.ru_nvcsw - before.ru_nvcsw <= 2  # it slept once, and not between looks
+
+
+def test_who_waits_for_the_processor_gets_it_before_a_look(rig: Rig) -> None:
+    """A process that is always busy shares a processor with the pump."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        looks = given = 0
+        give_up_s = time.monotonic() + 20
+        while looks < 20:
+            assert time.monotonic() < give_up_s, "no looks beside another process"
+            rig.earn_credit()
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+            looks += rig.idle()[1]
+            given += resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw - before
+        assert given >= 10
+    finally:
+        other.kill()
+        other.wait()
+        os.sched_setaffinity(0, mine)
