@@ -25,6 +25,10 @@ still (stillness.py):
     own            the longest wait while members were lost, and before and after, that no standstill touched;
                    1.0: none was as long as a millisecond
 
+A machine may keep requests waiting for longer than 2 ms although nothing is lost, and then the longest wait
+of one loss tells little. With --rounds each is measured several times, and the last lines tell how often
+somebody waited for longer than 2 ms, while members were lost and in all the time before and after.
+
 At the end the same without sockets: processor time of the command and of each step.
 """
 
@@ -43,7 +47,7 @@ from bench.figures import write_figures
 from bench.load import LoadFailed
 from bench.probe import Phase, Probe, Running
 from bench.servers import Kind, Server, ServerFailed, grapevine_kind, redis_kind, running
-from bench.stillness import WITNESS_US, hurry
+from bench.stillness import LONG_US, WITNESS_US, hurry
 from node.chores import Chores
 from node.commands import all_commands
 from node.engine.alloc import keep_pages
@@ -200,10 +204,11 @@ def measure(
     types: Sequence[str],
     ways: Sequence[str],
     *,
+    rounds: int = 1,
     quick: bool,
     real_time: bool,
 ) -> Iterator[Loss]:
-    """Measures one server, type by type. A type that it does not know is left out.
+    """Measures one server, type by type, each way `rounds` times. A type that it does not know is left out.
 
     Raises:
         LoadFailed, ServerFailed, Refused: it did not come about.
@@ -219,7 +224,7 @@ def measure(
                 continue
             probe.run(server.port, fill=True, keys=KEYS, pipeline=64)
             client.ask([command(b"SELECT", b"1")])
-            for way in ways:
+            for way in [each for each in ways for _ in range(rounds)]:
                 client.ask([command(b"FLUSHDB")])
                 empty_bytes = int(client.info("memory")["used_memory"])
                 for commands in batches(type_name, members):
@@ -368,6 +373,25 @@ def _still(loss: Loss) -> str:
     )
 
 
+def jams_line(server: str, losses: Sequence[Loss]) -> str:
+    """How often somebody waited too long while one server lost, beside the time in which it lost nothing."""
+
+    def told(phases: Sequence[Phase]) -> str:
+        seconds = sum(phase.seconds for phase in phases)
+        seen = [phase.stillness for phase in phases if phase.stillness is not None]
+        return (
+            f"{sum(each.jams for each in seen)} times in {seconds:.0f} s"
+            f" ({sum(each.own_jams for each in seen)} that no standstill touched)"
+        )
+
+    mine = [each for each in losses if each.server == server]
+    nothing = [phase for each in mine for phase in (each.quiet, each.after)]
+    return (
+        f"{server}: somebody waited longer than {LONG_US / 1000:.0f} ms"
+        f" {told([each.busy for each in mine])} of losing, {told(nothing)} of losing nothing"
+    )
+
+
 def steps_line(each: Steps) -> str:
     return (
         f"{'':10}{each.type:9}{each.way:8}{each.command_us / 1000:17.2f}"
@@ -395,6 +419,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="server and load at a real-time priority, and who notes when the machine stood still",
     )
+    parser.add_argument(
+        "--rounds", type=int, default=1, metavar="N", help="each N times (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="20,000 members: a look, not a measurement")
     return parser
 
@@ -411,6 +438,8 @@ def main(words: Sequence[str] | None = None) -> int:
     unknown = [name for name in ways if name not in WAYS]
     if unknown:
         parser.exit(2, f"{parser.prog}: no way {unknown[0]!r} (choose from {', '.join(WAYS)})\n")
+    if options.rounds < 1:
+        parser.exit(2, f"{parser.prog}: --rounds is {options.rounds}, at least 1 is needed\n")
     losses: list[Loss] = []
     taken: list[Steps] = []
     found = [redis_kind(), grapevine_kind()]
@@ -424,10 +453,13 @@ def main(words: Sequence[str] | None = None) -> int:
                 assert probe is not None
                 for loss in measure(
                     kind, probe, Path(name) / kind.name, types, ways,
-                    quick=options.quick, real_time=options.real_time,
+                    rounds=options.rounds, quick=options.quick, real_time=options.real_time,
                 ):  # fmt: skip
                     losses.append(loss)
                     print(line(loss), flush=True)
+            if options.real_time:
+                for kind in kinds:
+                    print(jams_line(kind.name, losses), flush=True)
             if options.only in (None, "engine"):
                 print(("\n" if kinds else "") + STEPS_HEAD, flush=True)
                 for each in steps(types, ways, quick=options.quick):

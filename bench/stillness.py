@@ -21,6 +21,7 @@ from typing import Final
 PRIORITY: Final = 10  # of the server and the load; the witnesses have 50
 WITNESS_US: Final = 100
 SLOW_US: Final = 1_000.0  # as in probe.c
+LONG_US: Final = 2_000.0  # what nobody should wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,39 @@ class Stillness:
         count, longest_us, total_us: of the standstills.
         own_us: the longest wait of a request that no standstill touched; waits under 1 ms were not looked at,
             so 1,000 when there was no longer one.
+        jams, own_jams: in how many separate times requests waited longer than LONG_US, and how many there are
+            without the waits that a standstill touched. One late turn is one jam, whomever it kept waiting.
     """
 
     count: int
     longest_us: float
     total_us: float
     own_us: float
+    jams: int
+    own_jams: int
 
 
 def stillness(slow: Sequence[Span], still: Sequence[Span]) -> Stillness:
     """What a phase's standstills leave unexplained of its slow requests."""
     lengths = [span.ns for span in still]
+    own = unexplained(slow, still)
     return Stillness(
         len(still),
         max(lengths, default=0) / 1000,
         sum(lengths) / 1000,
-        max((wait.ns / 1000 for wait in unexplained(slow, still)), default=SLOW_US),
+        max((wait.ns / 1000 for wait in own), default=SLOW_US),
+        _jams(slow),
+        _jams(own),
     )
+
+
+def _jams(slow: Sequence[Span]) -> int:
+    """How often somebody waited too long: waits that overlap are one time."""
+    jams, ended_ns = 0, -1
+    for wait in sorted((wait for wait in slow if wait.ns > LONG_US * 1000), key=lambda wait: wait.from_ns):
+        jams += wait.from_ns > ended_ns
+        ended_ns = max(ended_ns, wait.from_ns + wait.ns)
+    return jams
 
 
 def unexplained(slow: Sequence[Span], still: Sequence[Span]) -> list[Span]:

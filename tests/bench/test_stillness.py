@@ -54,6 +54,15 @@ def test_what_is_left_is_told() -> None:
     assert stillness([], []).own_us == SLOW_US
 
 
+def test_who_waits_together_is_one_jam() -> None:
+    slow = [
+        Span(at * MS, lasts * MS)
+        for at, lasts in ((111, 4), (110, 3), (112, 3), (300, 3), (303, 2), (400, 2))
+    ]
+    found = stillness(slow, [Span(300 * MS, MS)])
+    assert (found.jams, found.own_jams) == (2, 1)
+
+
 def _may_hurry() -> bool:
     words = [sys.executable, "-c", "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))"]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
