@@ -48,7 +48,7 @@ from node.engine.reply import CommandError, StreamRefused
 from node.heir import HandOver
 from node.orphans import Migration
 from node.outlook import Outlook
-from node.replication.link import Cause, Report, Target
+from node.replication.actions import Cause, Report, Target
 from node.replication.manager import ReplicationManager
 from node.routes import Routes
 from node.slot_changes import in_sync_set, nomination

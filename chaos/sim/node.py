@@ -25,7 +25,7 @@ from node.engine.session import Session
 from node.engine.steady import SteadyClock
 from node.office import Office
 from node.outlook import Outlook
-from node.replication.link import Cause
+from node.replication.actions import Cause
 from node.replication.manager import ReplicationManager
 
 if TYPE_CHECKING:

@@ -15,21 +15,20 @@ from gossip.beat import IDLE_BEAT_MS, on_beat
 from node.engine.engine import Engine
 from node.engine.rdb import Decoder, SnapshotError
 from node.engine.session import Session
-from node.replication.link import (
+from node.replication.actions import (
     Action,
     Cause,
     Dial,
     HangUp,
-    Link,
     Load,
     Myself,
     Position,
     Report,
     Send,
-    State,
     Stream,
     Target,
 )
+from node.replication.link import Link, State
 
 STREAM_DATABASE = b"repl-stream-db"  # Redis's name for it among the facts at the head of a snapshot
 

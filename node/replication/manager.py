@@ -26,12 +26,13 @@ from node.engine.engine import Engine
 from node.engine.pump import boottime_ms
 from node.engine.session import Session
 from node.errands import pause
+from node.replication.actions import Myself, Position, Report, Target
 from node.replication.feeder import Feeder, Sessions
 from node.replication.follower import Follower, Wire
 from node.replication.handover import Event as HandoverEvent
 from node.replication.handover import Handover, Phase, Step
 from node.replication.history import History
-from node.replication.link import Link, Myself, Position, Report, State, Target
+from node.replication.link import Link, State
 from node.replication.report import info_fields
 from node.replication.settings import Settings
 

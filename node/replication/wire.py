@@ -14,7 +14,7 @@ import trio
 
 from node.engine.pump import Pump
 from node.engine.session import Session
-from node.replication.link import Cause
+from node.replication.actions import Cause
 
 RECEIVE_BYTES = 64 << 10
 

@@ -7,25 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.replication.link import (
-    LINE_BYTES_MAX,
-    TABLE,
+from node.replication.actions import (
     Action,
     Cause,
     Dial,
-    Event,
     HangUp,
-    Link,
     Load,
     Myself,
     Position,
     Report,
     Send,
-    State,
     Stream,
     Target,
-    command_bytes,
 )
+from node.replication.link import LINE_BYTES_MAX, TABLE, Event, Link, State, command_bytes
 from node.replication.settings import Settings
 
 ID, ID2 = "a" * 40, "b" * 40

@@ -14,7 +14,8 @@ from node.commands.table import command
 from node.engine.audit import audit
 from node.engine.reply import Reply, Status
 from node.engine.session import Session
-from node.replication.link import Cause, Report, State, Target
+from node.replication.actions import Cause, Report, Target
+from node.replication.link import State
 from node.replication.source import Stage
 from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running
 from tests.waiting import until

@@ -8,7 +8,7 @@ import pytest
 import node.replication
 
 ROOM = Path(node.replication.__file__).parent
-CORES = ("handover", "history", "link", "quota", "settings", "source")
+CORES = ("actions", "handover", "history", "link", "quota", "settings", "source")
 SHELLS = ("feeder", "follower", "manager", "report", "wire")
 TRIO = {"manager", "wire"}  # all others can be driven under virtual time
 FORBIDDEN = {"trio", "socket", "time", "select", "threading", "asyncio", "secrets", "os", "logging"}

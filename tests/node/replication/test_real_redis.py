@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from chaos.ports import free_port
-from node.replication.link import Cause, Report
+from node.replication.actions import Cause, Report
 from node.replication.source import Stage
 from tests.node.replication.parts import Client, PartsNode, clients, running
 from tests.waiting import until
