@@ -27,6 +27,19 @@ out; if it accepted first, it grants the old primary nothing more, since what it
 The voters themselves change, and then two majorities need not share one: those of the new set wait a lease
 with each shard whose primary they have not heard ask since, for the old set's grants may still be used.
 
+A lease can be given back (a planned hand-over), and asked for again in the same epoch when nothing comes of
+that. Messages about both may be late, doubled and overtake each other, so requests have an order, `Asked`:
+the asker's incarnation, then `sent_ms`. A release names the newest request that it gives up:
+
+    primary   ask 1    give back all up to 1        ask 2
+    voter        grant 1   |  forgets 1 |              grant 2   | the same release again: 2 is newer, stays
+                           |            | ask 1 again: no        |
+    primary                              grant 1 arrives late: given up, does not count
+
+That a late request gets nothing is for speed: a grant that it revived would protect nobody, for its holder
+does not count it, and keep the heir waiting. A voter remembers for one lease what was given back; a request
+that is later still may delay a vote by another lease, which is the price of any request.
+
 Voters keep this in memory only; the wait after a start, as long as the longest lease they may have granted,
 is what makes that safe. It bounds stale reads. It never carries durability: that is the epoch check on the
 replicas.
@@ -36,12 +49,18 @@ loss of a packet, of which six tenths are left; it costs a third of all packets 
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from gossip.beat import on_beat
 from gossip.topology import ShardView
 from gossip.votes import VoterSet
 
+Asked: TypeAlias = tuple[int, int]
+"""Orders the requests of one member: its incarnation (it rises with every life, and a clock may begin anew
+with one), and when the request left by its own clock.
+"""
+GIVEN_BACK_MAX: Final = 1_024
+"""A voter remembers so many members that gave leases back; forgetting one may delay a vote."""
 RETRIES_SOON: Final = 10
 """So many attempts follow each other closely; then the voters are out of reach, and a quarter of a lease
 does.
@@ -68,6 +87,7 @@ class _Grant:
     primary: str
     epoch: int
     until_ms: int
+    asked: Asked
 
 
 class LeaseVoter:
@@ -86,17 +106,24 @@ class LeaseVoter:
         self._others_until_ms = 0
         self._asked: set[str] = set()  # shards whose primary got a grant here since the voters changed
         self._grants: dict[str, _Grant] = {}
+        self._given_back: dict[str, tuple[Asked, int]] = {}  # member -> (up to which request, when to forget)
         self._heard: dict[str, tuple[str, int]] = {}  # shard -> (primary, when it last asked), oldest first
 
-    def ask(self, primary: str, epoch: int, shard: ShardView, now_ms: int, wanted_ms: int) -> int:
+    def ask(
+        self, primary: str, epoch: int, shard: ShardView, now_ms: int, wanted_ms: int, asked: Asked
+    ) -> int:
         """For how long from now `primary` gets the lease for `shard`; 0: not at all.
 
         Args:
             epoch: of the configuration under which it asks. wanted_ms: how long a lease it wants.
             shard: the newest configuration that this voter knows *or has accepted*, decided or not.
+            asked: which request of the primary's this is.
         """
         if wanted_ms <= 0 or epoch < shard.epoch or (epoch == shard.epoch and primary != shard.primary):
             return 0
+        given_back, forget_ms = self._given_back.get(primary, (asked, 0))
+        if forget_ms > now_ms and asked <= given_back:
+            return 0  # a late one
         grant = self._grants.get(shard.id)
         if (
             grant is not None
@@ -108,8 +135,10 @@ class LeaseVoter:
         granted_ms = min(wanted_ms, self._lease_ms)
         until_ms = now_ms + granted_ms
         if grant is not None and grant.primary == primary:
+            if grant.until_ms > now_ms:
+                asked = max(asked, grant.asked)  # they overtake each other
             until_ms = max(until_ms, grant.until_ms)  # a shorter wish does not take back what was granted
-        self._grants[shard.id] = _Grant(primary, epoch, until_ms)
+        self._grants[shard.id] = _Grant(primary, epoch, until_ms, asked)
         self._asked.add(shard.id)
         self._heard.pop(shard.id, None)
         self._heard[shard.id] = (primary, now_ms)
@@ -120,10 +149,17 @@ class LeaseVoter:
         self._others_until_ms = now_ms + self._lease_ms
         self._asked.clear()
 
-    def release(self, shard_id: str, primary: str, epoch: int) -> None:
-        """The holder gives it back before its time."""
+    def release(self, shard_id: str, primary: str, epoch: int, asked: Asked, now_ms: int) -> None:
+        """The holder gives back before its time what it was granted for this request of its and those before.
+
+        A grant for a newer one stays: the holder asked again since, and serves by it.
+        """
+        given_back, _forget_ms = self._given_back.pop(primary, (asked, 0))
+        if len(self._given_back) >= GIVEN_BACK_MAX:
+            del self._given_back[next(iter(self._given_back))]
+        self._given_back[primary] = (max(asked, given_back), now_ms + self._lease_ms)
         grant = self._grants.get(shard_id)
-        if grant is not None and grant.primary == primary and grant.epoch <= epoch:
+        if grant is not None and grant.primary == primary and grant.epoch <= epoch and grant.asked <= asked:
             del self._grants[shard_id]
             self._heard.pop(shard_id, None)
 
@@ -188,6 +224,7 @@ class LeaseHolder:
         self._until_ms: dict[str, int] = {}
         self._due_ms = 0
         self._asked_ms = 0
+        self._given_back_ms = -1
         self._attempts = 0
         self._valid_until_ms = 0
 
@@ -219,13 +256,22 @@ class LeaseHolder:
             self._sent_ms.clear()
             self._until_ms.clear()
             self._attempts = 0
-            self._due_ms = now_ms
+            self._due_ms = max(now_ms, self._given_back_ms + 1)
         elif voters != self._voters:
             self._due_ms = now_ms
         if voters != self._voters:
             self._voters = voters
             self._order = _beginning_with(self._me, voters.everyone())
         self._revalue()
+
+    def give_back(self, now_ms: int) -> int:
+        """We serve no shard any more, whatever was granted. Returns when our newest request left, up to which
+        voters may forget theirs. What they granted us until then counts no more, even if we hear of it only
+        when we have asked again.
+        """
+        self._given_back_ms = self._asked_ms
+        self.serve("", 0, self._voters, now_ms)
+        return self._given_back_ms
 
     def over(self, now_ms: int) -> bool:
         """Whether there is a shard that we want to serve and may not."""
@@ -238,8 +284,8 @@ class LeaseHolder:
         """Whom to ask now; empty when it is not time within `slack_ms`. Each is to get a request with
         sent_ms = now_ms.
         """
-        if not self._shard_id or now_ms + slack_ms < self._due_ms:
-            return ()
+        if not self._shard_id or now_ms + slack_ms < self._due_ms or now_ms <= self._given_back_ms:
+            return ()  # the last: two requests that left in one ms could not be told apart
         granted_ms = self.majority_granted_ms()
         late = granted_ms == 0 or self._asked_ms > granted_ms
         self._attempts += 1
@@ -260,10 +306,12 @@ class LeaseHolder:
         self, voter: str, shard_id: str, epoch: int, sent_ms: int, granted_ms: int, now_ms: int
     ) -> None:
         """A voter granted `granted_ms` for what we asked at `sent_ms`. Answers to other lives, shards or
-        epochs are ignored.
+        epochs are ignored, and those about what we gave back since.
         """
         if (shard_id, epoch) != (self._shard_id, self._epoch) or not shard_id:
             return
+        if sent_ms <= self._given_back_ms:
+            return  # the voter may have forgotten it
         if voter not in self._order or not now_ms - self._lease_ms <= sent_ms <= now_ms:
             return
         self._sent_ms[voter] = max(sent_ms, self._sent_ms.get(voter, 0))

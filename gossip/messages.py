@@ -15,8 +15,9 @@ A message travels as a UDP datagram or as a TCP frame (four bytes of big-endian 
              [4, register, version, data | nil]  a decided register value; nil: too big for a datagram, ask me
      meta:   [host, port, bus port, kind, zone, shard id, started ms, software]
 
-Rules that let versions mix: numbers are never reused, fields are only appended, and a reader ignores fields
-beyond those it knows. VERSION changes only when even that does not suffice.
+Rules that let versions mix: numbers are never reused, fields are only appended, a reader ignores fields
+beyond those it knows, and an appended field has a default, for senders that do not know it. VERSION changes
+only when even that does not suffice.
 
 Everything here faces strangers. `Codec.decode` either returns a fully checked Envelope or raises PeerError;
 nothing else escapes, and nothing is allocated beyond what the sender paid for in bytes. `Codec.encode` and
@@ -27,7 +28,7 @@ JSON was rejected for size (ids double), a schema compiler for being a second la
 """
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import MISSING, astuple, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -223,10 +224,14 @@ class LeaseGrant:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRelease:
-    """I stop serving `shard_id` in this epoch now: forget what you granted me (a planned hand-over)."""
+    """I stop serving `shard_id` in this epoch now: forget what you granted me for the request that left at
+    `sent_ms` (my newest one, by my clock) and for those before it (a planned hand-over). This may arrive when
+    I have asked again. -1: sent by a version that does not say; what it was granted runs out by itself.
+    """
 
     shard_id: str
     epoch: int
+    sent_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,7 +515,7 @@ WIRE: Final[dict[int, tuple[type[Any], tuple[_Field, ...]]]] = {
     7: (LeaseRequest, (_TEXT, _INTEGER, _INTEGER, _INTEGER)),
     8: (LeaseGrant, (_TEXT, _INTEGER, _INTEGER, _INTEGER)),
     9: (RegisterRound, (_PLAIN,)),
-    10: (LeaseRelease, (_TEXT, _INTEGER)),
+    10: (LeaseRelease, (_TEXT, _INTEGER, _INTEGER)),
     11: (Exchange, (_RECORDS, _REGISTERS, _FLAG)),
     12: (Fetch, (_NAMES,)),
     13: (Meet, (_RECORD, _FLAG, _FLAG)),
@@ -522,6 +527,10 @@ WIRE: Final[dict[int, tuple[type[Any], tuple[_Field, ...]]]] = {
 _NUMBERS: Final = {
     kind: (number, wire, tuple(field.name for field in fields(kind))) for number, (kind, wire) in WIRE.items()
 }
+_LEAST: Final = {
+    number: sum(field.default is MISSING for field in fields(kind)) for number, (kind, _wire) in WIRE.items()
+}
+"""So many fields a message of that number has at least."""
 _HEARD_ACROSS_CLUSTERS: Final = (13, 14)
 
 
@@ -652,7 +661,7 @@ class Codec:
         if known is None:
             raise PeerError("type", f"message number {number} is not known here")
         message_type, wire = known
-        items = _array(body, len(wire))
+        items = _array(body, _LEAST[number])
         message = message_type(*[field.from_wire(item) for field, item in zip(wire, items, strict=False)])
         return Envelope(
             sender=_id(header[3]),

@@ -238,13 +238,13 @@ class Participant:
         if votes and (self.rolled_back or self.detector.has_forgotten(envelope)):
             return  # no votes by or for who forgot some; words that were overtaken are lost as on the way
         if isinstance(message, LeaseRequest):
-            answer = self.voting.answer(message, sender, now_ms)
+            answer = self.voting.answer(message, sender, envelope.vitals.incarnation, now_ms)
             self._out.append(Send(source, self.detector.envelope(answer)))
         elif isinstance(message, LeaseGrant):
             self.detector.answered(sender, now_ms)
             self.voting.hear_grant(message, sender, now_ms)
         elif isinstance(message, LeaseRelease):
-            self.voting.granted.release(message.shard_id, sender, message.epoch)
+            self.voting.hear_release(message, sender, envelope.vitals.incarnation, now_ms)
         elif isinstance(message, RegisterRound):
             self.voting.hear(sender, message.payload)
 

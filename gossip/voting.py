@@ -43,6 +43,8 @@ from gossip.voters import VoterPolicy, next_voters
 from gossip.votes import VOTERS, MessageError, Plain, Value, VoterSet, decode
 
 ACTIONS_MAX: Final = 16_384
+OURS: Final = 0
+"""Stands for our own incarnation where our voter and our holder meet: neither outlives this process."""
 
 
 def _nobody_follows() -> None:
@@ -286,13 +288,14 @@ class Voting:
             newest = accepted
         return ShardView.from_data(shard_id, None if newest is None else newest.data)
 
-    def answer(self, request: LeaseRequest, sender: str, now_ms: int) -> LeaseGrant:
-        """Our voter's answer to a primary."""
+    def answer(self, request: LeaseRequest, sender: str, incarnation: int, now_ms: int) -> LeaseGrant:
+        """Our voter's answer to a primary, which asked in that incarnation of its."""
         granted_ms = 0
         self._note_electorate(now_ms)
         if self.registers.is_voter:
             shard = self.newest_shard(request.shard_id)
-            granted_ms = self.granted.ask(sender, request.epoch, shard, now_ms, request.lease_ms)
+            asked = (incarnation, request.sent_ms)
+            granted_ms = self.granted.ask(sender, request.epoch, shard, now_ms, request.lease_ms, asked)
         return LeaseGrant(request.shard_id, request.epoch, request.sent_ms, granted_ms)
 
     def hear_grant(self, grant: LeaseGrant, sender: str, now_ms: int) -> None:
@@ -311,17 +314,25 @@ class Voting:
             return None
         request = LeaseRequest(self.held.shard_id, self.held.epoch, now_ms, self.held.lease_ms)
         if self._me in voters:
-            self.hear_grant(self.answer(request, self._me, now_ms), self._me, now_ms)
+            self.hear_grant(self.answer(request, self._me, OURS, now_ms), self._me, now_ms)
         return request, tuple(voter for voter in voters if voter != self._me)
 
     def release(self, now_ms: int) -> LeaseRelease | None:
         """Give our lease up; what to tell the voters, None when there was none."""
         shard_id, epoch = self.held.shard_id, self.held.epoch
+        sent_ms = self.held.give_back(now_ms)
         self.follow_lease("", 0, now_ms)
         if not shard_id:
             return None
-        self.granted.release(shard_id, self._me, epoch)
-        return LeaseRelease(shard_id, epoch)
+        self.granted.release(shard_id, self._me, epoch, (OURS, sent_ms), now_ms)
+        return LeaseRelease(shard_id, epoch, sent_ms)
+
+    def hear_release(self, release: LeaseRelease, sender: str, incarnation: int, now_ms: int) -> None:
+        """A primary gave its lease back. One whose version does not say which grants it means may mean older
+        ones than it uses: they run out by themselves."""
+        if release.sent_ms >= 0:
+            asked = (incarnation, release.sent_ms)
+            self.granted.release(release.shard_id, sender, release.epoch, asked, now_ms)
 
     def may_change(self, register: str, _old: Plain, new: Plain) -> bool | str:
         """Our voter's word on a change: nothing nobody could read, and no new primary while

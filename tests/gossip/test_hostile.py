@@ -134,7 +134,7 @@ class Vandal:
             lambda: Refused(self.ids[-1], number),
             lambda: LeaseRequest(self.rng.choice(["s", "", "t"]), number, number, number),
             lambda: LeaseGrant("s", number, number, number),
-            lambda: LeaseRelease("t", number),
+            lambda: LeaseRelease("t", number, number),
             lambda: RegisterRound(self.plain()),
             lambda: RegisterRound(self.round()),
         ]

@@ -79,7 +79,7 @@ messages: Any = st.one_of(
     st.builds(Refused, ids, numbers),
     st.builds(LeaseRequest, texts, numbers, numbers, numbers),
     st.builds(LeaseGrant, texts, numbers, numbers, numbers),
-    st.builds(LeaseRelease, texts, numbers),
+    st.builds(LeaseRelease, texts, numbers, numbers),
     st.builds(RegisterRound, plains),
     st.builds(
         Exchange,
@@ -150,6 +150,13 @@ def test_fields_that_were_appended_later_are_ignored() -> None:
     header = (VERSION, 2, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6, 7, "new")
     longer = packed(header, (77, "new"), ())
     assert Codec(CLUSTER).decode(longer, 1_400).message == Ack(77)
+
+
+def test_fields_that_a_sender_does_not_know_have_a_default() -> None:
+    header = (VERSION, 10, bytes.fromhex(CLUSTER), bytes.fromhex(A), 1, 2, 3, 4, 5, 6, 7)
+    for body, wanted in ((("s", 3), LeaseRelease("s", 3, -1)), (("s", 3, 77), LeaseRelease("s", 3, 77))):
+        assert Codec(CLUSTER).decode(packed(header, body), 1_400).message == wanted
+    assert reason(packed(header, ("s",))) == "malformed"
 
 
 def test_what_is_wrong_has_a_name() -> None:

@@ -24,6 +24,7 @@ from gossip.messages import (
     Envelope,
     Forgot,
     LeaseGrant,
+    LeaseRelease,
     LeaseRequest,
     Meta,
     News,
@@ -435,16 +436,30 @@ def test_a_lease_given_back_is_told_to_every_other_voter() -> None:
         house.hear(voter, LeaseGrant("s", 1, house.now_ms, CONFIG.lease_ms))
     assert house.core.voting.held.valid_until_ms > house.now_ms
     house.done.clear()
+    asked_ms = house.now_ms
+    house.now_ms += 50
     house.core.release_lease(house.now_ms)
     house.act()
-    told = [
+    release = LeaseRelease("s", 1, asked_ms)
+    assert [
         action.address
         for action in house.of(Send)
-        if isinstance(action, Send) and type(action.envelope.message).__name__ == "LeaseRelease"
-    ]
-    assert told == [meta_of(P).bus_address, meta_of(Q).bus_address]
+        if isinstance(action, Send) and action.envelope.message == release
+    ] == [meta_of(P).bus_address, meta_of(Q).bus_address]
     assert house.core.voting.held.valid_until_ms == 0
     assert not house.core.lease_wanted
+
+
+def test_a_release_that_arrives_again_does_not_end_a_newer_lease() -> None:
+    house = House()
+    house.meet(P, Q)
+    house.core.take(P, (), (RegisterNews("shard/s", 1, shard(P, 1)),), house.now_ms)
+    house.act()
+    for sent_ms in (500, 600):
+        house.now_ms += 100
+        house.hear(P, LeaseRequest("s", 1, sent_ms, CONFIG.lease_ms))
+        house.hear(P, LeaseRelease("s", 1, 500))
+        assert house.core.voting.granted.holder("s", house.now_ms) == ("" if sent_ms == 500 else P)
 
 
 def test_the_voter_set_grows_by_itself() -> None:

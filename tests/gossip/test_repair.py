@@ -140,7 +140,7 @@ def test_a_primary_without_a_lease_reads_and_one_with_a_lease_does_not() -> None
     request, others = house.voting.renewals(10_000, 0) or (None, ())
     assert request is not None
     for voter in others:
-        house.voting.hear_grant(house.voting.answer(request, ME, 10_001), voter, 10_001)
+        house.voting.hear_grant(house.voting.answer(request, ME, 1, 10_001), voter, 10_001)
     assert house.voting.held.valid_until_ms > 10_001
     assert house.voting.repair.next_due_ms() is None
     house.voting.follow_lease("", 0, 10_002)

@@ -6,7 +6,7 @@ import pytest
 
 from gossip.config import GossipConfig
 from gossip.errors import PeerError
-from gossip.messages import LeaseRequest
+from gossip.messages import LeaseRelease, LeaseRequest
 from gossip.register import Send
 from gossip.votes import VOTERS, Accept, Ballot, Declined, Plain, Value, VoterSet
 from gossip.voting import Voting
@@ -45,7 +45,7 @@ def may(house: House, primary: str, epoch: int = 2) -> bool | str:
 def test_a_lease_that_runs_blocks_a_new_primary() -> None:
     house = House()
     led_by(house, P)
-    assert house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), P, house.now_ms).granted_ms == 800
+    assert house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), P, 1, house.now_ms).granted_ms == 800
     assert may(house, P) is True
     verdict = may(house, Q)
     assert isinstance(verdict, str)
@@ -58,7 +58,7 @@ def test_a_lease_that_runs_blocks_a_new_primary() -> None:
 def test_our_own_evidence_that_it_is_gone_frees_the_way() -> None:
     house = House()
     led_by(house, P)
-    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), P, house.now_ms)
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), P, 1, house.now_ms)
     house.gone.add(Q)
     assert may(house, Q) is not True
     house.gone.add(P)
@@ -81,7 +81,7 @@ def test_a_lease_under_an_epoch_that_we_have_not_heard_of_blocks_whom_we_take_fo
     house = House()
     if known:
         led_by(house, known)
-    granted = house.voting.answer(LeaseRequest("s", 2, house.now_ms, 800), Q, house.now_ms)
+    granted = house.voting.answer(LeaseRequest("s", 2, house.now_ms, 800), Q, 1, house.now_ms)
     assert granted.granted_ms == 800  # it was decided without us, and says so before anybody else does
     assert may(house, P, 3) is not True
     assert may(house, Q, 3) is True
@@ -91,7 +91,7 @@ def test_a_lease_under_an_epoch_that_we_have_not_heard_of_blocks_whom_we_take_fo
 
 def test_a_lease_under_an_older_epoch_does_not_hinder_the_primary_that_we_accepted() -> None:
     house = House()
-    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), Q, house.now_ms)
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 800), Q, 1, house.now_ms)
     house.voting.learn("shard/s", Value(2, shard(P, 2)))
     assert may(house, P, 2) is True
 
@@ -133,9 +133,9 @@ def test_new_voters_wait_no_longer_for_a_primary_that_asked_them_and_gave_its_le
     house = House()
     led_by(house, P)
     joined(house, (ME, P, Q))
-    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 1000), P, house.now_ms)
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 1000), P, 1, house.now_ms)
     assert may(house, Q) is not True
-    house.voting.granted.release("s", P, 1)
+    house.voting.granted.release("s", P, 1, (1, house.now_ms), house.now_ms)
     assert may(house, Q) is True
 
 
@@ -151,6 +151,17 @@ def test_a_lease_given_back_does_not_block() -> None:
     assert house.voting.held.valid_until_ms == 0
     assert may(house, Q) is True
     assert house.voting.release(house.now_ms) is None
+
+
+def test_a_release_of_a_version_that_does_not_say_what_it_gives_back_is_not_relied_on() -> None:
+    """It may be an old one; the grant runs out by itself."""
+    house = House()
+    led_by(house, P)
+    house.voting.answer(LeaseRequest("s", 1, house.now_ms, 1000), P, 1, house.now_ms)
+    house.voting.hear_release(LeaseRelease("s", 1), P, 1, house.now_ms)
+    assert may(house, Q) is not True
+    house.voting.hear_release(LeaseRelease("s", 1, house.now_ms), P, 1, house.now_ms)
+    assert may(house, Q) is True
 
 
 @pytest.mark.parametrize(
