@@ -252,8 +252,8 @@ cdef int _bitfield_over(Session s, bint only_reads) except -1:
         _run_step(s, &step, value, entry, grew, &changes)
     if grew and changes == 0:
         # All writes failed for overflow, but the string grew to have room for them. A real server tells
-        # nobody, and its replicas then have a shorter value; we tell ours.
-        changes = 1
+        # nobody, and its replicas then have a shorter value; we tell ours, but not those who watch the key.
+        return s.changed_aside(1)
     return s.changed(changes)
 
 

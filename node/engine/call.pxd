@@ -28,7 +28,7 @@ cdef class Call(HeldReplies):
     cdef bint running_script_or_multi
     cdef int transaction_effects  # EFFECTS_*
     cdef bint effect_written
-    cdef int64_t dirty
+    cdef int64_t dirty  # see call.pyx
     cdef Py_ssize_t call_mark  # where the running command's reply begins in out
     cdef uint64_t changes_mark  # keyspace.changes when it began; NOTHING_RUNS
     cdef readonly bint blocked
@@ -45,8 +45,12 @@ cdef class Call(HeldReplies):
     cdef list arguments(self)
 
     # --- effects. A command that changed something calls changed(); the command's own words are then
-    # propagated, unless it wrote other effects itself through self.effect(...) + effect_arg*. ---------------
+    # propagated, unless it wrote other effects itself through self.effect(...) + effect_arg*.
+    # One that says more of it calls changed_at() or changed_aside() instead: one of the three for a command. ----
     cdef int changed(self, int64_t count) except -1
+    cdef int changed_at(self, int index) except -1  # only the key at argv[index], of several it might have been
+    cdef int changed_aside(self, int64_t count) except -1  # what is no change to those who watch the keys
+    cdef int touched_at(self, int index) except -1  # nothing has changed, but Redis says so to those who watch the key
     cdef int effect(self, int argc) except -1
     cdef int effect_arg(self, Span value) except -1
     cdef int effect_arg_int64(self, int64_t value) except -1
@@ -67,5 +71,6 @@ cdef class Call(HeldReplies):
     cdef int _open_transaction_effects(self) except -1
     cdef int _propagate(self) except -1
     cdef int _touch_keys(self, Command command) except -1
+    cdef int _touch_at(self, int index) except -1
     cdef int timed(self, bint ran_last) except -1
     cdef int _slow(self, Command command, uint64_t ticks, int others, bint ran_last) except -1

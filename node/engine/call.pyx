@@ -40,6 +40,15 @@ cdef Py_ssize_t BRIEF_REPLY_BYTES_MAX = 4096
 ctypedef int (*command_fn)(Call s) except -1
 
 
+# What `dirty` says of a command, 0 being that nothing has changed. It costs nothing while nobody asks:
+#
+#     0 < dirty < 2**44    how much has changed, in all keys that it writes to; no command can count so far
+#     2**44 + index        only the key at argv[index] has
+#     dirty < 0            nothing that WATCH looks at: what a stream's groups know, how a sketch is kept
+cdef enum:
+    ONE_KEY_SHIFT = 44
+
+
 cdef uint64_t NOTHING_RUNS = <uint64_t> 0xFFFFFFFFFFFFFFFF
 
 
@@ -289,6 +298,19 @@ cdef class Call(HeldReplies):
         self.dirty += count
         return 0
 
+    cdef int changed_at(self, int index) except -1:
+        self.dirty = (<int64_t> 1 << ONE_KEY_SHIFT) + index
+        return 0
+
+    cdef int changed_aside(self, int64_t count) except -1:
+        self.dirty -= count
+        return 0
+
+    cdef int touched_at(self, int index) except -1:
+        if self.engine.watched:
+            self.engine.touch_watched(self.database, span_bytes(self.argv[index]), True)
+        return 0
+
     cdef int effect(self, int argc) except -1:
         self.effect_written = True
         if self.apply_stream or not self.engine.effects.active:
@@ -375,18 +397,23 @@ cdef class Call(HeldReplies):
         cdef int index
         if command.first_key <= 0 and not command.flags & FLAG_MOVABLEKEYS:
             return self.engine.waiters.touch_all(-1)  # SWAPDB; watched keys are told by its handler, before
+        if self.dirty >> ONE_KEY_SHIFT > 0:
+            return self._touch_at(<int> (self.dirty - (<int64_t> 1 << ONE_KEY_SHIFT)))
         if command.spec.key_specs:
             for run in command.spec.key_specs:
                 if run.access.startswith("RO"):  # BITOP's operands, COPY's source, what ZUNIONSTORE and SORT read
                     continue
                 for index in run.among(self.arguments()) if run.moves else run.positions(self.argc):
-                    self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+                    self._touch_at(index)
             return 0
         if command.get_keys is not None:
             for index in command.get_keys(self.arguments()):
-                self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+                self._touch_at(index)
             return 0
         last = command.last_key if command.last_key >= 0 else self.argc + command.last_key
         for index in range(command.first_key, min(last, self.argc - 1) + 1, command.key_step):
-            self.engine.touch_watched(self.database, span_bytes(self.argv[index]))
+            self._touch_at(index)
         return 0
+
+    cdef int _touch_at(self, int index) except -1:
+        return self.engine.touch_watched(self.database, span_bytes(self.argv[index]), self.dirty > 0)

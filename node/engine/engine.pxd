@@ -104,7 +104,8 @@ cdef class Engine:
     cdef int set_tick_source(self, tick_fn source, double ticks_per_us) except -1
 
     cdef int count_error(self, bytes code) except -1
-    cdef int touch_watched(self, int database, bytes key) except -1
+    cdef bint _holds(self, int database, bytes name) except -1
+    cdef int touch_watched(self, int database, bytes key, bint changed) except -1
     cdef int touch_all_watched(self, int database) except -1
     cdef int touch_cleared(self, int database) except -1
     cdef int touch_swapped(self, int left, int right) except -1

@@ -8,6 +8,7 @@ from cpython.object cimport PyObject
 from libc.limits cimport INT_MAX
 from libc.stdint cimport UINT64_MAX, int16_t, int64_t, uint8_t, uint64_t
 
+from node.engine.database cimport Database
 from node.engine.effects cimport Effects
 from node.engine.entry cimport Entry, entry_type
 from node.engine.evictor cimport Evictor
@@ -15,6 +16,7 @@ from node.engine.gate cimport Gate
 from node.engine.keyspace cimport Key, Keyspace
 from node.engine.registry cimport Command, Registry, timing_class
 from node.engine.span cimport span_of
+from node.engine.table cimport table_find
 from node.engine.waiters cimport Link, Queue, Wait, Waiters
 
 from node.engine.reply import Failure
@@ -155,14 +157,24 @@ cdef class Engine:
 
     # ------------------------------------------------------------------------------------------- watching
 
-    cdef int touch_watched(self, int database, bytes key) except -1:
+    cdef int touch_watched(self, int database, bytes key, bint changed) except -1:
+        """A command has written to a key. `changed`: in a way that those who watch it are to know."""
+        cdef tuple place = (database, key)
         if self.waiters.pair_count:
             self.waiters.touch(database, key)
-        watches = self.watched.get((database, key))
+        watches = self.watched.get(place)
         if watches is not None:
+            there = self._holds(database, key)
             for watch in watches:
-                watch.broken = True
+                watch.touch(place, there, changed)
         return 0
+
+    cdef bint _holds(self, int database, bytes name) except -1:
+        """Whether a key is there, be its time over or not: it is not dropped, for a command may be in the midst of
+        telling its effects."""
+        cdef Database *opened = self.keyspace.databases[database]
+        cdef Key key = self.keyspace.locate(span_of(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)))
+        return opened != NULL and table_find(&opened.table[key.slot], key.hash, key.name) != NULL
 
     cdef int touch_all_watched(self, int database) except -1:
         if self.waiters.pair_count:
@@ -194,7 +206,7 @@ cdef class Engine:
     def touch_key(self, int database, bytes key):
         """A key changed by other means than a command with that key among its arguments."""
         if self.watched or self.waiters.pair_count:
-            self.touch_watched(database, key)
+            self.touch_watched(database, key, True)
 
     def touch_database(self, int database):
         """Every key of a database (-1: of all) may have changed: a full sync."""

@@ -385,7 +385,7 @@ cdef int _store_found(Session s, const Search *search, const Found *found, int64
     cdef int64_t at
     if count == 0:
         if s.keyspace.remove(s.database, &target):
-            s.changed(1)
+            s.changed_at(search.store_index)
         return s.reply_int64(0)
     builder = Builder(s.keyspace)
     builder.begin(TYPE_ZSET)
@@ -394,7 +394,7 @@ cdef int _store_found(Session s, const Search *search, const Found *found, int64
             _name(&found[at]), found[at].distance / search.shape.unit if search.store_distance else found[at].score
         )
     builder.finish(s.database, &target, EXPIRY_NONE)
-    s.changed(count)
+    s.changed_at(search.store_index)
     return s.reply_int64(count)
 
 

@@ -214,7 +214,7 @@ cdef int _pfdebug(Session s) except -1:
         if not hll_load(&sketch, value) or not hll_make_dense(&sketch):
             return _damaged(s)
         _store(s, &key, entry, &sketch)
-        s.changed(1)
+        s.changed_aside(1)
         entry = s.keyspace.find(s.database, &key)
     if span_is(s.argv[1], "TODENSE"):
         return s.reply_int64(not was_dense)

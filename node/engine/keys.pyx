@@ -295,8 +295,11 @@ cdef int _copy(Session s) except -1:
     if s.keyspace.find(database, &target) != NULL and not replace:
         return s.reply_int64(0)
     s.keyspace.put_copy(database, &target, entry)
-    _touch_elsewhere(s, database, target.name)
-    s.changed(1)
+    if database == s.database:
+        s.changed(1)
+    else:
+        _touch_elsewhere(s, database, target.name)
+        s.changed_aside(1)
     return s.reply_int64(1)
 
 
@@ -323,8 +326,8 @@ cdef int _move(Session s) except -1:
 
 # The session tells who watches a command's keys in its own database; here is another one.
 cdef int _touch_elsewhere(Session s, int database, Span name) except -1:
-    if database != s.database and (s.engine.watched or s.engine.waiters.pair_count):
-        s.engine.touch_watched(database, span_bytes(name))
+    if s.engine.watched or s.engine.waiters.pair_count:
+        s.engine.touch_watched(database, span_bytes(name), True)
     return 0
 
 

@@ -245,8 +245,11 @@ cdef int _ltrim(Session s) except -1:
         return 0
     length = list_length(entry)
     if _bounds(&first, &last, length):
-        list_keep(s.keyspace, s.database, &key, entry, first, last - first + 1)
-        s.changed(length - (last - first + 1))
+        if last - first + 1 == length:  # nothing to cut: Redis tells those who watch the key all the same
+            s.touched_at(1)
+        else:
+            list_keep(s.keyspace, s.database, &key, entry, first, last - first + 1)
+            s.changed(length - (last - first + 1))
     else:
         s.keyspace.remove(s.database, &key)
         s.changed(length)

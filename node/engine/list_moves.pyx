@@ -126,7 +126,7 @@ cdef int _pop_or_wait(Session s, bint front) except -1:
         s.reply_array(2)
         s.reply_bulk(key.name)
         pop_elements(s, &key, entry, 1, front)
-        s.changed(1)
+        s.changed_at(index)
         return _effect_pop(s, key.name, front, -1)
     return s.wait_for(1, s.argc - 2, wait_ms, TYPE_LIST)
 
@@ -177,7 +177,7 @@ cdef int _pop_many(Session s, int first, int64_t wait_ms) except -1:
         s.reply_bulk(key.name)
         s.reply_array(count)
         pop_elements(s, &key, entry, count, front)
-        s.changed(count)
+        s.changed_at(index)
         return _effect_pop(s, key.name, front, count)
     if wait_ms == DOES_NOT_WAIT:
         return s.reply_null_array()

@@ -107,7 +107,10 @@ cdef int _smove(Session s) except -1:
     if not removed:
         return s.reply_int64(0)
     set_add(s.keyspace, s.database, &target, to_entry, s.argv + 3, 1, &added)
-    s.changed(1 + added)
+    if added == 0:  # the target had it already
+        s.changed_at(1)
+    else:
+        s.changed(1 + added)
     return s.reply_int64(1)
 
 

@@ -161,7 +161,7 @@ cdef int _xack(Session s) except -1:
             pending_remove(s.keyspace.store.heap, stream_of(entry), group, pending)
             done += 1
     s.keyspace.end_edit(&edit)
-    s.changed(done)
+    s.changed_aside(done)
     return s.reply_int64(done)
 
 
@@ -281,7 +281,7 @@ cdef bint _take_over(
         reply_id(s, pending.id)
     else:
         reply_entry(s, entry)
-    s.changed(1)
+    s.changed_aside(1)
     effect_claim(s, key.name, group, pending)
     return True
 
@@ -291,7 +291,7 @@ cdef StreamConsumer *_consumer_at(Session s, Key *key, Stream *stream, StreamGro
     cdef StreamConsumer *consumer = group_consumer(group, s.argv[3])
     if consumer == NULL:
         consumer = group_consumer_add(s.keyspace.store.heap, stream, group, s.argv[3], s.keyspace.now_ms)
-        s.changed(1)
+        s.changed_aside(1)
         effect_consumer(s, key.name, group, consumer)
     consumer.seen_ms = s.keyspace.now_ms
     return consumer
@@ -299,7 +299,7 @@ cdef StreamConsumer *_consumer_at(Session s, Key *key, Stream *stream, StreamGro
 
 # An entry that is pending and was deleted: so is what is pending. The effect makes a replica find the same.
 cdef int _forget(Session s, Key *key, Stream *stream, StreamGroup *group, StreamPending *pending) except -1:
-    s.changed(1)
+    s.changed_aside(1)
     effect_claim(s, key.name, group, pending)
     pending_remove(s.keyspace.store.heap, stream, group, pending)
     return 0
@@ -393,7 +393,7 @@ cdef int _claim_ids(Session s, Key *key, Stream *stream, StreamGroup *group, int
     cdef int index
     if advanced:
         group.last_id = claim.last_id
-        s.changed(1)
+        s.changed_aside(1)
         effect_group(s, key.name, group)
     if consumer != NULL:
         consumer.seen_ms = s.keyspace.now_ms

@@ -386,7 +386,7 @@ cdef int _xsetid(Session s) except -1:
     if not id_is_zero(deleted):
         stream.deleted_id = deleted
     s.keyspace.end_edit(&edit)
-    s.changed(1)
+    s.changed_aside(1)
     return s.reply_ok()
 
 

@@ -85,6 +85,7 @@ cdef int _create(Session s) except -1:
     cdef StreamId id = id_of(0, 0)
     cdef int64_t entries_read
     cdef bint make
+    cdef bint made = False
     cdef Edit edit
     if not _group_options(s, True, &make, &entries_read):
         return 0
@@ -108,12 +109,16 @@ cdef int _create(Session s) except -1:
         if stream == NULL:
             raise MemoryError("no memory for a stream")
         entry = s.keyspace.put_object(s.database, &key, &stream.head, EXPIRY_NONE)
+        made = True
     s.keyspace.begin_edit(s.database, &key, entry, &edit)
     try:
         stream_group_add(s.keyspace.store.heap, stream, s.argv[3], id, entries_read)
     finally:
         s.keyspace.end_edit(&edit)
-    s.changed(1)
+    if made:
+        s.changed(1)
+    else:
+        s.changed_aside(1)
     return s.reply_ok()
 
 
@@ -141,7 +146,7 @@ cdef int _setid(Session s) except -1:
     group.last_id = id
     group.entries_read = entries_read
     s.keyspace.end_edit(&edit)
-    s.changed(1)
+    s.changed_aside(1)
     return s.reply_ok()
 
 
@@ -168,7 +173,7 @@ cdef int _destroy(Session s) except -1:
     finally:
         s.keyspace.end_edit(&edit)
         s.keyspace.give_up(&gone.head)
-    s.changed(1)
+    s.changed_aside(1)
     return s.reply_int64(1)
 
 
@@ -186,7 +191,7 @@ cdef int _createconsumer(Session s) except -1:
         group_consumer_add(s.keyspace.store.heap, stream_of(entry), group, s.argv[4], s.keyspace.now_ms)
     finally:
         s.keyspace.end_edit(&edit)
-    s.changed(1)
+    s.changed_aside(1)
     return s.reply_int64(1)
 
 
@@ -209,7 +214,7 @@ cdef int _delconsumer(Session s) except -1:
     s.keyspace.end_edit(&edit)
     if gone != NULL:
         s.keyspace.give_up(&gone.head)
-    s.changed(1)
+    s.changed_aside(1)
     return s.reply_int64(pending)
 
 

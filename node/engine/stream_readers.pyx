@@ -276,11 +276,11 @@ cdef bint _read_for_group(Session s, const Reading *reading, int index, Entry *e
     try:
         if consumer == NULL:
             consumer = group_consumer_add(s.keyspace.store.heap, stream, group, reading.consumer, s.keyspace.now_ms)
-            s.changed(1)
+            s.changed_aside(1)
             effect_consumer(s, key.name, group, consumer)
         _begin_stream(s, reading, key.name)
         mark = s.out.used_bytes
-        s.changed(1)
+        s.changed_aside(1)
         s.effect_written = True  # also when nothing comes of it
         if fresh:
             told = _deliver(s, reading, &key, stream, group, consumer)

@@ -19,7 +19,7 @@ cdef class Transaction:
 
 cdef class Watch:
     cdef Engine engine
-    cdef list places  # of (database, key)
+    cdef dict places  # (database, key) -> whether it is there
     cdef public bint broken  # one of them has changed
 
     cdef int add(self, int database, bytes key) except -1

@@ -56,24 +56,38 @@ cdef class Transaction:
 cdef class Watch:
     """The keys that one client watches. The engine knows it by each of them and breaks it when one changes.
 
-    `places` has (database, key, whether it was there): a key that was and no longer is has changed too, when its
-    time came and nobody has touched it since.
+    `places` says of each (database, key) whether it was there: a key that was and no longer is has changed too, when
+    its time came and nobody has touched it since; and one that is named by a command that deletes, was not there and
+    is not, has not. While the watch is not broken, what was there still is, unless its time came.
     """
 
     def __cinit__(self, Engine engine not None):
         self.engine = engine
-        self.places = []
+        self.places = {}
         self.broken = False
 
     def __len__(self):
         return len(self.places)
 
     cdef int add(self, int database, bytes key) except -1:
-        cdef list others = self.engine.watched.setdefault((database, key), [])
-        if self not in others:
-            others.append(self)
-            self.places.append((database, key, self.engine.keyspace.exists(database, key)))
+        cdef tuple place = (database, key)
+        if place not in self.places:
+            self.engine.watched.setdefault(place, []).append(self)
+            self.places[place] = self.engine.keyspace.exists(database, key)
         return 0
+
+    def touch(self, tuple place, bint there, bint changed):
+        """A command has written to one of the keys.
+
+        Args:
+            place: (database, key).
+            there: it is there now.
+            changed: what is at the key has changed, if anything was or is there.
+        """
+        if not changed:
+            self.places[place] = there  # BITFIELD makes a key in silence
+        elif there or self.places[place]:
+            self.broken = True
 
     def voids(self):
         """Whether EXEC will do nothing. Once said it stays so, also when the clock goes back to before a key's time
@@ -81,16 +95,16 @@ cdef class Watch:
         keyspace = self.engine.keyspace
         if not self.broken:
             self.broken = any(
-                there and not keyspace.exists(database, key) for database, key, there in self.places
+                there and not keyspace.exists(database, key) for (database, key), there in self.places.items()
             )
         return self.broken
 
     cdef int forget(self) except -1:
         """The end of it: nobody tells this one of changes any more."""
-        for database, key, _ in self.places:
-            others = self.engine.watched[database, key]
+        for place in self.places:
+            others = self.engine.watched[place]
             others.remove(self)
             if not others:
-                del self.engine.watched[database, key]
+                del self.engine.watched[place]
         self.places.clear()
         return 0

@@ -32,7 +32,7 @@ cdef int _pop_members(Session s, Editor *editor, bint highest, int64_t count, bi
         edit_cut(s.keyspace, editor, total - count if highest else 0, count)
     finally:
         edit_close(s.keyspace, editor)
-    return s.changed(count)
+    return 0
 
 
 cdef int _pop(Session s, bint highest) except -1:
@@ -50,7 +50,8 @@ cdef int _pop(Session s, bint highest) except -1:
     s.reply_array(count if nested else count * 2)
     if count == 0:
         return 0
-    return _pop_members(s, &editor, highest, count, nested)
+    _pop_members(s, &editor, highest, count, nested)
+    return s.changed(count)
 
 
 cdef int _zpopmin(Session s) except -1:
@@ -88,14 +89,15 @@ cdef bint _read_mpop(Session s, int count_index, int64_t *key_count, bint *highe
     return True
 
 
-# Pops from the set that the editor holds, the key named in the answer.
-cdef int _pop_named(Session s, Editor *editor, bint highest, int64_t count, bint nested) except -1:
+# Pops from the set that the editor holds, that of the key at `index`, which is named in the answer.
+cdef int _pop_named(Session s, int index, Editor *editor, bint highest, int64_t count, bint nested) except -1:
     count = min(count, edit_count(editor))
     s.reply_array(2 if nested else 3)
     s.reply_bulk(editor.key.name)
     if nested:
         s.reply_array(count)
     _pop_members(s, editor, highest, count, nested)
+    s.changed_at(index)
     s.effect(3)
     s.effect_arg_word("ZPOPMAX" if highest else "ZPOPMIN")
     s.effect_arg(editor.key.name)
@@ -113,7 +115,7 @@ cdef bint _pop_first(Session s, int first, int last, bint highest, int64_t count
         if not edit_at(s, index, &editor):
             return True
         if editor.entry != NULL:
-            _pop_named(s, &editor, highest, count, nested)
+            _pop_named(s, index, &editor, highest, count, nested)
             return True
     return False
 

@@ -93,6 +93,39 @@ SCENES = {
         a<
         b: RPUSH k 1
         b: LRANGE k 0 -1""",
+    "while others watch": """
+        a: WATCH k
+        c> BLMOVE l k LEFT LEFT 0
+        d: RPUSH l 1
+        c<
+        a: MULTI
+        a: PING
+        a: EXEC
+        a: RPUSH m 1
+        a: WATCH m
+        b: WATCH n
+        c> BLPOP x y m2 n 0
+        d: RPUSH y 1 2
+        c<
+        a: MULTI
+        a: PING
+        a: EXEC
+        b: MULTI
+        b: PING
+        b: EXEC
+        a: WATCH y
+        b: WATCH z
+        c> BRPOPLPUSH z y 0
+        e> BRPOP z n 0
+        d: LPUSH z 1 2
+        c<
+        e<
+        a: MULTI
+        a: PING
+        a: EXEC
+        b: MULTI
+        b: PING
+        b: EXEC""",
     "by sorting": "a> BLPOP k 0\nb: RPUSH l 3 1 2\nb: RESTORE k 0 bad\nb: RPUSHX k 1\nb: RPUSH k 5\na<",
 }
 

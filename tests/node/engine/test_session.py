@@ -294,7 +294,8 @@ def test_misplaced_transaction_commands(engine: Engine, line: bytes, error: byte
 
 
 def test_a_watched_key_that_changed_voids_exec(engine: Engine) -> None:
-    def touch(session: Session, _args: list[bytes]) -> Reply:
+    def touch(session: Session, args: list[bytes]) -> Reply:
+        session.engine.keyspace.set(0, args[1], b"v")
         session.mark_changed()
         return Status(b"OK")
 
