@@ -19,6 +19,9 @@
     leave                       a member says farewell, ends and comes back as a new one
     replace                     a member dies, everybody is told to FORGET it, and a new one takes its place
     hand-over                   a person asks a replica to take over (CLUSTER FAILOVER)
+    give-back                   a primary gives its lease back and asks for it again, as when handing over
+                                comes to nothing
+    force                       a person tells a replica to take over at once (CLUSTER FAILOVER FORCE)
     move                        a machine comes back under another address, its disk with it
 
 A cluster that loses a majority of its voters for good never works again, by design, so at most a minority of
@@ -292,17 +295,44 @@ class Faults:
 
         self._until(fault, mend)
 
+    def _give_back(self, fault: Fault, target: Machine) -> None:
+        process = target.process
+        if process is None or process.office is None:
+            self._plan(fault)
+            return
+        self._events.trace(f"{process.life} gives its lease back")
+
+        def give_back() -> None:
+            process.release_lease()
+            process.node.cluster.serve_or_not()
+            process.settle()
+
+        def ask_again() -> None:
+            process.lease_wanted = True
+            process.settle()
+
+        process.at_once(give_back)
+        self._after(self._dice.randint(*fault.for_ms), partial(process.at_once, ask_again))
+        self._plan(fault)
+
     def _hand_over(self, fault: Fault, target: Machine) -> None:
         """As CLUSTER FAILOVER at one of its replicas, which answers with an error if it cannot."""
+        self._ask_to_lead(fault, target, "")
+
+    def _force(self, fault: Fault, target: Machine) -> None:
+        """As `_hand_over`, and its primary is not asked."""
+        self._ask_to_lead(fault, target, "force")
+
+    def _ask_to_lead(self, fault: Fault, target: Machine, mode: str) -> None:
         asked = [machine.process for machine in self._cluster.replicas_of(target)]
         linked = [process for process in asked if process is not None and process.node.replication.link_up]
         if linked:
             process = self._dice.choice(linked)
-            self._events.trace(f"{process.life} is asked to take over")
+            self._events.trace(f"{process.life} is asked to take over{' by force' if mode else ''}")
 
             async def fail_over() -> None:
                 try:
-                    await process.node.cluster.fail_over("")
+                    await process.node.cluster.fail_over(mode)
                 except (CommandError, RegisterError) as error:
                     self._events.trace(f"{process.life} cannot take over: {error}")
 
@@ -443,7 +473,9 @@ BEGIN: Final[Mapping[str, Callable[[Faults, Fault, Machine], None]]] = {
     "set-clock": Faults._set_clock,
     "slow-disk": Faults._slow_disk,
     "move": Faults._move,
+    "give-back": Faults._give_back,
     "hand-over": Faults._hand_over,
+    "force": Faults._force,
     "disk-errors": Faults._disk_errors,
     "change-voters": Faults._change_voters,
     "leave": Faults._leave,

@@ -36,7 +36,7 @@ from gossip.config import GossipConfig
 from gossip.exchange import as_value
 from gossip.members import Status
 from gossip.membership import Membership
-from gossip.messages import Address, Envelope, Meta, Record, RegisterNews
+from gossip.messages import Address, Envelope, LeaseRelease, Meta, Record, RegisterNews
 from gossip.participant import Action, Participant
 from gossip.past import Past
 from gossip.register import Change, Learned, Refused, RegisterError
@@ -55,6 +55,16 @@ SAVE_AGAIN_MS: Final = 1_000
 ROUNDS_MAX: Final = 1_000
 LINKS_TIDY: Final = 64
 DATAGRAMS: Final = (Send, Deliver)
+
+
+class _Forgetful(Participant):
+    """Planted: a release ends whatever its sender was granted."""
+
+    def hear(self, envelope: Envelope, source: Address, now_ms: int) -> None:
+        super().hear(envelope, source, now_ms)
+        message, granted = envelope.message, self.voting.granted
+        if isinstance(message, LeaseRelease) and granted.holder(message.shard_id, now_ms) == envelope.sender:
+            del granted._grants[message.shard_id]  # the bug: it may have asked again since
 
 
 class _Credulous(Participant):
@@ -101,7 +111,8 @@ class Process(Membership):
         )  # fmt: skip
         self.address: Address = meta.bus_address
         self.client_address: Address = (meta.host, meta.port)
-        kind = _Credulous if "skip-epoch" in bugs else Participant
+        kinds = {"any-release": _Forgetful, "skip-epoch": _Credulous}
+        kind = next((kinds[bug] for bug in kinds if bug in bugs), Participant)
         dice: Random = self.events.dice(f"{life} member")
         super().__init__(kind(past, meta, GossipConfig(), dice, now_ms))
         self._dice = self.events.dice(f"{life} disk")

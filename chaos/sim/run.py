@@ -20,6 +20,7 @@ from chaos.sim.scenario import ANY_NUMBER, Options, draw
 PLANTED: Final[Mapping[str, tuple[str, str]]] = {
     "skip-lease": ("row-07-minority", "one-serving"),
     "late-reply": ("row-11-pause-before-reply", "one-serving"),
+    "any-release": ("row-13-leases-given-back", "one-serving"),
     "skip-epoch": ("row-13-stale-claims", "epochs-rise"),
     "keep-office": ("row-10-long-pause", "one-owner"),
     "same-history": ("row-02-old-primary-returns", "prefix"),

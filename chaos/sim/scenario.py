@@ -56,7 +56,7 @@ DURABILITIES: Final = ("async", "quorum")
 KINDS: Final = (
     "kill", "freeze", "kill-in-turn", "freeze-in-turn", "kill-many", "kill-voters", "partition", "one-way",
     "swizzle", "cut-link", "cut-voters", "reset", "set-clock", "slow-disk", "disk-errors", "move",
-    "old-disk", "lost-fsync", "hand-over", "change-voters", "leave", "replace",
+    "old-disk", "lost-fsync", "hand-over", "give-back", "force", "change-voters", "leave", "replace",
 )  # fmt: skip
 TARGETS: Final = ("primary", "replica", "any")
 

@@ -139,4 +139,4 @@ def test_refused(words: list[str], text: str, capsys: pytest.CaptureFixture[str]
 def test_unknown_bugs_are_refused() -> None:
     with pytest.raises(ValueError, match="skip-lease"):
         outcome("storm", 1, "no-such")
-    assert len(BUGS) == 12
+    assert len(BUGS) == 13
