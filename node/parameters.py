@@ -22,10 +22,11 @@ _UNITS = {
     "m": 1000**2, "mb": 1 << 20,
     "g": 1000**3, "gb": 1 << 30,
 }  # fmt: skip
-_MEMORY = re.compile(r"([0-9]{1,19})([a-z]*)\Z")
+_MEMORY = re.compile(r"0*([0-9]*)([a-z]*)\Z")
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{0,12})?\Z")
 INT64_MAX = (1 << 63) - 1
+INT64_DIGITS = 19
 INT32_MAX = (1 << 31) - 1
 
 
@@ -139,11 +140,11 @@ class Only(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Limits(Kind):
-    """`class hard soft seconds`, once or several times; classes not named keep what they have."""
+    """`class hard soft seconds`, any number of times; classes not named keep what they have."""
 
     def parse(self, text: str, before: Value, /) -> Value:
-        words = text.split()
-        if not words or len(words) % 4:
+        words = text.split(" ") if text else []  # each blank counts, as with Redis
+        if len(words) % 4:
             raise BadValue("Wrong number of arguments in buffer limit configuration.")
         assert isinstance(before, Mapping)
         limits = dict(before)
@@ -155,6 +156,8 @@ class Limits(Kind):
                 hard, soft = parse_memory(words[at + 1]), parse_memory(words[at + 2])
             except BadValue:
                 raise BadValue(_LIMIT_TEXT) from None
+            if max(hard, soft) > INT64_MAX:
+                raise BadValue(_LIMIT_TEXT)
             if not _INTEGER.match(words[at + 3]) or not 0 <= int(words[at + 3]) <= INT32_MAX:
                 raise BadValue(_LIMIT_TEXT)
             limits[name] = OutputLimit(hard, soft, int(words[at + 3]))
@@ -173,13 +176,17 @@ _LIMIT_TEXT = "Error in hard, soft or soft_seconds setting in buffer limit confi
 def parse_memory(text: str) -> int:
     """Bytes from `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`; any case.
 
+    No digits are 0, as Redis has it. What takes more than 63 bits is 2**63, more than any parameter can be.
+
     Raises:
-        BadValue: anything else, or more than 63 bits.
+        BadValue: anything else.
     """
     found = _MEMORY.match(text.lower())
-    if found is None or found[2] not in _UNITS or int(found[1]) * _UNITS[found[2]] > INT64_MAX:
+    if found is None or found[2] not in _UNITS:
         raise BadValue("argument must be a memory value")
-    return int(found[1]) * _UNITS[found[2]]
+    if len(found[1]) > INT64_DIGITS:
+        return INT64_MAX + 1
+    return min(int(found[1] or "0") * _UNITS[found[2]], INT64_MAX + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,15 +95,15 @@ def test_related_parameters_are_checked_together() -> None:
 @pytest.mark.parametrize(
     ("text", "size"),
     [("0", 0), ("100", 100), ("1b", 1), ("1k", 1000), ("1KB", 1024), ("2m", 2_000_000), ("1mb", 1 << 20),
-     ("1g", 10**9), ("1Gb", 1 << 30), ("9223372036854775807", (1 << 63) - 1)],
+     ("1g", 10**9), ("1Gb", 1 << 30), ("9223372036854775807", (1 << 63) - 1), ("", 0), ("kb", 0), ("000", 0),
+     ("9000000000gb", 1 << 63), ("9223372036854775808", 1 << 63), ("9" * 5000, 1 << 63),
+     ("0" * 5000 + "1k", 1000)],
 )  # fmt: skip
 def test_memory_units(text: str, size: int) -> None:
     assert parse_memory(text) == size
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "1x", "1.5gb", "kb", "9223372036854775808", "9" * 5000, "1 kb", "٣"]
-)
+@pytest.mark.parametrize("text", ["-1", "1x", "1.5gb", " ", "9" * 5000 + "x", "1 kb", "٣"])
 def test_bad_memory(text: str) -> None:
     with pytest.raises(BadValue, match="must be a memory value"):
         parse_memory(text)
