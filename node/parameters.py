@@ -117,7 +117,7 @@ class Percentiles(Kind):
     """Percentages between blanks; none is legal."""
 
     def parse(self, text: str, _before: Value, /) -> Value:
-        words = text.split()
+        words = text.split(" ") if text else []
         if not all(map(_DECIMAL.match, words)):
             raise BadValue("Invalid latency-tracking-info-percentiles parameters")
         if any(float(word) > 100 for word in words):

@@ -46,7 +46,8 @@ cdef class Call(HeldReplies):
 
     # --- effects. A command that changed something calls changed(); the command's own words are then
     # propagated, unless it wrote other effects itself through self.effect(...) + effect_arg*.
-    # One that says more of it calls changed_at() or changed_aside() instead: one of the three for a command. ----
+    # changed_at() is for one that might have changed several keys, and replaces what changed() said; changed_aside()
+    # is instead of it. ---------------------------------------------------------------------------------------
     cdef int changed(self, int64_t count) except -1
     cdef int changed_at(self, int index) except -1  # only the key at argv[index], of several it might have been
     cdef int changed_aside(self, int64_t count) except -1  # what is no change to those who watch the keys

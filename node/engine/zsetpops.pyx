@@ -32,7 +32,7 @@ cdef int _pop_members(Session s, Editor *editor, bint highest, int64_t count, bi
         edit_cut(s.keyspace, editor, total - count if highest else 0, count)
     finally:
         edit_close(s.keyspace, editor)
-    return 0
+    return s.changed(count)
 
 
 cdef int _pop(Session s, bint highest) except -1:
@@ -50,8 +50,7 @@ cdef int _pop(Session s, bint highest) except -1:
     s.reply_array(count if nested else count * 2)
     if count == 0:
         return 0
-    _pop_members(s, &editor, highest, count, nested)
-    return s.changed(count)
+    return _pop_members(s, &editor, highest, count, nested)
 
 
 cdef int _zpopmin(Session s) except -1:

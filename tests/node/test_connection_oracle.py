@@ -74,7 +74,8 @@ def test_random_sequences(ours: Ours, theirs: Wire, commands: list[list[bytes]],
         "CONFIG SET proto-max-bulk-len 99999999999999999999|CONFIG SET repl-backlog-size kb",
         "CONFIG SET client-output-buffer-limit ' '|CONFIG SET client-output-buffer-limit ''|"
         "CONFIG SET client-output-buffer-limit 'slave  1 0 0'",
-        "CONFIG SET maxmemory ' '|CONFIG SET maxmemory b|CONFIG SET timeout ''",
+        "CONFIG SET maxmemory ' '|CONFIG SET maxmemory b|CONFIG SET timeout ''|"
+        "CONFIG SET latency-tracking-info-percentiles ' '|CONFIG SET latency-tracking-info-percentiles ''",
         "CONFIG SET maxmemory 0 maxclients 0|CONFIG SET hz 10|"
         "CONFIG SET HZ 999999|CONFIG GET hz|CONFIG SET hz 10",
         "CONFIG SET client-output-buffer-limit x|CONFIG SET client-output-buffer-limit 'x 1 2 3'",
