@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -33,6 +34,11 @@ from node.slot_changes import assignment, founding, new_epoch, release, transfer
 log = logging.getLogger("grapevine.cluster")
 
 SEEN_TIMEOUT_S: Final = 2.0
+GIVE_AGAIN_MS: Final = 500
+SLOT_HAS_KEYS: Final = (
+    "ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+)
+"""As Redis says it."""
 
 
 class ClusterNode(ClusterMember):
@@ -187,9 +193,48 @@ class ClusterNode(ClusterMember):
                 raise CommandError("ERR Target node is not a master")
             else:
                 target = led.id
-            await self._change_slots(transfer(slot, topology.slot_owner(slot), target))
+            source = topology.slot_owner(slot)
+            change = transfer(slot, source, target)
+            if self.election.leads and source == self.election.shard.id != target:
+                await self._give(slot, change)
+            else:
+                await self._change_slots(change)
             await self._until(lambda topology: topology.slot_owner(slot) == target)
             return OK
+
+    async def _give(self, slot: int, change: Change) -> None:
+        """A slot of ours to another shard. Nobody uses it from the moment when we ask the voters until we
+        know what they decided: whatever we acknowledged meanwhile would be lost with the slot.
+        """
+        if self.engine.keyspace.slot_size(0, slot):  # it came when the command had been let through
+            raise CommandError(SLOT_HAS_KEYS.format(slot=slot))
+        leaving = self.office.routes.leaving
+        leaving.add(slot)
+        self.office.route()
+        try:
+            await self._change_slots(change)
+        except (NoMajority, Refused) as error:
+            if isinstance(error, NoMajority) and error.unknown:
+                self.errands.start_own(partial(self._give_after_all, slot, change), urgent=True)
+            else:
+                leaving.discard(slot)
+                self.office.route()
+            raise
+
+    async def _give_after_all(self, slot: int, change: Change) -> None:
+        """It may be decided yet, when anybody asks the voters about the slot map: so we do, until it is."""
+        while self.election.leads and slot in self.office.routes.leaving:
+            try:
+                await self._change_slots(change)
+                return  # the slot is used again when our view shows whose it is
+            except NoMajority as error:
+                log.warning("slot %d is still being given away: %s", slot, error)
+                await self.errands.pause(GIVE_AGAIN_MS)
+            except Refused as error:
+                log.warning("slot %d is given away no more: %s", slot, error)
+                break
+        self.office.routes.leaving.discard(slot)
+        self.office.route()
 
     async def replicate(self, member_id: str) -> Reply:
         """CLUSTER REPLICATE: we join the shard of that primary, giving up an empty one of our own."""

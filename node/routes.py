@@ -2,6 +2,7 @@
 
     decided topology, our shard --> owners' addresses, ranges, own slots --> Engine
     CLUSTER SETSLOT -------------> migrating (ASK), importing (ASKING) ----> Engine
+    SETSLOT NODE, votes under way > leaving (TRYAGAIN) ---------------------> Engine
 
 The engine's array of slots is written anew when anything of this changed, and left alone otherwise: the
 topology changes with every member that is suspected, its slots hardly ever.
@@ -30,11 +31,14 @@ class Routes:
     Attributes:
         migrating: our slots on their way, to another member's shard (CLUSTER SETSLOT MIGRATING).
         importing: slots on their way to us, by the member they come from.
+        leaving: our slots that are being given to another shard: it may be decided, and we do not know yet.
+            They are empty and stay so: what was written now would be dropped with the decision.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.migrating: dict[int, str] = {}
         self.importing: dict[int, str] = {}
+        self.leaving: set[int] = set()
         self._engine = engine
         self._told: object = None
         self._marked: set[int] = set()  # slots that the engine was told are on the move
@@ -69,7 +73,11 @@ class Routes:
                 endpoints.append(f"{primary.host}:{primary.port}".encode())
         ranges = topology.ranges()
         own = index_of.get(mine.id, -1)
-        moves = (tuple(sorted(self.migrating.items())), tuple(sorted(self.importing)))
+        moves = (
+            tuple(sorted(self.migrating.items())),
+            tuple(sorted(self.importing)),
+            tuple(sorted(self.leaving)),
+        )
         wanted = (ranges, endpoints, tuple(index_of), own, leads, moves)
         if wanted == self._told:
             return False
@@ -94,11 +102,14 @@ class Routes:
             del self.migrating[slot]
         for slot in [slot for slot in self.importing if topology.slot_owner(slot) == mine]:
             del self.importing[slot]
+        self.leaving.intersection_update([slot for slot in self.leaving if topology.slot_owner(slot) == mine])
         for slot, member_id in self.migrating.items():
             self._engine.set_migrating(slot, index_of.get(shard_id_of(topology, member_id), -1))
         for slot in self.importing:
             self._engine.set_importing(slot, True)
-        self._marked = {*self.migrating, *self.importing}
+        for slot in self.leaving:
+            self._engine.set_leaving(slot)
+        self._marked = {*self.migrating, *self.importing, *self.leaving}
 
     # -- keys that are not ours any more
 

@@ -20,7 +20,7 @@ import trio
 from gossip.service import BUS_PORT_OFFSET, MeetRefused
 from gossip.slots import slot_of
 from gossip.topology import SLOT_COUNT, MemberView
-from node.cluster import ClusterNode
+from node.cluster import SLOT_HAS_KEYS, ClusterNode
 from node.cluster_member import ClusterMember
 from node.cluster_replies import (
     info_fields,
@@ -398,10 +398,7 @@ def setslot(session: Session, args: list[bytes]) -> Reply:
             if view.id != node.id and not leads(node.topology, view):
                 raise CommandError("ERR Target node is not a master")
             if mine and view.id != node.id and session.engine.keyspace.slot_size(0, slot):
-                raise CommandError(
-                    f"ERR Can't assign hashslot {slot} to a different node "
-                    "while I still hold keys for this hash slot."
-                )
+                raise CommandError(SLOT_HAS_KEYS.format(slot=slot))
             return node.errands.start(session, partial(node.move_slot, slot, view.id))
         case _:
             raise CommandError("ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP")

@@ -13,6 +13,9 @@ cdef enum:
     SLOT_COUNT = 16384
 
 cdef enum:
+    LEAVING = -2  # in Engine.migrating_to, in place of an owner
+
+cdef enum:
     PAUSE_NONE = 0
     PAUSE_WRITE = 1
     PAUSE_ALL = 2
@@ -53,7 +56,7 @@ cdef class Engine:
 
     # Routing, consulted before each keyed command in cluster mode.
     cdef int16_t slot_owner[SLOT_COUNT]  # index into owners; -1: nobody's
-    cdef int16_t migrating_to[SLOT_COUNT]  # index into owners; -1: not migrating
+    cdef int16_t migrating_to[SLOT_COUNT]  # index into owners; -1: not migrating; or LEAVING
     cdef uint8_t importing[SLOT_COUNT]
     cdef list owners  # bytes "host:port" by owner index
     cdef int self_owner

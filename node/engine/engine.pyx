@@ -124,6 +124,14 @@ cdef class Engine:
             raise ValueError(f"slot {slot} or owner {owner} is out of range")
         self.migrating_to[slot] = <int16_t> owner
 
+    def set_leaving(self, int slot):
+        """Refuses whatever wants a key of this slot of ours, until `set_migrating` says otherwise: it may be
+        another shard's any moment, and what it has then is dropped.
+        """
+        if not 0 <= slot < SLOT_COUNT:
+            raise ValueError(f"slot {slot} is out of range")
+        self.migrating_to[slot] = LEAVING
+
     def set_importing(self, int slot, bint importing):
         if not 0 <= slot < SLOT_COUNT:
             raise ValueError(f"slot {slot} is out of range")
@@ -131,7 +139,7 @@ cdef class Engine:
         self.routes_changed = True
 
     def slot_state(self, int slot):
-        """(owner index, migrating-to index, importing) of a slot."""
+        """(owner index, migrating-to index, importing) of a slot; the second is -2 for one that is leaving."""
         if not 0 <= slot < SLOT_COUNT:
             raise ValueError(f"slot {slot} is out of range")
         return self.slot_owner[slot], self.migrating_to[slot], bool(self.importing[slot])

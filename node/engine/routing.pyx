@@ -7,7 +7,7 @@ Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spe
 from libc.stdint cimport uint32_t
 
 from node.engine.call cimport ROUTE_ASKING, ROUTE_READONLY, Call
-from node.engine.engine cimport Engine
+from node.engine.engine cimport LEAVING, Engine
 from node.engine.keyspace cimport Key
 from node.engine.registry cimport FLAG_ASKING, FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command
 
@@ -64,6 +64,8 @@ cdef bytes route_slot(Call call, int slot, uint32_t flags, int modes, list indic
         if engine.is_primary:
             if engine.lease_until_ms and engine.monotonic_ms >= engine.lease_until_ms:
                 return b"CLUSTERDOWN The primary's lease has ended: it hears no majority of the voters"
+            if engine.migrating_to[slot] == LEAVING:
+                return b"TRYAGAIN Slot %d is being given to another shard: the voters are asked" % slot
             if engine.migrating_to[slot] >= 0 and (indices is None or indices):
                 if indices is None:
                     indices = [call.first_key_index]

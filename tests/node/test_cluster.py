@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from gossip.register import Change, NoMajority
+from gossip.register import Change, NoMajority, Refused
 from gossip.slots import slot_of
+from gossip.topology import SLOTS_REGISTER
 from node.engine.reply import CommandError
 from tests.node.cluster_parts import fields, lines, members
 from tests.node.replication.parts import Client
@@ -262,6 +264,59 @@ async def test_slots_move_between_shards(tmp_path: Path) -> None:
         assert await right.call("GET", key) is None
         epoch = left.cluster.election.shard.epoch
         assert await left.call("CLUSTER", "BUMPEPOCH") == b"BUMPED %d" % (max(epoch, 2) + 1)
+
+
+@pytest.mark.parametrize("outcome", ["decided", "refused", "unknown"])
+async def test_nothing_is_lost_in_a_slot_that_is_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """Without MIGRATING before it: from asking the voters until it is known what they decided, the owner
+    acknowledges nothing that would go with the slot."""
+    async with members(tmp_path) as cluster:
+        left, right = await cluster.add(), await cluster.add()
+        await cluster.acquainted()
+        await left.call("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+        await right.call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+        await until(lambda: left.cluster.outlook.ok and right.cluster.outlook.ok)
+        slot = slot_of(b"foo")  # 12182: on the right
+        service, propose = right.cluster.service, right.cluster.service.propose
+        refusals: list[str] = []
+        attempts = 0
+
+        async with await trio.open_tcp_stream("127.0.0.1", right.port) as stream:
+            client = Client(stream)
+            assert await client(b"MULTI") == b"OK"
+            assert await client(b"SET", b"foo", b"1") == b"QUEUED"
+
+            async def watched(register: str, change: Change, **how: Any) -> object:
+                nonlocal attempts
+                if register != SLOTS_REGISTER:
+                    return await propose(register, change, **how)
+                attempts += 1
+                refusals.append(error(await right.call("SET", "foo", "1")))
+                refusals.append(error(await right.call("GET", "foo")))
+                if attempts == 1:
+                    refusals.append(error(await client(b"EXEC")))
+                    assert await right.call("SET", "elsewhere{0}", "1") == b"OK", "its other slots are served"
+                if outcome == "refused":
+                    raise Refused("somebody else was first")
+                if outcome == "unknown" and attempts == 1:
+                    raise NoMajority(register, service.topology.voter_set, (), {}, unknown=True)
+                return await propose(register, change, **how)
+
+            monkeypatch.setattr(service, "propose", watched)
+            reply = await right.call("CLUSTER", "SETSLOT", f"{slot}", "NODE", left.id)
+            assert reply == b"OK" if outcome == "decided" else isinstance(reply, RuntimeError)
+            if outcome == "refused":
+                assert await right.call("SET", "foo", "1") == b"OK"
+            else:
+                await until(lambda: left.cluster.topology.slot_owner(slot) == left.cluster.election.shard.id)
+                assert await left.call("SET", "foo", "1") == b"OK"
+                await until(lambda: not right.cluster.office.routes.leaving)
+                assert error(await right.call("GET", "foo")).startswith("MOVED")
+            assert attempts == (2 if outcome == "unknown" else 1)
+            text = f"TRYAGAIN Slot {slot} is being given to another shard: the voters are asked"
+            assert set(refusals) == {text}
 
 
 async def test_refusals_name_what_is_wrong(tmp_path: Path) -> None:

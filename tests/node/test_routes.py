@@ -126,6 +126,25 @@ def test_slots_on_the_move(engine: Engine) -> None:
     assert client.feed(b"GET k\r\n") == b"$-1\r\n"
 
 
+def test_a_slot_that_is_leaving_is_used_by_nobody(engine: Engine) -> None:
+    """With or without MIGRATING before it."""
+    routes, client = Routes(engine), Session(engine)
+    routes.tell(ALL_OURS, OURS, leads=True)
+    routes.migrating[SLOT] = OTHER
+    routes.leaving.add(SLOT)
+    assert routes.tell(ALL_OURS, OURS, leads=True)
+    assert engine.slot_state(SLOT)[1] == -2
+    for words in (b"GET k", b"SET k v", b"MGET k k"):
+        assert client.feed(words + b"\r\n").startswith(b"-TRYAGAIN Slot %d is being given" % SLOT)
+    assert client.feed(b"SET a v\r\n") == b"+OK\r\n"
+    routes.leaving.discard(SLOT)
+    assert routes.tell(ALL_OURS, OURS, leads=True)
+    assert client.feed(b"GET k\r\n").startswith(b"-ASK")
+    routes.leaving.add(SLOT)
+    routes.tell(ALL_THEIRS, OURS, leads=True)
+    assert (routes.leaving, client.feed(b"GET k\r\n")) == (set(), MOVED)
+
+
 def test_keys_of_slots_that_are_others_are_dropped_in_slices(engine: Engine) -> None:
     routes, client = Routes(engine), Session(engine)
     routes.tell(ALL_OURS, OURS, leads=True)
