@@ -132,7 +132,12 @@ class Model:
         if not low <= new <= high:
             if overflow == "FAIL":
                 return None
-            new = max(low, min(high, new)) if overflow == "SAT" else (new - low) % (1 << width) + low
+            if overflow == "WRAP":
+                new = (new - low) % (1 << width) + low
+            elif new > high or high - new >= 1 << 63:  # Redis takes what is so far below for too much
+                new = high
+            else:
+                new = low
         self._write(key, at, f"{new % (1 << width):0{width}b}")
         return new if verb == "INCRBY" else old
 
