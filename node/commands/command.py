@@ -47,7 +47,7 @@ def listing(session: Session, args: list[bytes]) -> Reply:
     keep: Callable[[CommandSpec], bool]
     match [word.lower() for word in args[2:4]], args[4:]:
         case [], []:
-            return [spec.name.encode() for spec in _rows(session)]
+            keep = lambda _spec: True  # noqa: E731
         case [b"filterby", b"module"], [_]:
             return []  # we have no modules
         case [b"filterby", b"aclcat"], [category]:

@@ -103,6 +103,16 @@ def test_we_have_every_command_on_strings_and_on_the_connection(theirs: Wire) ->
         assert {name.decode() for name in names} - later <= ALL.keys()  # type: ignore[union-attr]
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("filtered", [[], [b"FILTERBY", b"PATTERN", b"*"]])
+def test_subcommands_are_listed(theirs: Wire, filtered: list[bytes]) -> None:
+    mine, its = (decoded(side.call(b"COMMAND", b"LIST", *filtered)) for side in (Ours(), theirs))
+    assert isinstance(mine, list)
+    assert isinstance(its, list)
+    assert {name.decode() for name in mine} == ALL.keys()
+    assert {b"client", b"client|list"} <= {*mine} & {*its}
+
+
 def test_rows_are_whole() -> None:
     for spec in ALL.values():
         assert spec.summary.endswith("."), spec.name
