@@ -144,7 +144,7 @@ cdef int _restore(Session s) except -1:
         return s.reply_error("ERR Bad data format")
     entry = s.keyspace.find(s.database, &key)
     if entry != NULL and idle_s >= 0:
-        heat_set_idle(&s.keyspace.heat, entry, <uint32_t> min(idle_s * 1000 // 1024 if idle_s < 16000000 else 0xFFFFFF, 0xFFFFFF))
+        heat_set_idle(&s.keyspace.heat, entry, <uint32_t> min((idle_s * 1000 + 512) // 1024 if idle_s < 17000000 else 0xFFFFFF, 0xFFFFFF))
     elif entry != NULL and frequency >= 0:
         heat_set_frequency(&s.keyspace.heat, entry, <uint32_t> frequency)
     s.changed(1)

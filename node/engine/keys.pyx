@@ -496,7 +496,7 @@ cdef int _object_idletime(Session s) except -1:
             " between policies at runtime the data will take some time to adjust."
         )
     units = heat_idle(&s.keyspace.heat, entry)
-    return s.reply_int64(units * 1024 // 1000)
+    return s.reply_int64((units * 1024 + 500) // 1000)
 
 
 cdef int _object_freq(Session s) except -1:
