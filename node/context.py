@@ -81,7 +81,7 @@ class ProcessContext(Protocol):
 
     @property
     def info_sections(self) -> Mapping[str, InfoSection]:
-        """Sections of INFO that others than `node.info` know: `replication`, `cluster`."""
+        """What others than `node.info` know: sections `replication` and `cluster`, `syncs` of `stats`."""
         ...
 
     def clock_us(self) -> int:

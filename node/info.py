@@ -153,7 +153,7 @@ def _clients(node: NodeContext) -> Fields:
     yield "maxclients", node.config.integer("maxclients")
     yield "client_recent_max_input_buffer", max((s.query_capacity_bytes for s in sessions), default=0)
     yield "client_recent_max_output_buffer", max((s.output_capacity_bytes for s in sessions), default=0)
-    yield "blocked_clients", sum(session.blocked for session in sessions)
+    yield "blocked_clients", sum(session.blocked or session.stalled for session in sessions)
     yield "tracking_clients", 0
     yield "watching_clients", sum(session.watching_count > 0 for session in sessions)
 
@@ -214,6 +214,9 @@ def _stats(node: NodeContext) -> Fields:
     yield "instantaneous_input_kbps", f"{received / 1024:.2f}"
     yield "instantaneous_output_kbps", f"{sent / 1024:.2f}"
     yield "rejected_connections", counters["rejected_connections"]
+    section = node.info_sections.get("syncs")
+    if section is not None:
+        yield from section()
     yield "expired_keys", keyspace.expired
     yield "expired_subkeys", keyspace.expired_fields
     yield "evicted_keys", keyspace.evicted

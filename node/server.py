@@ -109,6 +109,7 @@ class Node:
         self._chores_due = trio.Event()
         self.info_sections: Mapping[str, InfoSection] = {
             "replication": lambda: report.info_fields(self.replication, boottime_ms()),
+            "syncs": lambda: report.sync_fields(self.replication),
         }
         self.service: Service | None = None
         self.cluster: ClusterNode | None = None

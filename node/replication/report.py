@@ -40,6 +40,14 @@ def info_fields(manager: ReplicationManager, now_ms: int) -> Iterator[tuple[str,
     yield "repl_backlog_histlen", 0 if ring is None else ring.end - ring.start
 
 
+def sync_fields(manager: ReplicationManager) -> Iterator[tuple[str, object]]:
+    """How this node's replicas got their data, for the section `stats` of INFO."""
+    feeder = manager.feeder
+    yield "sync_full", feeder.full_sync_count
+    yield "sync_partial_ok", feeder.partial_sync_count
+    yield "sync_partial_err", feeder.refused_partial_count
+
+
 def _replica_fields(manager: ReplicationManager) -> Iterator[tuple[str, object]]:
     target = manager.target
     assert target is not None

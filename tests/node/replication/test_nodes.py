@@ -16,6 +16,7 @@ from node.engine.reply import Reply, Status
 from node.engine.session import Session
 from node.replication.actions import Cause, Report, Target
 from node.replication.link import State
+from node.replication.report import sync_fields
 from node.replication.source import Stage
 from tests.node.replication.parts import Client, PartsNode, caught_up, clients, running
 from tests.waiting import until
@@ -109,6 +110,9 @@ async def test_a_break_longer_than_the_backlog_costs_a_full_sync() -> None:
         feeder = primary.replication.feeder
         assert (feeder.full_sync_count, feeder.partial_sync_count) == (2, 0)
         assert feeder.refused_partial_count == 1
+        assert list(sync_fields(primary.replication)) == [
+            ("sync_full", 2), ("sync_partial_ok", 0), ("sync_partial_err", 1)
+        ]  # fmt: skip
 
 
 async def test_a_command_that_fails_after_a_change_costs_a_full_sync() -> None:
