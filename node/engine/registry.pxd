@@ -84,3 +84,8 @@ cdef class Registry:
 
     cdef int add_compiled(self, bytes word, void *compiled) except -1
     cdef void *find(self, Span word) noexcept  # the Command, borrowed; NULL when unknown
+
+
+# What clients are told of a command that is not there.
+cdef bytes unknown_command(const Span *argv, int argc)
+cdef bytes unknown_subcommand(Command command, const Span *argv)

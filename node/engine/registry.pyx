@@ -220,3 +220,19 @@ cdef class Registry:
 
     def __len__(self):
         return len(self._by_word)
+
+
+cdef bytes unknown_command(const Span *argv, int argc):
+    cdef int index
+    name = span_bytes(argv[0])[:128]
+    shown = b""
+    for index in range(1, argc):
+        if len(shown) >= 128:
+            break
+        shown += b"'%b' " % span_bytes(argv[index])[: 128 - len(shown)]
+    return b"ERR unknown command '%b', with args beginning with: %b" % (name, shown)
+
+
+cdef bytes unknown_subcommand(Command command, const Span *argv):
+    shown = span_bytes(argv[1])[:128]
+    return b"ERR unknown subcommand '%b'. Try %b HELP." % (shown, command.name.upper().encode("ascii"))

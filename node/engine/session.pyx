@@ -30,6 +30,8 @@ from node.engine.registry cimport (
     FLAG_STALE,
     FLAG_WRITE,
     Command,
+    unknown_command,
+    unknown_subcommand,
 )
 from node.engine.resp cimport (
     PARSE_BROKEN,
@@ -49,7 +51,7 @@ from node.engine.resp cimport (
 from node.engine.replies cimport REPLIES_OFF, REPLIES_ON, REPLIES_SKIP
 from node.engine.routing cimport route_command, route_slot
 from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
-from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch
+from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch, is_queued
 from node.engine.value cimport VALUE_BYTES_MIN, Value, value_bytes, value_new, value_resize
 
 from node.engine.reply import NO_REPLY, NULL_ARRAY, CommandError
@@ -423,19 +425,14 @@ cdef class Session(Blocking):
         cdef Py_ssize_t mark = self.out.used_bytes
         cdef uint32_t flags
         if command is None:
-            return self._refuse(self._unknown_command())
+            return self._refuse(unknown_command(self.argv, self.argc))
         if command.children is not None and self.argc > 1:
             child = command.children.get(span_bytes(self.argv[1]).lower())
             if child is None:
-                shown = span_bytes(self.argv[1])[:128]
-                return self._refuse(
-                    b"ERR unknown subcommand '%b'. Try %b HELP." % (shown, command.name.upper().encode("ascii"))
-                )
+                return self._refuse(unknown_subcommand(command, self.argv))
             command = child
         if (command.arity > 0 and self.argc != command.arity) or self.argc < -command.arity:
-            return self._reject(command, 
-                b"ERR wrong number of arguments for '%b' command" % command.name.encode("ascii")
-            )
+            return self._reject(command, b"ERR wrong number of arguments for '%b' command" % command.name.encode("ascii"))
         flags = command.flags
         self.active_ms = engine.monotonic_ms
 
@@ -443,6 +440,8 @@ cdef class Session(Blocking):
             self.applied.call(self, command)
             return DISPATCHED
 
+        if self.transaction is not None and command.name == "exec":
+            flags = self.transaction.exec_flags(flags)
         if engine.cluster and (command.first_key > 0 or flags & FLAG_MOVABLEKEYS):
             refusal = route_command(self, command, self.route_modes())
             if refusal is not None:
@@ -455,23 +454,22 @@ cdef class Session(Blocking):
                 return self._reject(command, b"READONLY You can't write against a read only replica.")
             if engine.write_refusal is not None:
                 return self._reject(command, engine.write_refusal)
-        if engine.evictor.limit_bytes > 0 and not self.keyspace.follower:
+        # Not within EXEC: room was made before it, and half of it done is worse than memory a little above the limit.
+        if engine.evictor.limit_bytes > 0 and not self.keyspace.follower and not self.running_script_or_multi:
             if self.keyspace.used_bytes() > <uint64_t> engine.evictor.limit_bytes:
-                if not engine.make_room() and flags & FLAG_DENYOOM:
+                if not engine.make_room() and (
+                    flags & FLAG_DENYOOM or (self.transaction is not None and is_queued(command))
+                ):
                     return self._reject(command, b"OOM command not allowed when used memory > 'maxmemory'.")
         if engine.stale and not flags & FLAG_STALE:
-            return self._reject(command, 
-                b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
-            )
+            return self._reject(command, b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
         if engine.loading and not flags & FLAG_LOADING:
             return self._reject(command, b"LOADING Redis is loading the dataset in memory")
         # Not within EXEC: it was let through as a whole, and its reply has begun.
         if engine.pause_mode != PAUSE_NONE and not self.is_replica and not self.running_script_or_multi:
             if engine.monotonic_ms >= engine.pause_until_ms:
                 engine.unpause()
-            elif engine.pause_mode == PAUSE_ALL or flags & (FLAG_WRITE | FLAG_MAY_REPLICATE) or (
-                self.transaction is not None and command.name == "exec"
-            ):
+            elif engine.pause_mode == PAUSE_ALL or flags & (FLAG_WRITE | FLAG_MAY_REPLICATE):
                 # Where clients wait for an office (the lease ends with the pause then, office.py) ROLE does not:
                 # it is how a predecessor learns that we know of ours.
                 if command.name != "client|unpause" and (
@@ -479,11 +477,11 @@ cdef class Session(Blocking):
                 ):
                     return STALLED
         if self.transaction is not None:
-            if command.name not in ("exec", "discard", "multi", "watch", "quit", "reset"):
+            if is_queued(command):
                 if flags & FLAG_NO_MULTI:
                     return self._reject(command, b"ERR Command not allowed inside a transaction")
                 if self._queues():
-                    self.transaction.queued.append(self.arguments())
+                    self.transaction.queue(self.arguments(), flags)
                 self.reply_simple("QUEUED")
                 return self.mute(mark)
         self.command_count += 1
@@ -529,15 +527,6 @@ cdef class Session(Blocking):
     cdef bint _queues(self) except -1:
         return not self.transaction.broken and not self.watch_broken
 
-    def _unknown_command(self):
-        cdef int index
-        name = span_bytes(self.argv[0])[:128]
-        shown = b""
-        for index in range(1, self.argc):
-            if len(shown) >= 128:
-                break
-            shown += b"'%b' " % span_bytes(self.argv[index])[: 128 - len(shown)]
-        return b"ERR unknown command '%b', with args beginning with: %b" % (name, shown)
     # -------------------------------------------------------------------------------------- transactions
 
     def begin_transaction(self):

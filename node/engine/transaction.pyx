@@ -3,10 +3,20 @@
 Source: https://redis.io/docs/latest/develop/interact/transactions/
 """
 
+from libc.stdint cimport uint32_t
+
 from node.engine.call cimport EFFECTS_PENDING, Call
 from node.engine.engine cimport Engine
-from node.engine.registry cimport Command
+from node.engine.registry cimport FLAG_DENYOOM, FLAG_LOADING, FLAG_MAY_REPLICATE, FLAG_STALE, FLAG_WRITE, Command
 from node.engine.span cimport Span
+
+cdef enum:
+    FROM_ONE = FLAG_WRITE | FLAG_DENYOOM | FLAG_MAY_REPLICATE  # EXEC has these when one command has
+    FROM_ALL = FLAG_STALE | FLAG_LOADING  # and these when all have
+
+
+cdef bint is_queued(Command command) except -1:
+    return command.name not in ("exec", "discard", "multi", "watch", "quit", "reset")
 
 
 cdef class Transaction:
@@ -16,6 +26,18 @@ cdef class Transaction:
         self.queued = []
         self.broken = False
         self.slot = NO_SLOT
+        self.some_flags = 0
+        self.every_flag = 0xFFFFFFFF
+
+    cdef int queue(self, list words, uint32_t flags) except -1:
+        self.queued.append(words)
+        self.some_flags |= flags
+        self.every_flag &= flags
+        return 0
+
+    cdef uint32_t exec_flags(self, uint32_t flags) noexcept:
+        """Those of an EXEC of all this: it is let through as a whole, or not at all."""
+        return (flags | (self.some_flags & FROM_ONE)) & (self.every_flag | ~<uint32_t> FROM_ALL)
 
     cdef int note_slot(self, int slot) except -1:
         """Cluster mode: a command with keys of this slot is about to be queued."""

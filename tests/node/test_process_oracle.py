@@ -111,6 +111,7 @@ def test_client_pause_holds_writes_back(node_server: NodeServer, mine: Wire) -> 
         mine.call(b"CLIENT", b"PAUSE", b"60000", b"WRITE")
         assert other.call(b"GET", b"k") == b"$-1\r\n"
         other.send(request([b"SET", b"k", b"v"]))
+        wait_until(lambda: "blocked_clients:1" in info(mine, b"clients"))
         assert mine.call(b"GET", b"k") == b"$-1\r\n"
         mine.call(b"CLIENT", b"UNPAUSE")
         assert other.receive() == b"+OK\r\n"
@@ -178,6 +179,57 @@ def test_writes_that_need_memory_are_refused_above_maxmemory(mine: Wire) -> None
         assert mine.call(b"SET", b"k", b"v") == b"+OK\r\n"
     finally:
         mine.call(*policy, b"allkeys-s3fifo", b"maxmemory", b"0")
+
+
+# One step behind the other, of two clients. `a` begins in a transaction.
+TRANSACTIONS = (
+    # EXEC is let through as a whole or not at all.
+    "a: SET k v|b: CONFIG SET maxmemory 1|a: EXEC|b: GET k|a: PING",
+    "a: GET big|b: CONFIG SET maxmemory 1|a: STRLEN big|a: EXEC",
+    "b: CONFIG SET maxmemory 1|a: SET k v|b: CONFIG SET maxmemory 0|a: EXEC",
+    "b: CONFIG SET maxmemory 1|a: SET k v|a: DISCARD|b: CONFIG SET maxmemory 0|a: SET k v",
+    "b: CONFIG SET min-replicas-to-write 1|a: SET k v|b: CONFIG SET min-replicas-to-write 0|a: EXEC",
+    "a: SET k v|b: CONFIG SET min-replicas-to-write 1|a: EXEC|b: GET k",
+    "a: GET big|b: CONFIG SET min-replicas-to-write 1|a: EXEC",
+    "a: GET big|a: SET k v|b: REPLICAOF 127.0.0.1 1|a: EXEC|b: REPLICAOF NO ONE|b: GET k",
+    "a: STRLEN big|b: REPLICAOF 127.0.0.1 1|a: EXEC|b: REPLICAOF NO ONE",
+    # One that only reads is answered while writes wait.
+    "b: CLIENT PAUSE 60000 WRITE|a: STRLEN big|a: EXEC|b: CLIENT UNPAUSE",
+)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("story", TRANSACTIONS)
+def test_a_transaction_is_refused_when_one_of_its_commands_is(
+    mine: Wire, theirs: Wire, node_server: NodeServer, redis_server: RedisServer, story: str
+) -> None:
+    # What was flushed and is still to be freed counts as room.
+    wait_until(lambda: "used_memory:0" in info(mine, b"memory"))
+    told: list[list[bytes]] = []
+    for server, wire in ((node_server, mine), (redis_server, theirs)):
+        policy = wire.call(b"CONFIG", b"GET", b"maxmemory-policy")
+        replies = wire.pipeline(
+            [
+                [b"DEL", b"k"],
+                [b"SET", b"big", b"x" * 1000],
+                [b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction"],
+            ]
+        )
+        assert replies[1:] == [b"+OK\r\n"] * 2
+        with server.connect() as other:
+            clients = {"a": wire, "b": other}
+            try:
+                wire.call(b"MULTI")
+                told.append([clients[step[0]].call(*step[3:].encode().split()) for step in story.split("|")])
+            finally:
+                name = policy.split(b"\r\n")[-2]
+                for words in (
+                    [b"maxmemory", b"0"],
+                    [b"maxmemory-policy", name],
+                    [b"min-replicas-to-write", b"0"],
+                ):
+                    assert other.call(b"CONFIG", b"SET", *words) == b"+OK\r\n"
+    assert told[0] == told[1]
 
 
 def test_writes_are_refused_while_too_few_replicas_follow(mine: Wire) -> None:
