@@ -390,6 +390,9 @@ def main(words: Sequence[str] | None = None) -> int:
         "--record", type=Path, help="a file that counts what was run, e.g. docs/results/oracle.json"
     )
     options = parser.parse_args(words)
+    unknown = [name for name in options.families if name not in every]
+    if unknown:
+        parser.error(f"no family {unknown[0]!r} (choose from {', '.join(map(repr, every))})")
     record = Record(options.record) if options.record else None
     gc.freeze()  # what was imported lives as long as the process: nobody need look through it again
     with paired() as pair:

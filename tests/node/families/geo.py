@@ -14,24 +14,29 @@ DISTANCES = b"distances"  # taken for places, many of them would be the same one
 UNITS = (b"m", b"km", b"ft", b"MI", b"M", b"Km")
 
 
+# At the ends of what is allowed, each of one member only; and beyond them.
+OWN_PLACES = {
+    b"palermo": (b"180", b"85.05112878"),
+    b"catania": (b"-180", b"-85.05112878"),
+    b"": (b"0", b"0"),
+    b"0": (b"179.999999", b"84.9"),
+}
+NO_PLACES = ((b"180.1", b"0"), (b"0", b"85.06"), (b"inf", b"0"), (b"nan", b"0"))
+
+
 def _place(chooser: Chooser, member: bytes) -> Command:
-    """Mostly the member's own: where two are equally far away, any may come first."""
-    match chooser.number(0, 29):
-        case 0:
-            return [decimal(chooser), decimal(chooser)]
-        case 1:
-            return list(
-                chooser.pick(
-                    ((b"180", b"85.05112878"), (b"-180", b"-85.05112878"), (b"0", b"0"), (b"180.1", b"0"),
-                     (b"0", b"85.06"), (b"inf", b"0"), (b"nan", b"0"), (b"179.999999", b"84.9"))
-                )
-            )  # fmt: skip
+    """No other member's: where two are equally far away, any may come first."""
     spread = zlib.crc32(member)
     width = chooser.pick((b"0.01", b"10", b"170"))
     scale = float(width)
-    longitude = ((spread & 0xFFFF) / 0x8000 - 1) * scale
-    latitude = ((spread >> 16) / 0x8000 - 1) * min(scale, 85)
-    return [b"%.7f" % longitude, b"%.7f" % latitude]
+    longitude = b"%.7f" % (((spread & 0xFFFF) / 0x8000 - 1) * scale)
+    latitude = b"%.7f" % (((spread >> 16) / 0x8000 - 1) * min(scale, 85))
+    match chooser.number(0, 29):
+        case 0:
+            return chooser.pick(([decimal(chooser), latitude], [longitude, decimal(chooser)]))
+        case 1:
+            return list(chooser.pick((OWN_PLACES.get(member, (longitude, latitude)), *NO_PLACES)))
+    return [longitude, latitude]
 
 
 def _member(chooser: Chooser) -> bytes:
