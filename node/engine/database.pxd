@@ -30,6 +30,7 @@ cdef struct Database:
 
 
 cdef Database *database_new(int number) noexcept nogil  # NULL: no memory
+cdef void database_free(Database *database) noexcept nogil  # which is empty
 # The hash of that name, a large one, has no field that expires before when_ms; 0: it has none that expires.
 cdef int database_note_fields(Store *store, Database *database, Span name, int64_t when_ms) except -1
 # The name of this entry stands for another value from now on, or for none.

@@ -17,10 +17,9 @@ No single step may be long either, whatever the size: the segments of a table go
 """
 
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport free
 
 from node.engine.alloc cimport heap_give
-from node.engine.database cimport GROUP_SLOTS
+from node.engine.database cimport GROUP_SLOTS, database_free
 from node.engine.entry cimport ENCODING_LARGE, ENCODING_OBJECT, entry_bytes, entry_encoding, entry_object, entry_value
 from node.engine.hashing cimport SLOT_COUNT
 from node.engine.large cimport object_count, object_free_some
@@ -29,7 +28,9 @@ from node.engine.table cimport GATHER_MAX, Table, table_dismantle, table_gather,
 from node.engine.value cimport value_leave, values_free_some
 
 cdef enum:
-    FREED_AT_ONCE = 64  # elements of a collection; a larger one is freed in the background
+    FREED_AT_ONCE = 64  # elements of a collection, keys of a database; a larger one is freed in the background
+    WAITING_MAX = 16  # cleared databases; who clears one more frees about as much himself
+    FREED_BY_CLEARING = 20000  # entries, or slots without one, at most: some 0.1 ms
     UNMAPPED_BYTES = 4194304  # of very large strings, at a time: some 0.3 ms
     ALL_AT_ONCE = 1 << 20
 
@@ -51,7 +52,19 @@ cdef void reclaim_object(Reclaim *reclaim, Object *value) noexcept nogil:
     reclaim.condemned_bytes += value.used_bytes
 
 
+cdef uint32_t _waiting(const Reclaim *reclaim) noexcept nogil:
+    cdef const Database *database = reclaim.cleared
+    cdef uint32_t count = 0
+    while database != NULL and count <= WAITING_MAX:
+        count += database.pins == 0
+        database = database.next_cleared
+    return count
+
+
+# A client that fills and clears a database in a circle could have them wait faster than they are freed, and they are half a
+# megabyte each whatever is in them: small ones go at once, and of many the newest, for which it pays.
 cdef void reclaim_database(Reclaim *reclaim, Database *database) noexcept nogil:
+    cdef int64_t budget = FREED_BY_CLEARING
     cdef uint32_t slot = 0
     database.number = -1
     database.next_cleared = reclaim.cleared
@@ -62,6 +75,8 @@ cdef void reclaim_database(Reclaim *reclaim, Database *database) noexcept nogil:
         else:
             database.pinned_bytes += database.table[slot].used_bytes
             slot += 1
+    if database.pins == 0 and (database.count <= FREED_AT_ONCE or _waiting(reclaim) > WAITING_MAX):
+        _free_cleared(reclaim, &budget)
 
 
 cdef uint64_t reclaim_pinned_bytes(const Reclaim *reclaim) noexcept nogil:
@@ -117,7 +132,7 @@ cdef bint _free_cleared(Reclaim *reclaim, int64_t *budget_entries) noexcept nogi
             return True
         heap_give(reclaim.store.heap, database.lapsing, sizeof(Members))
     link[0] = database.next_cleared
-    free(database)
+    database_free(database)
     # What is left may be pinned by snapshots: there is nothing to do about it now.
     return link[0] != NULL and link[0].pins == 0
 

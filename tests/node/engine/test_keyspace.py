@@ -453,6 +453,30 @@ def test_clearing_is_done_in_steps() -> None:
     assert keyspace.memory()["used_bytes"] < 200
 
 
+def test_a_small_database_is_freed_as_it_is_cleared() -> None:
+    keyspace = make()
+    for number in range(64):
+        keyspace.set(number % 2, b"%d" % number, b"value", START_MS + 10 if number % 3 else -1)
+    keyspace.clear(-1)
+    assert keyspace.memory()["used_bytes"] == 0
+    assert audit(keyspace) == []
+
+
+def test_databases_that_are_cleared_in_a_circle_do_not_pile_up() -> None:
+    keyspace = make()
+    used_bytes = []
+    for _ in range(200):
+        for number in range(200):
+            keyspace.set(0, b"%d" % number, b"value")
+        used_bytes.append(keyspace.memory()["used_bytes"])
+        keyspace.clear(0)
+    assert 5 * used_bytes[0] < max(used_bytes) < 20 * used_bytes[0]
+    assert audit(keyspace) == []
+    while keyspace.free_some(1_000):
+        pass
+    assert keyspace.memory()["used_bytes"] == 0
+
+
 def aside() -> Ours:
     """An engine with data of several kinds set aside, and other data in their place."""
     ours = Ours()
