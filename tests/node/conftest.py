@@ -17,6 +17,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 # What tests may have changed in the one server they share.
 DEFAULTS = {
+    b"latency-tracking-info-percentiles": b"50 99 99.9",
     b"hash-max-listpack-entries": b"512",
     b"hash-max-listpack-value": b"64",
     b"hll-sparse-max-bytes": b"3000",

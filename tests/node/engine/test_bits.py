@@ -134,7 +134,9 @@ class Model:
                 return None
             if overflow == "WRAP":
                 new = (new - low) % (1 << width) + low
-            elif new > high or high - new >= 1 << 63:  # Redis takes what is so far below for too much
+            elif new > high or (
+                verb == "SET" and high - new >= 1 << 63
+            ):  # so far below is too much for Redis
                 new = high
             else:
                 new = low
