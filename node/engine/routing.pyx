@@ -10,6 +10,7 @@ from node.engine.call cimport ROUTE_ASKING, ROUTE_READONLY, Call
 from node.engine.engine cimport LEAVING, Engine
 from node.engine.keyspace cimport Key
 from node.engine.registry cimport FLAG_ASKING, FLAG_MOVABLEKEYS, FLAG_READONLY, FLAG_WRITE, Command
+from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction
 
 
 cdef bytes route_command(Call call, Command command, int modes):
@@ -45,6 +46,14 @@ cdef bytes route_command(Call call, Command command, int modes):
             if <int> call.keyspace.locate(call.argv[index]).slot != slot:
                 return b"CROSSSLOT Keys in request don't hash to the same slot"
     return route_slot(call, slot, command.flags, modes, indices)
+
+
+cdef bytes route_transaction(Call call, Transaction transaction, int modes):
+    if transaction.slot == NO_SLOT:
+        return None
+    if transaction.slot == SEVERAL_SLOTS:
+        return b"CROSSSLOT Keys in request don't hash to the same slot"
+    return route_slot(call, transaction.slot, FLAG_WRITE, modes, [])
 
 
 cdef bytes route_slot(Call call, int slot, uint32_t flags, int modes, list indices):

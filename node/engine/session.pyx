@@ -49,9 +49,9 @@ from node.engine.resp cimport (
     resp_line,
 )
 from node.engine.replies cimport REPLIES_OFF, REPLIES_ON, REPLIES_SKIP
-from node.engine.routing cimport route_command, route_slot
+from node.engine.routing cimport route_command, route_transaction
 from node.engine.span cimport Span, int64_to_bytes, span_bytes, span_of
-from node.engine.transaction cimport NO_SLOT, SEVERAL_SLOTS, Transaction, Watch, is_queued
+from node.engine.transaction cimport Transaction, Watch, is_queued
 from node.engine.value cimport VALUE_BYTES_MIN, Value, value_bytes, value_new, value_resize
 
 from node.engine.reply import NO_REPLY, NULL_ARRAY, CommandError
@@ -442,6 +442,11 @@ cdef class Session(Blocking):
 
         if self.transaction is not None and command.name == "exec":
             flags = self.transaction.exec_flags(flags)
+            refusal = route_transaction(self, self.transaction, self.route_modes()) if engine.cluster else None
+            if refusal is not None:  # before the refusals: another node may take it
+                command.rejected += 1
+                self.discard_transaction()
+                return self._refuse(refusal)
         if engine.cluster and (command.first_key > 0 or flags & FLAG_MOVABLEKEYS):
             refusal = route_command(self, command, self.route_modes())
             if refusal is not None:
@@ -567,13 +572,6 @@ cdef class Session(Blocking):
             raise CommandError("ERR EXEC without MULTI")
         self.transaction = None
         self.unwatch()
-        if self.engine.cluster and transaction.slot != NO_SLOT:
-            if transaction.slot == SEVERAL_SLOTS:
-                raise CommandError("CROSSSLOT Keys in request don't hash to the same slot")
-            refusal = route_slot(self, transaction.slot, FLAG_WRITE, self.route_modes(), [])
-            if refusal is not None:
-                self._refuse(refusal)
-                return NO_REPLY
         if transaction.broken:
             raise CommandError("EXECABORT Transaction discarded because of previous errors.")
         if watch_broken:

@@ -348,6 +348,27 @@ def test_asking_holds_for_one_command_or_a_whole_transaction(line: bytes, reply:
     assert session.feed(encode(b"GET", b"foo")).startswith(b"-MOVED")
 
 
+def test_exec_is_sent_on_rather_than_refused() -> None:
+    """A primary that lost its office between MULTI and EXEC: where to go matters more than why not here."""
+    ours = Ours("cluster-enabled=yes")
+    ours.engine.set_owners([b"here:1", b"there:2"])
+    ours.engine.set_slot_range(0, 16383, 0)
+    ours.engine.set_self_owner(0, True)
+    session = ours.connect()
+    session.feed(encode(b"MULTI") + encode(b"SET", b"foo", b"1"))
+    ours.engine.set_slot_range(0, 16383, 1)
+    ours.engine.write_refusal = b"CLUSTERDOWN no lease"
+    assert session.feed(encode(b"EXEC")) == b"-MOVED 12182 there:2\r\n"
+    assert not session.in_transaction
+    ours.engine.set_slot_range(0, 16383, 0)
+    session.feed(encode(b"MULTI"))
+    ours.engine.write_refusal = None
+    session.feed(encode(b"SET", b"foo", b"1"))
+    ours.engine.write_refusal = b"CLUSTERDOWN no lease"
+    assert session.feed(encode(b"EXEC")).startswith(b"-EXECABORT")
+    assert session.feed(encode(b"GET", b"foo")) == b"$-1\r\n"
+
+
 def test_effects_of_a_transaction_are_wrapped(engine: Engine) -> None:
     def touch(session: Session, _args: list[bytes]) -> Reply:
         session.mark_changed()
