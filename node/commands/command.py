@@ -12,7 +12,7 @@ from node.engine.glob import matches
 from node.engine.reply import CommandError, Reply, SetReply, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from node.engine.session import Session
 
@@ -44,20 +44,20 @@ def docs(session: Session, args: list[bytes]) -> Reply:
 
 def listing(session: Session, args: list[bytes]) -> Reply:
     """COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]: names only."""
-    keep: Callable[[CommandSpec], bool]
+    specs = [spec for row in _rows(session) for spec in (row, *row.subcommands)]
     match [word.lower() for word in args[2:4]], args[4:]:
         case [], []:
-            keep = lambda _spec: True  # noqa: E731
+            pass
         case [b"filterby", b"module"], [_]:
-            return []  # we have no modules
+            specs = []  # we have no modules
         case [b"filterby", b"aclcat"], [category]:
             wanted = category.lower().decode("latin-1")
-            keep = lambda spec: wanted in spec.categories  # noqa: E731
+            specs = [spec for spec in specs if wanted in spec.categories]
         case [b"filterby", b"pattern"], [pattern]:
-            keep = lambda spec: matches(pattern, spec.name.encode(), ignore_case=True)  # noqa: E731
+            specs = [spec for spec in specs if matches(pattern, spec.name.encode(), ignore_case=True)]
         case _:
             raise CommandError("ERR syntax error")
-    return [spec.name.encode() for row in _rows(session) for spec in (row, *row.subcommands) if keep(spec)]
+    return [spec.name.encode() for spec in specs]
 
 
 def getkeys(session: Session, args: list[bytes]) -> Reply:
